@@ -1,0 +1,46 @@
+package session
+
+import "time"
+
+// A Change is everything that one call or one turn does to a session. It is
+// written by one script, whole or not at all. The zero Change changes nothing.
+//
+// Its parts take effect in the order of the fields: a reset first, then moves,
+// data, intent, file and flags, and the chat last.
+type Change struct {
+	Reset   *Reset // begin a new life first
+	Destroy bool   // end the life once everything else is done and sent
+
+	From  string   // a guard: the state that the session must be in; empty means any
+	Moves []string // the states entered, one after the other. A move lowers FlagIntent and FlagFile
+
+	Set    map[string]any // private data
+	Delete []string       // private data
+
+	Message   *string         // the user's last message
+	Intent    *Intent         // taken only with SetIntent
+	SetIntent bool            // set Intent, even nil, and raise FlagIntent
+	File      *File           // set the file and raise FlagFile; nil leaves it
+	Flags     map[string]bool // up or down
+
+	Chat []Entry        // append to the history
+	TTL  *time.Duration // a time to live of the session's own; negative means for ever, zero back to the bot's
+}
+
+// Reset says what a new life keeps of the old one. Platform and user stay in
+// any case; data, flags, intent, file and message never do.
+type Reset struct {
+	KeepChat bool
+}
+
+// An Entry is a message to append to the chat.
+type Entry struct {
+	Message Message
+	Send    bool // also put it into the outbox
+}
+
+// Empty reports whether the change would write nothing.
+func (c Change) Empty() bool {
+	return c.Reset == nil && !c.Destroy && len(c.Moves) == 0 && len(c.Set) == 0 && len(c.Delete) == 0 &&
+		c.Message == nil && !c.SetIntent && c.File == nil && len(c.Flags) == 0 && len(c.Chat) == 0 && c.TTL == nil
+}

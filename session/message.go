@@ -1,0 +1,104 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// MessageType says what a message's content is.
+type MessageType string
+
+// The message types. Their text is what the framework calls them.
+const (
+	Text      MessageType = "str"        // a string
+	Markdown  MessageType = "markdown"   // a string
+	HTML      MessageType = "html"       // a string
+	FileType  MessageType = "file"       // the file's name
+	Image     MessageType = "image"      // bytes, or a URL
+	DataFrame MessageType = "dataframe"  // rows: a list of maps, or any table form
+	Plotly    MessageType = "plotly"     // a figure, as JSON text or as a map
+	Location  MessageType = "location"   // a map with latitude and longitude
+	Options   MessageType = "options"    // a list of strings to choose from
+	Audio     MessageType = "audio"      // bytes, or a URL
+	RAGAnswer MessageType = "rag_answer" // a map with the answer and its sources
+)
+
+// MessageTypes lists all types. Its order is part of the stored layout: a
+// message keeps its type's position. New types go to the end.
+var MessageTypes = []MessageType{Text, Markdown, HTML, FileType, Image, DataFrame, Plotly, Location, Options, Audio, RAGAnswer}
+
+// Valid reports whether the type is one of [MessageTypes].
+func (t MessageType) Valid() bool {
+	for _, known := range MessageTypes {
+		if t == known {
+			return true
+		}
+	}
+	return false
+}
+
+// Author says who wrote a message.
+type Author string
+
+// The two sides of a chat.
+const (
+	FromUser Author = "user"
+	FromBot  Author = "bot"
+)
+
+// A Message is one entry of the chat history.
+type Message struct {
+	Seq     int64       `json:"seq,omitempty"` // 1 for the first of the session; zero while it waits
+	From    Author      `json:"from"`
+	Type    MessageType `json:"type"`              // empty means [Text]
+	Content any         `json:"content"`           // any value that the codec can encode
+	Time    time.Time   `json:"time"`              // when it entered the history, by the server's clock; for one that waits, when it was accepted
+	Waiting bool        `json:"waiting,omitempty"` // accepted, not handled yet
+}
+
+// String returns the content as text: a string as it is, anything else as JSON.
+func (m Message) String() string {
+	switch c := m.Content.(type) {
+	case string:
+		return c
+	case []byte:
+		return fmt.Sprintf("(%d bytes)", len(c))
+	case nil:
+		return ""
+	}
+	text, err := json.Marshal(m.Content)
+	if err != nil {
+		return fmt.Sprint(m.Content)
+	}
+	return string(text)
+}
+
+// A Query selects a part of the chat history. Build it with [Last], [All],
+// [After] or [Until]; the answer is always in ascending order.
+type Query struct {
+	After   int64     // only messages with a greater sequence number
+	Until   time.Time // only messages up to this moment, inclusive; zero means all
+	Limit   int       // at most so many; negative means all
+	Newest  bool      // count Limit from the end of the selection, not from its beginning
+	Waiting bool      // append, behind the limit, the user messages that wait in the inbox
+}
+
+// Last selects the newest n messages.
+func Last(n int) Query { return Query{Limit: max(n, 0), Newest: true} }
+
+// All selects every message.
+func All() Query { return Query{Limit: -1} }
+
+// After selects the first n messages behind the one numbered seq: the next
+// page, for a reader who has seen up to seq. Messages that others append
+// meanwhile come on later pages, once each.
+func After(seq int64, n int) Query { return Query{After: seq, Limit: max(n, 0)} }
+
+// Until selects every message up to the moment t, inclusive.
+func Until(t time.Time) Query { return Query{Until: t, Limit: -1} }
+
+// WithWaiting also selects the user messages that were accepted and wait to be
+// handled. They come last, are marked [Message.Waiting], and do not count
+// against the limit.
+func (q Query) WithWaiting() Query { q.Waiting = true; return q }
