@@ -1,0 +1,154 @@
+package codec
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+
+	"github.com/botsession/botsession/session"
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// MaxDepth is how many lists and maps may lie within each other. Deeper values
+// are neither written nor read, so a value that contains itself is an error.
+const MaxDepth = 100
+
+// A Codec is the way to write values. Its byte is the first of every value that
+// it writes, so values of either codec are always readable. The zero Codec is
+// [Msgpack].
+type Codec byte
+
+// The codecs.
+const (
+	Msgpack Codec = 'm' // compact
+	JSON    Codec = 'j' // readable with redis-cli
+)
+
+// Parse returns the codec that [Codec.String] names, and
+// [session.ErrInvalid] for any other name.
+func Parse(name string) (Codec, error) {
+	for _, c := range []Codec{Msgpack, JSON} {
+		if name == c.String() {
+			return c, nil
+		}
+	}
+	return 0, invalid("codec %q: want msgpack or json", name)
+}
+
+// String returns "msgpack" or "json".
+func (c Codec) String() string {
+	switch c {
+	case 0, Msgpack:
+		return "msgpack"
+	case JSON:
+		return "json"
+	}
+	return fmt.Sprintf("Codec(%q)", byte(c))
+}
+
+// Encoded is a value as it is stored: the codec's byte and what the codec made
+// of the value. To encode it again gives the same bytes; within another value it
+// stands for the value that it holds.
+type Encoded []byte
+
+// Encode writes v. It answers [session.ErrInvalid], with the reason, for a value
+// that has no encoding: see the package comment.
+func (c Codec) Encode(v any) (Encoded, error) {
+	if e, ok := v.(Encoded); ok {
+		if len(e) == 0 || !Codec(e[0]).known() {
+			return nil, invalid("an Encoded that no codec wrote")
+		}
+		return e, nil
+	}
+	return c.encode(v, encoder{})
+}
+
+// encodeCanonical is Encode for a value that will be read into an any only: it
+// refuses what an any cannot give back.
+func (c Codec) encodeCanonical(v any) (Encoded, error) {
+	return c.encode(v, encoder{canonical: true})
+}
+
+func (c Codec) encode(v any, e encoder) (Encoded, error) {
+	switch c {
+	case 0, Msgpack:
+		p := newPacker()
+		defer msgpack.PutEncoder(p.Encoder)
+		e.out = p
+	case JSON:
+		e.out = &jsonWriter{buf: append(make([]byte, 0, 64), byte(JSON))}
+	default:
+		return nil, invalid("unknown codec %q", byte(c))
+	}
+	if err := e.value(v, 0); err != nil {
+		return nil, err
+	}
+	return e.out.bytes(), nil
+}
+
+func (c Codec) known() bool { return c == Msgpack || c == JSON }
+
+// Decode reads a value that either codec wrote into what into points to, which
+// it replaces whole, or leaves alone when it answers an error:
+//
+//   - [session.ErrCorrupt] for bytes that are no value;
+//   - [session.ErrInvalid] for a value that does not fit the type asked for, with
+//     what was stored and where, and for an into that is not a pointer.
+func Decode(b []byte, into any) error {
+	target := reflect.ValueOf(into)
+	if target.Kind() != reflect.Pointer || target.IsNil() {
+		return invalid("decode into %T: want a pointer that is not nil", into)
+	}
+	v, wide, err := parse(b)
+	if err != nil {
+		return err
+	}
+	switch into := into.(type) {
+	case *Encoded:
+		*into = bytes.Clone(b)
+		return nil
+	case *any:
+		if !wide {
+			*into = v
+			return nil
+		}
+	}
+	fresh := reflect.New(target.Type().Elem()).Elem()
+	if bad := (filler{Codec(b[0]), wide}).fill(fresh, v); bad != nil {
+		return bad.error()
+	}
+	target.Elem().Set(fresh)
+	return nil
+}
+
+// parse reads a value in its canonical form: nil, bool, int64, float64, string,
+// []byte, time.Time, []any or map[string]any. A number that an int64 or a
+// float64 cannot hold stays a uint64 or a json.Number, and wide is set.
+func parse(b []byte) (v any, wide bool, err error) {
+	if len(b) == 0 {
+		return nil, false, corrupt("no bytes at all")
+	}
+	switch Codec(b[0]) {
+	case Msgpack:
+		return unpack(b[1:])
+	case JSON:
+		return parseJSON(b[1:], false)
+	}
+	return nil, false, corrupt("unknown codec %q", b[0])
+}
+
+func parseCanonical(b []byte) (any, error) {
+	v, wide, err := parse(b)
+	if err == nil && wide {
+		err = corrupt("it holds a number that neither an int64 nor a float64 can hold")
+	}
+	return v, err
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{session.ErrInvalid}, args...)...)
+}
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{session.ErrCorrupt}, args...)...)
+}

@@ -1,0 +1,277 @@
+package codec
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/botsession/botsession/session"
+	"github.com/google/go-cmp/cmp"
+)
+
+// element puts a moment before an encoded value, as the scripts do.
+func element(at time.Time, b Encoded) []byte {
+	ms := binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli()))
+	return append(ms[2:], b...)
+}
+
+func TestMessageRoundTrip(t *testing.T) {
+	t.Parallel()
+	forBoth(t, func(t *testing.T, c Codec) {
+		t.Run("every type and author comes back", func(t *testing.T) {
+			for _, kind := range session.MessageTypes {
+				for _, from := range []session.Author{session.FromUser, session.FromBot} {
+					want := session.Message{From: from, Type: kind, Content: map[string]any{"b": []byte{1}, "n": int64(1)}}
+					b, err := c.EncodeMessage(want)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := DecodeMessage(b)
+					if err != nil || !cmp.Equal(want, got) {
+						t.Error(err, cmp.Diff(want, got))
+					}
+				}
+			}
+		})
+		t.Run("an entry has its time, and no number", func(t *testing.T) {
+			b, err := c.EncodeMessage(session.Message{Seq: 9, From: session.FromUser, Content: "hi", Time: time.Now(), Waiting: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := DecodeEntry(element(instant, b))
+			want := session.Message{From: session.FromUser, Type: session.Text, Content: "hi", Time: instant.Truncate(time.Millisecond)}
+			if err != nil || !cmp.Equal(want, got) {
+				t.Error(err, cmp.Diff(want, got))
+			}
+		})
+		t.Run("a message that is none is refused", func(t *testing.T) {
+			for says, m := range map[string]session.Message{
+				"unknown author":       {From: "robot", Content: "hi"},
+				`unknown author ""`:    {Content: "hi"},
+				"unknown message type": {From: session.FromBot, Type: "smell", Content: "hi"},
+				"over 64 bits":         {From: session.FromBot, Content: uint64(math.MaxUint64)},
+				"chan int":             {From: session.FromBot, Content: make(chan int)},
+			} {
+				_, err := c.EncodeMessage(m)
+				wantErr(t, err, session.ErrInvalid, says)
+			}
+		})
+	})
+}
+
+func TestIntentRoundTrip(t *testing.T) {
+	t.Parallel()
+	forBoth(t, func(t *testing.T, c Codec) {
+		for name, want := range map[string]*session.Intent{
+			"none":              nil,
+			"without anything":  {},
+			"without params":    {Name: "n", Score: 0.87, Sentence: "s"},
+			"with no params":    {Name: "n", Score: 1, Params: []session.Param{}},
+			"with three params": {Name: "n", Params: []session.Param{{Name: "a", Value: instant}, {}, {Name: "b", Info: map[string]any{"x": []any{1.0}}}}},
+		} {
+			b, err := c.EncodeIntent(want)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			got, err := DecodeIntent(b)
+			if err != nil || !cmp.Equal(want, got) {
+				t.Error(name, err, cmp.Diff(want, got))
+			}
+		}
+		_, err := c.EncodeIntent(&session.Intent{Params: []session.Param{{Value: func() {}}}})
+		wantErr(t, err, session.ErrInvalid, "func()")
+	})
+}
+
+func TestFileRoundTrip(t *testing.T) {
+	t.Parallel()
+	forBoth(t, func(t *testing.T, c Codec) {
+		for _, tc := range []struct{ in, want session.File }{
+			{session.File{Name: "a", Type: "t", Size: 5}, session.File{Name: "a", Type: "t", Size: 5}},
+			{session.File{Name: "a", Size: 5, Data: []byte("123")}, session.File{Name: "a", Size: 3}},
+			{session.File{Name: "a", Size: 5, Data: []byte{}}, session.File{Name: "a"}},
+		} {
+			b, err := c.EncodeFile(tc.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := DecodeFile(b)
+			if err != nil || !cmp.Equal(&tc.want, got) {
+				t.Error(err, cmp.Diff(&tc.want, got))
+			}
+		}
+	})
+}
+
+type order struct {
+	Count uint8 `json:"count"`
+}
+
+func TestEventRoundTrip(t *testing.T) {
+	t.Parallel()
+	forBoth(t, func(t *testing.T, c Codec) {
+		t.Run("everything of an event comes back", func(t *testing.T) {
+			in := session.Event{
+				ID: "u-1", Kind: "button", Text: "hi", File: &session.File{Name: "a", Type: "t", Data: []byte{0, 255}},
+				Payload: order{3}, Platform: "telegram", User: "ada", Time: instant.In(time.FixedZone("", -3600)),
+			}
+			b, err := c.EncodeEvent(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, payload, err := DecodeEvent(b)
+			want := in
+			want.File = &session.File{Name: "a", Type: "t", Size: 2, Data: []byte{0, 255}}
+			want.Payload, want.Time = map[string]any{"count": int64(3)}, instant
+			if err != nil || !cmp.Equal(want, got) {
+				t.Error(err, cmp.Diff(want, got))
+			}
+			var o order
+			if err := Decode(payload, &o); err != nil || o.Count != 3 {
+				t.Error(o, err)
+			}
+		})
+		t.Run("the least event comes back", func(t *testing.T) {
+			b, err := c.EncodeEvent(session.Event{ID: "1", File: &session.File{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, payload, err := DecodeEvent(b)
+			if want := (session.Event{ID: "1", File: &session.File{}}); err != nil || payload != nil || !cmp.Equal(want, got) {
+				t.Error(err, payload, cmp.Diff(want, got))
+			}
+		})
+		t.Run("an encoded payload stays in its codec", func(t *testing.T) {
+			b, err := c.EncodeEvent(session.Event{ID: "1", Payload: Encoded(`j{"count": 3}`)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, payload, err := DecodeEvent(b)
+			if err != nil || string(payload) != `j{"count": 3}` || !cmp.Equal(got.Payload, any(map[string]any{"count": int64(3)})) {
+				t.Error(got, payload, err)
+			}
+		})
+		t.Run("a payload that could not be read again is refused", func(t *testing.T) {
+			for _, v := range []any{uint64(math.MaxUint64), Encoded("j18446744073709551615"), Encoded("j{"), make(chan int)} {
+				_, err := c.EncodeEvent(session.Event{ID: "1", Payload: v})
+				wantErr(t, err, session.ErrInvalid)
+			}
+		})
+	})
+}
+
+func TestDeadLetterRoundTrip(t *testing.T) {
+	t.Parallel()
+	forBoth(t, func(t *testing.T, c Codec) {
+		at := instant.Truncate(time.Millisecond)
+		event := session.DeadLetter{
+			Event: &session.Event{ID: "1", File: &session.File{Name: "a", Size: 3}, Payload: "p"},
+			Error: "no", Failures: 5, Crashes: 1, Time: at,
+		}
+		reply := session.DeadLetter{
+			Reply: &session.Message{Seq: 7, From: session.FromBot, Type: session.HTML, Content: "<b>", Time: at}, Error: "no", Failures: 2, Time: at,
+		}
+		for _, want := range []session.DeadLetter{event, reply} {
+			in := want
+			in.Ref, in.Time = session.Ref{Bot: "b", ID: "1"}, time.Time{}
+			if want.Event != nil {
+				withData := *want.Event
+				withData.File = &session.File{Name: "a", Data: []byte("123")}
+				in.Event = &withData
+			}
+			b, err := c.EncodeDeadLetter(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := DecodeDeadLetter(element(at, b))
+			if err != nil || !cmp.Equal(want, got) {
+				t.Error(err, cmp.Diff(want, got))
+			}
+			if in.Event != nil && in.Event.File.Data == nil {
+				t.Error("the caller's event lost its file")
+			}
+		}
+		_, err := c.EncodeDeadLetter(session.DeadLetter{Reply: &session.Message{}})
+		wantErr(t, err, session.ErrInvalid, "author")
+		_, err = c.EncodeDeadLetter(session.DeadLetter{Event: &session.Event{Payload: func() {}}})
+		wantErr(t, err, session.ErrInvalid, "func()")
+	})
+}
+
+// Every row with one item replaced by something that cannot stand there, and
+// every prefix of every row, is corrupt.
+func TestCorruptRows(t *testing.T) {
+	t.Parallel()
+	param := []any{"city", "Rome", nil}
+	file := []any{"a", "t", 1, []byte{1}}
+	event := []any{"1", "k", "t", file, []byte("m\x01"), "p", "u", instant}
+	reply := []any{1, "hi", 7, instant}
+	rows := map[string]struct {
+		row    []any
+		free   []int // items that may be anything
+		decode func([]byte) error
+	}{
+		"a message":     {[]any{0, "hi"}, []int{1}, func(b []byte) error { _, err := DecodeMessage(b); return err }},
+		"an entry":      {[]any{0, "hi"}, []int{1}, func(b []byte) error { _, err := DecodeEntry(element(instant, b)); return err }},
+		"an intent":     {[]any{"n", 0.5, "s", []any{param}}, nil, func(b []byte) error { _, err := DecodeIntent(b); return err }},
+		"a file":        {[]any{"n", "t", 1}, nil, func(b []byte) error { _, err := DecodeFile(b); return err }},
+		"an event":      {event, nil, func(b []byte) error { _, _, err := DecodeEvent(b); return err }},
+		"a dead letter": {[]any{event, reply, "no", 1, 0}, nil, func(b []byte) error { _, err := DecodeDeadLetter(element(instant, b)); return err }},
+	}
+	for name, tc := range rows {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range codecs {
+				if err := tc.decode(mustEncode(t, c, append(tc.row[:len(tc.row):len(tc.row)], "of the future"))); err != nil {
+					t.Error("a longer row is not read:", err)
+				}
+				for n := range tc.row {
+					wantErr(t, tc.decode(mustEncode(t, c, tc.row[:n])), session.ErrCorrupt)
+					bad := append([]any(nil), tc.row...)
+					bad[n] = true
+					if len(tc.free) > 0 && tc.free[0] == n {
+						continue
+					}
+					wantErr(t, tc.decode(mustEncode(t, c, bad)), session.ErrCorrupt)
+				}
+				wantErr(t, tc.decode(mustEncode(t, c, "text")), session.ErrCorrupt)
+			}
+			wantErr(t, tc.decode(nil), session.ErrCorrupt)
+			wantErr(t, tc.decode([]byte("m\xc1")), session.ErrCorrupt)
+		})
+	}
+	for name, b := range map[string]error{
+		"a kind beyond the types":         second(DecodeMessage([]byte("j[22,1]"))),
+		"a kind below zero":               second(DecodeMessage([]byte("j[-1,1]"))),
+		"content that no any can hold":    second(DecodeMessage([]byte("j[0,18446744073709551615]"))),
+		"an entry that is cut":            second(DecodeEntry([]byte("12345"))),
+		"an entry of a time only":         second(DecodeEntry([]byte("123456"))),
+		"a dead letter that is cut":       second(DecodeDeadLetter([]byte("1"))),
+		"a parameter that is no list":     second(DecodeIntent([]byte(`j["n",0.5,"s",[1]]`))),
+		"a parameter without a name":      second(DecodeIntent([]byte(`j["n",0.5,"s",[[1,2,3]]]`))),
+		"a file within that is too short": third(DecodeEvent([]byte(`j["1","","",["a"],null,"","",null]`))),
+		"a payload that is no value":      third(DecodeEvent([]byte(`j["1","","",null,{"$bytes":"eA=="},"","",null]`))),
+		"an event within that is short":   second(DecodeDeadLetter([]byte(`123456j[[1],null,"",0,0]`))),
+		"a reply within that is short":    second(DecodeDeadLetter([]byte(`123456j[null,[1],"",0,0]`))),
+		"a reply within without a number": second(DecodeDeadLetter([]byte(`123456j[null,[1,1,"x",null],"",0,0]`))),
+		"a reply within of unknown kind":  second(DecodeDeadLetter([]byte(`123456j[null,[99,1,1,null],"",0,0]`))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wantErr(t, b, session.ErrCorrupt)
+		})
+	}
+}
+
+func second[A any](_ A, err error) error        { return err }
+func third[A, B any](_ A, _ B, err error) error { return err }
+
+func TestMessagesAreSmall(t *testing.T) {
+	t.Parallel()
+	b, err := Msgpack.EncodeMessage(session.Message{From: session.FromBot, Content: strings.Repeat("x", 20)})
+	if err != nil || len(b) != 24 {
+		t.Errorf("%d bytes for 20 letters: %v", len(b), err)
+	}
+}

@@ -1,0 +1,65 @@
+package codec
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"time"
+)
+
+// A misfit says which stored value does not fit which Go type, and where. It
+// shows numbers, and of texts and bytes only the length.
+type misfit struct {
+	path   string // such as .orders[3].count; empty for the value itself
+	stored any
+	asked  reflect.Type
+	why    string // may be empty
+}
+
+func newMisfit(stored any, to reflect.Value, why string) *misfit {
+	return &misfit{stored: stored, asked: to.Type(), why: why}
+}
+
+func (m *misfit) atIndex(i int) *misfit {
+	m.path = "[" + strconv.Itoa(i) + "]" + m.path
+	return m
+}
+
+func (m *misfit) atKey(name string) *misfit {
+	m.path = "." + name + m.path
+	return m
+}
+
+func (m *misfit) error() error {
+	where, why := "", ""
+	if m.path != "" {
+		where = "at " + m.path + ": "
+	}
+	if m.why != "" {
+		why = ": " + m.why
+	}
+	return invalid("%sstored is %s, asked for is %s%s", where, describe(m.stored), m.asked, why)
+}
+
+func describe(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("a string of %d bytes", len(v))
+	case []byte:
+		return fmt.Sprintf("%d bytes", len(v))
+	case []any:
+		return fmt.Sprintf("a list of %d", len(v))
+	case map[string]any:
+		return fmt.Sprintf("a map of %d", len(v))
+	case time.Time:
+		return "a time"
+	case bool:
+		return fmt.Sprintf("the bool %t", v)
+	case json.Number:
+		return "a number beyond 64 bits"
+	case float64:
+		return fmt.Sprintf("the float %v", v)
+	}
+	return fmt.Sprintf("the integer %d", v)
+}

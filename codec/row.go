@@ -1,0 +1,66 @@
+package codec
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// A row is a list with a meaning for each position, as the domain's values are
+// stored. Its methods note the first item that is not what it should be; err
+// is then what the row's reader answers. Items behind those that a reader knows
+// are ignored, so that a row can grow.
+type row struct {
+	what  string // for the error
+	items []any
+	err   error
+}
+
+// readRow reads a stored value that is a row of at least n items.
+func readRow(b []byte, what string, n int) *row {
+	v, err := parseCanonical(b)
+	if err != nil {
+		return &row{what: what, err: err}
+	}
+	return asRow(v, what, n)
+}
+
+func asRow(v any, what string, n int) *row {
+	items, ok := v.([]any)
+	if !ok || len(items) < n {
+		return &row{what: what, err: corrupt("%s: want a list of %d, found %s", what, n, describe(v))}
+	}
+	return &row{what: what, items: items}
+}
+
+// cell returns item i as a T, and notes when it is no T.
+func cell[T any](r *row, i int) T {
+	var zero T
+	if r.err != nil {
+		return zero
+	}
+	v, ok := r.items[i].(T)
+	if !ok {
+		r.err = corrupt("%s: item %d is %s, want a %T", r.what, i, describe(r.items[i]), zero)
+	}
+	return v
+}
+
+// optional is cell for an item that may be nil, which gives the zero T.
+func optional[T any](r *row, i int) T {
+	if r.err == nil && r.items[i] == nil {
+		var zero T
+		return zero
+	}
+	return cell[T](r, i)
+}
+
+// cut splits a list element into the moment before it, which the scripts write
+// as 6 bytes of big-endian Unix milliseconds, and the encoded value.
+func cut(b []byte) (time.Time, []byte, error) {
+	if len(b) < 6 {
+		return time.Time{}, nil, corrupt("%d bytes, too few for the 6 of the time", len(b))
+	}
+	var at [8]byte
+	copy(at[2:], b)
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(at[:]))).UTC(), b[6:], nil
+}

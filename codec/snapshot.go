@@ -1,0 +1,85 @@
+package codec
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/botsession/botsession/session"
+)
+
+// Snapshot decodes the whole record. Values that cannot be decoded are missing
+// in the snapshot, which holds the rest, and each gives a
+// [session.CorruptError]; the error joins them all. Flags and Data are never nil.
+func (r *Record) Snapshot() (session.Snapshot, error) {
+	message, messageErr := r.Message()
+	intent, intentErr := r.Intent()
+	file, fileErr := r.File()
+	errs := []error{messageErr, intentErr, fileErr}
+
+	flags := make(map[string]bool)
+	for _, name := range r.names(PrefixFlag) {
+		flags[name] = true
+	}
+	data := make(map[string]any)
+	for _, key := range r.Keys() {
+		value, err := read(r, PrefixData+key, func(b []byte) (v any, err error) {
+			err = Decode(b, &v)
+			return v, err
+		})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		data[key] = value
+	}
+	return session.Snapshot{
+		Ref:      r.ref,
+		Life:     r.Life(),
+		Version:  r.Version(),
+		State:    r.State(),
+		Platform: r.Platform(),
+		User:     r.User(),
+		Message:  message,
+		Intent:   intent,
+		File:     file,
+		Flags:    flags,
+		Data:     data,
+		Seq:      r.Seq(),
+		Created:  r.moment(FieldCreated),
+		Active:   r.moment(FieldActive),
+		Expires:  r.moment(FieldExpires),
+	}, errors.Join(errs...)
+}
+
+// Status returns how the session stands. The counts of messages, waiting events
+// and unsent replies, and the server's clock, are left for the caller to fill:
+// the hash does not hold them.
+func (r *Record) Status() session.Status {
+	retry := r.moment(FieldWait)
+	if reply := r.moment(FieldReplyWait); reply.After(retry) {
+		retry = reply
+	}
+	holder := r.fields[FieldHolder]
+	if i := strings.LastIndexByte(holder, '#'); i >= 0 {
+		holder = holder[:i]
+	}
+	return session.Status{
+		Ref:      r.ref,
+		State:    r.State(),
+		Platform: r.Platform(),
+		User:     r.User(),
+		Version:  r.Version(),
+		Lease: session.Lease{
+			Holder: holder,
+			Work:   session.Work(r.fields[FieldWork]),
+			Token:  r.fields[FieldToken],
+			Until:  r.moment(FieldUntil),
+		},
+		Failures: int(r.number(FieldFails)),
+		Crashes:  int(r.number(FieldCrashes)),
+		RetryAt:  retry,
+		Created:  r.moment(FieldCreated),
+		Active:   r.moment(FieldActive),
+		Expires:  r.moment(FieldExpires),
+	}
+}
