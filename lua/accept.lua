@@ -1,0 +1,90 @@
+-- accept: takes an event into a session's inbox, once, making the session if
+-- need be. If the session is idle and the caller has room, the caller is handed
+-- the event in the same script.
+--
+-- USES   clock record write index handout watch
+-- KEYS   session inbox outbox events due activity names counts expiry bots watch
+-- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
+-- REPLY  OK now created {event token fails crashes {} hash}   handed to the caller
+--        OK now created {idle}                                queued; who holds the session goes on with it
+--        OK now created {due}                                 queued, and nobody holds the session: wake somebody
+--        DUPLICATE now known                                  accepted before: its line in events
+--        FULL now events bytes                                the inbox has so much
+--        EXPIRED now                                          the old session must be buried first
+--        LATE now | LAYOUT now layout | CORRUPT now field
+
+if late(deadline) then return {'LATE', now} end
+local call = string.match(op, '[^-]*$') -- the part of the call's id that no other call has
+local known = redis.call('HGET', events, digest)
+local s, refusal = read(session)
+if refusal then return refusal end
+
+local till = known and tonumber(string.match(known, '^%a (%d+)') or '')
+if known and not till then return {'CORRUPT', now, 'events'} end
+if known and till * 1000 > now then
+  local by, made = string.match(known, ' (%S+) (%d)$')
+  if by ~= call then return {'DUPLICATE', now, known} end
+  -- Our own call, whose reply was lost: the same answer again.
+  if s and s.holder == op and s.lease > now then
+    return {'OK', now, tonumber(made), handed(s, {})}
+  end
+  return {'OK', now, tonumber(made), {'due'}}
+end
+if s and gone(s, inbox, outbox) or not s and torn(id) then return {'EXPIRED', now} end
+
+local waiting = redis.call('LLEN', inbox)
+local unsent = redis.call('LLEN', outbox)
+local element = digest .. stamp(now) .. event
+local full = s and s.bytes or 0
+if waiting >= tonumber(limit) or full + #element > tonumber(bytes) then return {'FULL', now, waiting, full} end
+redis.call('ZCARD', due)
+if not s then check_enter() end
+
+local created = s and 0 or 1
+if not s then s = enter(id, bot, initial, platform, user, '', ttl) end
+local put = {}
+slide(s, ttl, put, {session})
+if s.ended then -- its own turn ended it, and its replies are still on their way: a new life begins
+  redis.call('HDEL', session, 'end')
+  s.ended = false
+end
+redis.call('RPUSH', inbox, element)
+s.bytes = full + #element
+put[#put + 1] = 'qb'
+put[#put + 1] = int(s.bytes)
+
+-- The ids seen are swept twice a window; their key lives two windows past that.
+if now >= s.sweep then
+  local all = redis.call('HGETALL', events)
+  for i = 1, #all, 2 do
+    if (tonumber(string.match(all[i + 1], '^%a (%d+)') or '') or 0) * 1000 <= now then redis.call('HDEL', events, all[i]) end
+  end
+  put[#put + 1] = 'es'
+  put[#put + 1] = int(now + math.floor(tonumber(window) / 2))
+end
+local forget = math.ceil((now + tonumber(window)) / 1000)
+redis.call('HSET', events, digest, 'p ' .. int(forget) .. ' ' .. call .. ' ' .. created)
+if now >= s.sweep then redis.call('PEXPIREAT', events, int(now + 2 * tonumber(window) + 1000)) end
+
+local step
+if s.lease == 0 and waiting == 0 and unsent == 0 then
+  if want == '1' then
+    grant(s, 'event', op, lease, id, put)
+    step = 'event'
+  else
+    redis.call('ZADD', due, int(now), id)
+    step = 'due'
+  end
+elseif s.lease > now then
+  redis.call('ZADD', due, 'NX', int(s.lease), id)
+  step = 'idle'
+elseif s.lease == 0 and math.max(s.wait, s.owait) > now then
+  step = 'idle' -- what is before it waits for its next attempt, and is listed for then
+else
+  redis.call('ZADD', due, int(now), id)
+  step = 'due'
+end
+hset(session, put)
+notice('accepted', id, s)
+if step == 'event' then return {'OK', now, created, handed(s, {})} end
+return {'OK', now, created, {step}}

@@ -1,0 +1,51 @@
+-- change: applies a Change to a living session without a lease: the verbs of a
+-- live Session. A reset also fences the running turn, drops what is unsent and
+-- lets the head of the inbox run again.
+--
+-- USES   clock record write index change handout calls watch
+-- KEYS   session history inbox outbox calls file due activity names counts moves expiry watch
+-- ARGV   op deadline id change...
+-- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
+--        NOTFOUND now
+--        WRONGSTATE now state
+--        LATE now | LAYOUT now layout | CORRUPT now field
+
+if late(deadline) then return {'LATE', now} end
+local before, sweep = seen(op)
+if before then
+  local version, deleted, next = string.match(before, '^%d+ (%d+) (%d+) (%a+)$')
+  return {'OK', now, tonumber(version), tonumber(deleted), {next}}
+end
+local s, refusal = read(session)
+if refusal then return refusal end
+if not s or s.ended or gone(s, inbox, outbox) then return {'NOTFOUND', now} end
+local c = parse_change(4)
+if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
+check_change(c)
+local waiting = redis.call('LLEN', inbox)
+redis.call('ZCARD', due)
+
+local put, next = {}, 'idle'
+if c.reset ~= '' then
+  s.token = int(math.max(tonumber(s.token) + 1, micros))
+  put[#put + 1] = 'token'
+  put[#put + 1] = s.token
+  redis.call('DEL', outbox)
+  redis.call('HDEL', session, 'ofails', 'owait')
+  forgive(s)
+  s.owait = 0
+  free(s, id, put, waiting > 0 and now or nil)
+end
+local deleted = apply(c, s, id, put)
+if redis.call('LLEN', outbox) + (c.reset ~= '' and waiting or 0) > 0 then
+  if s.lease > now then
+    redis.call('ZADD', due, 'NX', int(s.lease), id)
+  elseif s.owait <= now then
+    redis.call('ZADD', due, int(now), id)
+    next = 'due'
+  end
+end
+hset(session, put)
+remember(op, deadline, int(s.ver) .. ' ' .. int(deleted) .. ' ' .. next, sweep)
+notice(c.reset ~= '' and 'reset' or 'changed', id, s)
+return {'OK', now, s.ver, deleted, {next}}

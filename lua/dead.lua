@@ -1,0 +1,48 @@
+-- dead: makes the head of the inbox, or of the outbox, a dead letter, with why,
+-- and goes on. The change holds what stays in the session: the user's message.
+--
+-- USES   clock record write change handout calls watch
+-- KEYS   session history inbox outbox events calls file due activity names counts moves expiry letters dead watch
+-- ARGV   op deadline id token digest want lease letter keep change...
+--        keep is how long the letter lives, ms
+-- REPLY  OK now first next             first is 1 unless this answers a retry; see handout for next
+--        FENCED now
+--        LATE now | LAYOUT now layout | CORRUPT now field
+
+if late(deadline) then return {'LATE', now} end
+local s, refusal = read(session)
+if refusal then return refusal end
+local before, sweep = seen(op)
+if before then
+  local step = s and s.lease > now and (s.holder == op or s.token == token) and s.work or 'idle'
+  return answer({'OK', now, 1}, s, step)
+end
+if not s or s.token ~= token or s.lease == 0 then return {'FENCED', now} end
+local c = parse_change(10)
+check_change(c)
+redis.call('LLEN', inbox)
+redis.call('HLEN', events)
+redis.call('LLEN', letters)
+redis.call('ZCARD', due)
+redis.call('ZCARD', dead)
+
+local put = {}
+local _, first, last = apply(c, s, id, put)
+if s.work == 'reply' then
+  redis.call('LPOP', outbox)
+  redis.call('HDEL', session, 'ofails', 'owait', 'crashes', 'err')
+  s.ofails, s.owait, s.crashes = 0, 0, 0
+else
+  pop(s, put)
+  forgive(s)
+  outcome(digest, 'x', s, first, last)
+end
+redis.call('RPUSH', letters, stamp(now) .. letter)
+redis.call('PEXPIRE', letters, keep)
+redis.call('ZADD', dead, int(now), id)
+redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(now - tonumber(keep)))
+remember(op, deadline, '', sweep)
+local step = onward(s, id, op, want, lease, put)
+hset(session, put)
+notice('dead', id, s, digest)
+return answer({'OK', now, 1}, s, step)

@@ -1,0 +1,48 @@
+-- destroy: ends a session's life and removes it: because somebody asked for it
+-- (mode now), because it has expired (mode expired; if it has not, its place
+-- among the expiries is corrected), or because its own turn ended it (mode
+-- ended). Nobody can write to it afterwards: there is nothing to write to.
+--
+-- USES   clock record bury calls watch
+-- KEYS   session history inbox outbox events calls file due activity names counts expiry bots watch
+-- ARGV   op deadline id bot mode
+-- REPLY  OK now events replies         so many were dropped
+--        NOTFOUND now
+--        LATE now | LAYOUT now layout | CORRUPT now field
+
+if late(deadline) then return {'LATE', now} end
+local before, sweep = seen(op)
+if before then
+  local dropped, replies = string.match(before, '^%d+ (%d+) (%d+)$')
+  return {'OK', now, tonumber(dropped), tonumber(replies)}
+end
+local s, refusal = read(session)
+if refusal then return refusal end
+local waiting = redis.call('LLEN', inbox)
+local unsent = redis.call('LLEN', outbox)
+redis.call('HLEN', events)
+check_bury()
+
+if mode == 'now' then
+  if not s or s.ended or gone(s, inbox, outbox) then return {'NOTFOUND', now} end
+else
+  if s and not gone(s, inbox, outbox) then
+    if s.exp > 0 then redis.call('ZADD', expiry, int(math.max(s.exp, now + 1000)), id) else redis.call('ZREM', expiry, id) end
+    return {'NOTFOUND', now}
+  end
+  if not s then
+    bury(nil, id, bot)
+    if waiting + unsent > 0 then redis.call('ZADD', due, int(now), id) else redis.call('ZREM', due, id) end
+    return {'NOTFOUND', now}
+  end
+end
+
+for _, element in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
+  local digest = string.sub(element, 1, 16)
+  local forget, call = string.match(redis.call('HGET', events, digest) or '', '^%a (%d+) .-(%S+ %d)$')
+  if forget then redis.call('HSET', events, digest, 'o ' .. forget .. ' ' .. call) end
+end
+bury(s, id, bot)
+remember(op, deadline, int(waiting) .. ' ' .. int(unsent), sweep)
+notice(mode == 'now' and 'destroyed' or mode, id, s)
+return {'OK', now, waiting, unsent}

@@ -1,0 +1,37 @@
+-- history: reads a part of the chat. It writes nothing.
+--
+-- USES   clock record
+-- KEYS   session history inbox outbox
+-- ARGV   op deadline after till limit newest waiting
+--        after: only messages with a greater number; till: only up to that ms,
+--        inclusive, or empty; limit: negative for all; newest: 1 to count it
+--        from the end; waiting: 1 to add the inbox
+-- REPLY  OK now first messages inbox   first is the number of the first message
+--        NOTFOUND now
+--        LAYOUT now layout | CORRUPT now field
+
+after, limit = tonumber(after), tonumber(limit)
+local s, refusal = read(session)
+if refusal then return refusal end
+if not s or s.ended or gone(s, inbox, outbox) then return {'NOTFOUND', now} end
+
+local length = redis.call('LLEN', history)
+local base = s.seq - length -- the number of the message before the first that is kept
+local from, to = math.max(after - base, 0), length - 1
+if till ~= '' then
+  -- The times in a chat never go back: search for the last one in time.
+  local low, high = 0, length
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local b1, b2, b3, b4, b5, b6 = string.byte(redis.call('LINDEX', history, middle), 1, 6)
+    local ms = ((((b1 * 256 + b2) * 256 + b3) * 256 + b4) * 256 + b5) * 256 + b6
+    if ms <= tonumber(till) then low = middle + 1 else high = middle end
+  end
+  to = low - 1
+end
+if limit >= 0 and to - from + 1 > limit then
+  if newest == '1' then from = to - limit + 1 else to = from + limit - 1 end
+end
+local messages = {}
+if to >= from then messages = redis.call('LRANGE', history, from, to) end
+return {'OK', now, base + from + 1, messages, waiting == '1' and redis.call('LRANGE', inbox, 0, -1) or {}}

@@ -1,0 +1,59 @@
+-- lease: takes a session that has work waiting or whose holder was never heard
+-- of again (mode serve), or takes it for an Update (mode update).
+--
+-- USES   clock record write index handout
+-- KEYS   session inbox outbox due activity names counts expiry bots
+-- ARGV   op deadline id bot mode lease initial ttl
+-- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it
+--        BUSY now until                somebody holds it
+--        NOTFOUND now
+--        EXPIRED now                   what is left of the old session must be buried first
+--        LATE now | LAYOUT now layout | CORRUPT now field
+
+if late(deadline) then return {'LATE', now} end
+local s, refusal = read(session)
+if refusal then return refusal end
+local waiting = redis.call('LLEN', inbox)
+local unsent = redis.call('LLEN', outbox)
+redis.call('ZCARD', due)
+
+if mode == 'update' and (not s or s.ended or gone(s, inbox, outbox)) then return {'NOTFOUND', now} end
+if not s then
+  if waiting + unsent == 0 then
+    redis.call('ZREM', due, id)
+    return {'NOTFOUND', now}
+  end
+  -- The hash is gone without us, by eviction or by hand. The events are not.
+  if torn(id) then return {'EXPIRED', now} end
+  check_enter()
+  s = enter(id, bot, initial, '', '', '', ttl)
+end
+if s.lease > now then
+  if s.holder == op then return answer({'OK', now}, s, s.work) end
+  if mode == 'update' then
+    redis.call('HSET', session, 'yield', int(now + 250)) -- the next turn waits for us that long
+  else
+    redis.call('ZADD', due, int(s.lease), id)
+  end
+  return {'BUSY', now, s.lease}
+end
+
+local put = {}
+if s.lease > 0 and (s.work == 'event' or s.work == 'reply') then
+  s.crashes = s.crashes + 1 -- handed out, and never heard of again
+  put[#put + 1] = 'crashes'
+  put[#put + 1] = int(s.crashes)
+end
+local step
+if mode == 'update' then
+  grant(s, 'update', op, lease, id, put)
+  if s.yield > 0 then redis.call('HDEL', session, 'yield') end
+  step = 'update'
+elseif unsent > 0 and s.owait <= now then
+  grant(s, 'reply', op, lease, id, put)
+  step = 'reply'
+else
+  step = onward(s, id, op, '1', lease, put)
+end
+hset(session, put)
+return answer({'OK', now}, s, step)

@@ -1,0 +1,14 @@
+-- load: reads a session as it is, without its chat. It writes nothing.
+--
+-- USES   clock record
+-- KEYS   session history inbox outbox
+-- ARGV   op deadline
+-- REPLY  OK now hash messages waiting unsent
+--        NOTFOUND now
+--        LAYOUT now layout | CORRUPT now field
+
+local s, refusal = read(session)
+if refusal then return refusal end
+if not s or s.ended or gone(s, inbox, outbox) then return {'NOTFOUND', now} end
+return {'OK', now, redis.call('HGETALL', session), redis.call('LLEN', history), redis.call('LLEN', inbox),
+  redis.call('LLEN', outbox)}

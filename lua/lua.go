@@ -1,0 +1,110 @@
+// Package lua holds the scripts that read and write sessions on the server.
+//
+// Each script is a file of its own, named by a verb: commit.lua ends a turn.
+// Its header says what it does and names its inputs and replies:
+//
+//	-- USES   the pieces of prelude/ that are joined before it
+//	-- KEYS   the keys it touches, by the names that package store gives them
+//	-- ARGV   its arguments
+//	-- REPLY  its answers: a status, the server's time in ms, and what follows
+//
+// KEYS and ARGV are more than comments: each name there is a local variable of
+// the script and its prelude, and package store builds a script's keys from the
+// KEYS line. (A name that ends in ... stands for what the script reads from ARGV
+// itself.) Every script reads, then guards, then writes, then answers: Redis
+// does not roll back, so nothing may fail after the first write. A condition
+// comes back as a value, never as an error reply, because clients send a
+// command again after some errors.
+//
+// Start with commit.lua; prelude/handout.lua is what it shares with the others
+// about who holds a session.
+package lua
+
+import (
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+//go:embed *.lua prelude/*.lua
+var files embed.FS
+
+// A Script is one script as it is sent to the server.
+type Script struct {
+	Name string   // the file's name without .lua
+	Text string   // with its prelude
+	SHA  string   // of Text, in hex, as EVALSHA wants it
+	Keys []string // the names in the header's KEYS line, in order
+	Args []string // the names in the header's ARGV line, in order
+}
+
+// The scripts. All but Load and History write; Beat writes no session.
+var (
+	Accept  = load("accept")
+	Beat    = load("beat")
+	Change  = load("change")
+	Commit  = load("commit")
+	Create  = load("create")
+	Dead    = load("dead")
+	Destroy = load("destroy")
+	History = load("history")
+	Lease   = load("lease")
+	Load    = load("load")
+	Release = load("release")
+	Renew   = load("renew")
+	Sent    = load("sent")
+)
+
+// All lists the scripts, by name.
+var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Release, Renew, Sent}
+
+// load joins a script with the pieces that its header names. It panics on a
+// header it cannot read: the files are part of the program.
+func load(name string) *Script {
+	body := read(name + ".lua")
+	s := &Script{Name: name, Keys: header(body, "KEYS"), Args: header(body, "ARGV")}
+	var text strings.Builder
+	declare(&text, "KEYS", s.Keys)
+	declare(&text, "ARGV", s.Args)
+	for _, piece := range header(body, "USES") {
+		text.WriteString(read("prelude/" + piece + ".lua"))
+	}
+	text.WriteString(body)
+	s.Text = text.String()
+	sum := sha1.Sum([]byte(s.Text))
+	s.SHA = hex.EncodeToString(sum[:])
+	return s
+}
+
+// declare writes the local variables that a header line stands for.
+func declare(text *strings.Builder, table string, names []string) {
+	var values []string
+	for i, name := range names {
+		if strings.HasSuffix(name, "...") {
+			names = names[:i]
+			break
+		}
+		values = append(values, fmt.Sprintf("%s[%d]", table, i+1))
+	}
+	fmt.Fprintf(text, "local %s = %s\n", strings.Join(names, ", "), strings.Join(values, ", "))
+}
+
+func read(file string) string {
+	b, err := files.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// header returns the words of one line of a script's header.
+func header(body, field string) []string {
+	for line := range strings.Lines(body) {
+		if rest, ok := strings.CutPrefix(line, "-- "+field+" "); ok {
+			return strings.Fields(rest)
+		}
+	}
+	panic(fmt.Sprintf("lua: a script has no %s line", field))
+}

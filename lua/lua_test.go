@@ -1,0 +1,145 @@
+package lua
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/yuin/gopher-lua/parse"
+)
+
+// scripts returns the files of this folder; none at all is a failure.
+func scripts(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("*.lua")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts found: %v", err)
+	}
+	return files
+}
+
+func TestEveryFileIsAScript(t *testing.T) {
+	var named []string
+	for _, s := range All {
+		named = append(named, s.Name+".lua")
+	}
+	slices.Sort(named)
+	if files := scripts(t); !slices.Equal(files, named) {
+		t.Errorf("the files are %v, All has %v", files, named)
+	}
+}
+
+var word = regexp.MustCompile(`[a-z_]+`)
+
+// code is a script's text without its comments.
+func code(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if before, _, found := strings.Cut(line, "--"); found {
+			line = before + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+func TestHeaderAndCodeAgree(t *testing.T) {
+	statuses := regexp.MustCompile(`\{'([A-Z]+)', now`)
+	for _, s := range All {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			raw, err := os.ReadFile(s.Name + ".lua")
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, _, _ := strings.Cut(string(raw), "\n\n")
+			if !strings.HasPrefix(head, "-- "+s.Name+": ") {
+				t.Errorf("the header does not begin with the script's name")
+			}
+			// All but the first two lines, in which the names are declared.
+			_, body, _ := strings.Cut(s.Text, "\n")
+			_, body, _ = strings.Cut(body, "\n")
+			body = code(body)
+			used := map[string]bool{}
+			for _, w := range word.FindAllString(body, -1) {
+				used[w] = true
+			}
+			for _, name := range slices.Concat(s.Keys, s.Args) {
+				if !used[name] && !strings.HasSuffix(name, "...") && name != "op" && name != "deadline" {
+					t.Errorf("the header names %s, the code does not use it", name)
+				}
+			}
+			if len(s.Args) < 2 || s.Args[0] != "op" || s.Args[1] != "deadline" {
+				t.Errorf("the arguments begin with %v, not with op and deadline", s.Args)
+			}
+			_, replies, _ := strings.Cut(head, "-- REPLY ")
+			for _, m := range statuses.FindAllStringSubmatch(body, -1) {
+				if !strings.Contains(replies, m[1]) {
+					t.Errorf("it may answer %s, the header's REPLY does not say so", m[1])
+				}
+			}
+			for _, status := range regexp.MustCompile(`\b[A-Z]{2,}\b`).FindAllString(replies, -1) {
+				if !strings.Contains(body, "'"+status+"'") {
+					t.Errorf("the header's REPLY has %s, the code never answers it", status)
+				}
+			}
+		})
+	}
+}
+
+// The scripts must run on every server that speaks Redis 6's language: no
+// shebang, none of the libraries that some lack, no error replies, and no keys
+// but the declared ones.
+func TestScriptsArePortable(t *testing.T) {
+	for _, s := range All {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			text := code(s.Text)
+			for _, banned := range []string{"#!", "cjson", "cmsgpack", "struct.", "bit.", "error_reply", "redis.error", "redis.log", "tostring(", "EVAL"} {
+				if strings.Contains(text, banned) {
+					t.Errorf("it uses %s", banned)
+				}
+			}
+			if _, err := parse.Parse(strings.NewReader(s.Text), s.Name); err != nil {
+				t.Errorf("it does not parse: %v", err)
+			}
+			for _, m := range regexp.MustCompile(`redis\.p?call\('([A-Z]+)', ([a-z'"]+)`).FindAllStringSubmatch(text, -1) {
+				key := m[2]
+				declared := slices.Contains(s.Keys, key) || key == "key" || m[1] == "PUBLISH"
+				inSharedCode := !strings.Contains(text[strings.LastIndex(text, "late(deadline)"):], m[0])
+				if !declared && !inSharedCode {
+					t.Errorf("%s works on %s, which KEYS does not name", m[1], key)
+				}
+			}
+		})
+	}
+}
+
+// Writes may fail only before the first of them: so no check of a type, and no
+// refusal, may stand after one.
+func TestGuardsComeBeforeWrites(t *testing.T) {
+	write := regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\bhset\(|\bapply\(|\benter\(|\bfree\(|\bgrant\(|\bremember\(`)
+	refuse := regexp.MustCompile(`return \{'(FENCED|WRONGSTATE|FULL|EXPIRED|CORRUPT)'|check_[a-z]+\(`)
+	for _, s := range All {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			raw, err := os.ReadFile(s.Name + ".lua")
+			if err != nil {
+				t.Fatal(err)
+			}
+			wrote := ""
+			for line := range strings.Lines(code(string(raw))) {
+				indented := strings.HasPrefix(line, " ") // a branch that ends in a return of its own
+				if refuse.MatchString(line) && wrote != "" {
+					t.Errorf("%q stands behind the write %q", strings.TrimSpace(line), wrote)
+				}
+				if write.MatchString(line) && !indented {
+					wrote = strings.TrimSpace(line)
+				}
+			}
+		})
+	}
+}

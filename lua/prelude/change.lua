@@ -1,0 +1,131 @@
+-- change: a Change as the store sends it, from ARGV[at] on, and writing it.
+--
+--   reset      '' | 'keep' | 'drop' (the chat)      initial   the state of a new life
+--   destroy    '' | '1'                             from      '' | the state it must be in
+--   ttl        '' | 'bot' | ms (0: for ever)        bot ttl   ms (0: for ever)
+--   limit      of the history, 0: none              file      '' | '1': the next is its bytes
+--   bytes      of the file                          dirty     '1' if anything here is a change
+--   then four counts (moves, set, del, chat) and as many strings: states
+--   entered; field, value, ...; fields; send ('1' or ''), message, ...
+
+local function parse_change(at)
+  local c = {reset = ARGV[at], initial = ARGV[at + 1], destroy = ARGV[at + 2] == '1', from = ARGV[at + 3],
+    ttl = ARGV[at + 4], bot_ttl = ARGV[at + 5], limit = tonumber(ARGV[at + 6]), has_file = ARGV[at + 7] == '1',
+    file = ARGV[at + 8], dirty = ARGV[at + 9] == '1'}
+  c.moves = at + 14
+  c.set = c.moves + tonumber(ARGV[at + 10])
+  c.del = c.set + tonumber(ARGV[at + 11])
+  c.chat = c.del + tonumber(ARGV[at + 12])
+  c.last = c.chat + tonumber(ARGV[at + 13]) - 1
+  return c
+end
+
+-- check_change reads every key that apply may write: see check_enter.
+local function check_change(c)
+  redis.call('LLEN', history)
+  redis.call('LLEN', outbox)
+  redis.call('ZCARD', activity)
+  redis.call('ZCARD', expiry)
+  if c.set > c.moves or c.reset ~= '' then
+    redis.call('ZCARD', names)
+    redis.call('HLEN', counts)
+    redis.call('HLEN', moves)
+  end
+end
+
+-- renew_life empties the session, which apply then puts into its initial state.
+-- The life is named after the token under which it began. The sequence numbers
+-- of the chat go on.
+local function renew_life(c, s)
+  local drop = {}
+  local fields = redis.call('HKEYS', session)
+  for _, f in ipairs(fields) do
+    local two = string.sub(f, 1, 2)
+    if two == 'd:' or two == 'f:' or f == 'message' or f == 'intent' or f == 'file' then drop[#drop + 1] = f end
+  end
+  for _, f in ipairs(drop) do redis.call('HDEL', session, f) end
+  if c.reset == 'drop' then redis.call('DEL', history) end
+  redis.call('DEL', file)
+  redis.call('HDEL', session, 'turns')
+  s.gen, s.turns = s.token, 0
+end
+
+-- apply writes the change. It returns how many fields it deleted, and the
+-- sequence numbers of the first and last message it appended. Fields of the
+-- hash are collected in put, for one HSET at the end of the script.
+local function apply(c, s, id, put)
+  local state, deleted, first = s.state, 0, s.seq + 1
+  s.at = math.max(now, s.at) -- a server's clock may step back; the chat's times may not
+  if c.ttl == 'bot' then
+    redis.call('HDEL', session, 'ttl')
+    s.ttl = false
+  elseif c.ttl ~= '' then
+    s.ttl = c.ttl
+    put[#put + 1] = 'ttl'
+    put[#put + 1] = c.ttl
+  end
+  if c.reset ~= '' then
+    renew_life(c, s)
+    state = c.initial
+    put[#put + 1] = 'gen'
+    put[#put + 1] = s.gen
+    put[#put + 1] = 'born'
+    put[#put + 1] = int(now)
+  end
+  for i = c.moves, c.set - 1 do
+    redis.call('HINCRBY', moves, state .. '\0' .. ARGV[i], 1)
+    state = ARGV[i]
+  end
+  for i = c.set, c.del - 1 do put[#put + 1] = ARGV[i] end
+  for i = c.del, c.chat - 1 do deleted = deleted + redis.call('HDEL', session, ARGV[i]) end
+  if c.chat <= c.last then
+    local when = stamp(s.at)
+    for i = c.chat, c.last, 2 do
+      local message = when .. ARGV[i + 1]
+      s.seq = s.seq + 1
+      if not c.destroy then -- a life that ends here leaves no chat, only what is still to be sent
+        local length = redis.call('RPUSH', history, message)
+        if length == 1 and s.net > 0 then redis.call('PEXPIREAT', history, int(s.net)) end
+        if c.limit > 0 and length > c.limit then redis.call('LTRIM', history, -c.limit, -1) end
+      end
+      if ARGV[i] == '1' then redis.call('RPUSH', outbox, s.gen .. ':' .. int(s.seq) .. ':' .. message) end
+    end
+    put[#put + 1] = 'seq'
+    put[#put + 1] = int(s.seq)
+  end
+  if c.has_file then
+    redis.call('SET', file, c.file)
+    if s.net > 0 then redis.call('PEXPIREAT', file, int(s.net)) end
+  end
+  if state ~= s.state then
+    redis.call('ZREM', names, 's' .. s.state .. '\0' .. id)
+    redis.call('ZADD', names, 0, 's' .. state .. '\0' .. id)
+    if redis.call('HINCRBY', counts, s.state, -1) <= 0 then redis.call('HDEL', counts, s.state) end
+    redis.call('HINCRBY', counts, state, 1)
+    put[#put + 1] = 'state'
+    put[#put + 1] = state
+    s.state = state
+  end
+  local before = s.exp
+  slide(s, c.bot_ttl, put, {session, history, file})
+  -- The reaper finds a session by its place in expiry and re-scores it there:
+  -- only a place that is missing, or too late, must be written now.
+  if s.exp > 0 and (before == 0 or s.exp < before) then
+    redis.call('ZADD', expiry, int(s.exp), id)
+  elseif s.exp == 0 and before > 0 then
+    redis.call('ZREM', expiry, id)
+  end
+  if c.destroy then
+    redis.call('HSET', session, 'end', '1')
+    s.ended = true
+  end
+  if c.dirty then
+    s.ver = s.ver + 1
+    put[#put + 1] = 'ver'
+    put[#put + 1] = int(s.ver)
+  end
+  put[#put + 1] = 'at'
+  put[#put + 1] = int(s.at)
+  redis.call('ZADD', activity, int(s.at), id)
+  return deleted, first, s.seq
+end

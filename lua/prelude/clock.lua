@@ -1,0 +1,16 @@
+-- clock: the server's time, taken once, so that all of a script happens at one
+-- moment. A client's clock is never asked.
+local time = redis.call('TIME')
+local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now = math.floor(micros / 1000) -- Unix milliseconds
+
+-- int prints an integer in full: tostring and .. turn 16 digits into 1.7e+15.
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+-- late tells whether a request arrives after its caller has given up. Such a
+-- request must change nothing: the caller was told that it never will.
+local function late(deadline)
+  return now >= tonumber(deadline)
+end
