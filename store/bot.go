@@ -1,0 +1,324 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// BotOptions say how a bot's sessions are handled. Give the same in every
+// process that uses the bot: whether there is an outbox, for instance, depends
+// on Send being there. The zero value is ready for use.
+type BotOptions struct {
+	Initial string                     // the state in which a session begins; zero means "start"
+	Start   func(session.Event) string // if set, the initial state of a session that this event creates
+
+	Send func(context.Context, Delivery) error     // sends a reply to the platform; nil: replies are only recorded, there is no outbox
+	Dead func(context.Context, session.DeadLetter) // told of a dead letter, once, by the replica that made it, so that the user can be told
+
+	TTL     time.Duration // idle time after which a session expires; zero means 30 days, negative never
+	Lease   time.Duration // for how long a replica holds a session without renewing; zero means 15 s, at least 30 ms
+	MaxTurn time.Duration // after which a handler, or one Send, is cancelled and its lease no longer renewed; zero means 5 min
+	Grace   time.Duration // for turns that run when Serve's context ends; zero means 10 s
+
+	MaxAttempts int           // failures of one event, or of sending one reply, until it is a dead letter; zero means 5
+	Backoff     time.Duration // after the first failure; doubles with each, up to 60 times itself; zero means 1 s
+	Concurrency int           // sessions that this replica handles at once; zero means 64
+
+	HistoryLimit int           // messages kept of a chat; zero means all
+	InboxLimit   int           // events that may wait for one session; zero means 1000
+	InboxBytes   int           // and their bytes; zero means 16 MiB
+	DedupeWindow time.Duration // for how long an event's id is remembered; zero means 24 h
+}
+
+// crashFactor is how many more hand-outs than failures an event may have that
+// were never heard of again. A replica that dies takes all its turns with it,
+// and most of them are not to blame.
+const crashFactor = 4
+
+// deadLife is how long a dead letter is kept.
+const deadLife = 30 * 24 * time.Hour
+
+func (o *BotOptions) withDefaults() (BotOptions, error) {
+	var opts BotOptions
+	if o != nil {
+		opts = *o
+	}
+	def(&opts.Initial, "start")
+	def(&opts.TTL, 30*24*time.Hour)
+	def(&opts.Lease, 15*time.Second)
+	def(&opts.MaxTurn, 5*time.Minute)
+	def(&opts.Grace, 10*time.Second)
+	def(&opts.MaxAttempts, 5)
+	def(&opts.Backoff, time.Second)
+	def(&opts.Concurrency, 64)
+	def(&opts.InboxLimit, 1000)
+	def(&opts.InboxBytes, 16<<20)
+	def(&opts.DedupeWindow, 24*time.Hour)
+	if err := session.ValidState(opts.Initial); err != nil {
+		return opts, fmt.Errorf("initial %w", err)
+	}
+	for name, bad := range map[string]bool{
+		"Lease": opts.Lease < 30*time.Millisecond, "MaxTurn": opts.MaxTurn < 0, "Grace": opts.Grace < 0,
+		"MaxAttempts": opts.MaxAttempts < 0, "Backoff": opts.Backoff < 0, "Concurrency": opts.Concurrency < 0,
+		"HistoryLimit": opts.HistoryLimit < 0, "InboxLimit": opts.InboxLimit < 0, "InboxBytes": opts.InboxBytes < 0,
+		"DedupeWindow": opts.DedupeWindow < 0,
+	} {
+		if bad {
+			return opts, fmt.Errorf("%w: BotOptions.%s is negative, or a Lease under 30 ms", session.ErrInvalid, name)
+		}
+	}
+	return opts, nil
+}
+
+// def gives a zero option its default.
+func def[T comparable](option *T, value T) {
+	var zero T
+	if *option == zero {
+		*option = value
+	}
+}
+
+// A Bot is one bot's sessions, and this process' part in serving them. It is
+// safe for concurrent use.
+type Bot struct {
+	store *Store
+	name  string
+	opts  BotOptions
+	err   error // of the name or the options, answered by every method
+
+	serving atomic.Pointer[runner] // while Serve runs
+	fleet   fleet
+	waiting waiters
+}
+
+// Bot returns the bot of that name. There is no I/O, and nothing to close. A bad
+// name or bad options show as [session.ErrInvalid] at the first use.
+func (s *Store) Bot(name string, opts *BotOptions) *Bot {
+	b := &Bot{store: s, name: name}
+	b.opts, b.err = opts.withDefaults()
+	if err := session.ValidBot(name); err != nil {
+		b.err = err
+	}
+	return b
+}
+
+// Name returns the bot's name.
+func (b *Bot) Name() string { return b.name }
+
+func (b *Bot) place(id string) (place, error) {
+	if b.err != nil {
+		return place{}, b.err
+	}
+	ref := session.Ref{Bot: b.name, ID: id}
+	if err := ref.Validate(); err != nil {
+		return place{}, err
+	}
+	return b.store.layout.place(ref), nil
+}
+
+// Accept takes an event for the session of that id, which it makes if there is
+// none. When it returns without an error the event will be handled, or become a
+// dead letter, whatever happens to this process. An event whose id was accepted
+// before is no error: the receipt says Duplicate, and waits for the same
+// outcome. If this process serves the bot and has room, and the session is
+// idle, the turn starts here at once; else whoever serves the bot handles it.
+//
+// An error means that the event is not accepted: let the platform deliver it
+// again. It is [session.ErrInvalid] or [session.ErrTooLarge] for an event that
+// can never be accepted; [session.ErrInboxFull] if too many wait;
+// [session.ErrUnknownOutcome] if no answer came (deliver again: the id makes it
+// safe); [session.ErrCorrupt] or [session.ErrNewerLayout] for a session that
+// cannot be read; else the server's or the network's error.
+func (b *Bot) Accept(ctx context.Context, id string, e session.Event) (*Receipt, error) {
+	at, err := b.place(id)
+	if err != nil {
+		return nil, fmt.Errorf("accept: %w", err)
+	}
+	r, err := b.accept(ctx, at, e)
+	if err != nil {
+		return nil, fmt.Errorf("accept for %s: %w", at.ref, err)
+	}
+	return r, nil
+}
+
+func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, error) {
+	event, err := b.encodeEvent(e)
+	if err != nil {
+		return nil, err
+	}
+	initial := b.opts.Initial
+	if b.opts.Start != nil {
+		if err := protect(b.store.log, "Start", at.ref, func() error { initial = b.opts.Start(e); return nil }); err != nil {
+			return nil, err
+		}
+		if err := session.ValidState(initial); err != nil {
+			return nil, fmt.Errorf("initial %w", err)
+		}
+	}
+	r := b.serving.Load()
+	want := r != nil && r.tryEnter()
+	began := time.Now()
+	answer, err := b.runBurying(ctx, lua.Accept, at, b.name, event.digest, []byte(event.encoded), millis(b.opts.DedupeWindow),
+		b.opts.InboxLimit, b.opts.InboxBytes, flag(want), millis(b.opts.Lease), initial, e.Platform, e.User, millis(b.opts.TTL))
+	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
+	if err == nil && answer.status() == "OK" {
+		receipt.Created = answer.int(2) == 1
+		b.goOn(r, want, at, began, answer.list(3), event)
+		return receipt, nil
+	}
+	if want {
+		r.leave()
+	}
+	if err != nil {
+		return nil, err
+	}
+	receipt.Duplicate = true
+	return receipt, nil
+}
+
+// goOn does what an accept left to do: run the turn that was handed out, wake
+// somebody, or nothing.
+func (b *Bot) goOn(r *runner, entered bool, at place, began time.Time, next reply, e *event) {
+	switch {
+	case entered && next.text(0) == string(session.WorkEvent):
+		h := r.hold(at, began, next)
+		h.event = e
+		r.spawn(h)
+	case entered && next.text(0) == "due":
+		r.spawnClaim(at)
+	default:
+		if entered {
+			r.leave()
+		}
+		b.wakeFor(next, at)
+	}
+}
+
+// runBurying runs a script that may make a session, and first buries what is in
+// its way: one that has expired, or what is left of one whose hash is gone.
+func (b *Bot) runBurying(ctx context.Context, script *lua.Script, at place, args ...any) (reply, error) {
+	args = append([]any{at.ref.ID}, args...)
+	for range 3 {
+		r, err := b.store.run(ctx, script, at, args...)
+		if err != nil {
+			return nil, err
+		}
+		if err = r.refusal(at.ref); !errors.Is(err, errExpired) {
+			return r, err
+		}
+		if _, err := b.bury(ctx, at, "expired"); err != nil {
+			return nil, err
+		}
+	}
+	return nil, session.ErrBusy
+}
+
+// bury runs destroy in one of its modes; what is not there (any more) is no error
+// but for mode now.
+func (b *Bot) bury(ctx context.Context, at place, mode string) (Destroyed, error) {
+	r, err := b.store.run(ctx, lua.Destroy, at, at.ref.ID, b.name, mode)
+	if err != nil {
+		return Destroyed{}, err
+	}
+	if err := r.refusal(at.ref); err != nil && (mode == "now" || !errors.Is(err, session.ErrNotFound)) {
+		return Destroyed{}, err
+	}
+	return Destroyed{Events: r.int(2), Replies: r.int(3)}, nil
+}
+
+// An event is a session.Event with its stored form.
+type event struct {
+	session.Event
+	payload codec.Encoded
+	encoded codec.Encoded
+	digest  string // names it in the inbox and among the events seen
+	err     error  // it could not be decoded
+}
+
+func (b *Bot) encodeEvent(e session.Event) (*event, error) {
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	encoded, err := b.store.opts.Codec.EncodeEvent(e)
+	if err != nil {
+		return nil, fmt.Errorf("event %q: %w", e.ID, err)
+	}
+	if err := b.store.tooLarge(fmt.Sprintf("event %q", e.ID), len(encoded)); err != nil {
+		return nil, err
+	}
+	// Decoded again, so that the handler sees the same here as on any replica.
+	decoded, payload, err := codec.DecodeEvent(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("event %q: %w", e.ID, err)
+	}
+	return &event{Event: decoded, payload: payload, encoded: encoded, digest: digestOf(e.ID)}, nil
+}
+
+// elementHead is what stands before an event in the inbox: digest and time.
+const elementHead = 16 + 6
+
+// decodeElement reads an element of the inbox.
+func decodeElement(element string) *event {
+	if len(element) < elementHead {
+		return &event{err: fmt.Errorf("%w: an inbox element of %d bytes", session.ErrCorrupt, len(element))}
+	}
+	e := &event{digest: element[:16], encoded: codec.Encoded(element[elementHead:])}
+	e.Event, e.payload, e.err = codec.DecodeEvent(e.encoded)
+	return e
+}
+
+// digestOf shortens an event's id to 16 bytes, so that a session's ids stay
+// compact whatever the platform sends.
+func digestOf(eventID string) string {
+	sum := sha256.Sum256([]byte(eventID))
+	return string(sum[:16])
+}
+
+// waiters are the local callers who wait for an event's outcome.
+type waiters struct {
+	mu sync.Mutex
+	by map[string][]chan Outcome // bot id NUL digest
+}
+
+func (w *waiters) add(key string) chan Outcome {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.by == nil {
+		w.by = map[string][]chan Outcome{}
+	}
+	c := make(chan Outcome, 1)
+	w.by[key] = append(w.by[key], c)
+	return c
+}
+
+func (w *waiters) remove(key string, c chan Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, other := range w.by[key] {
+		if other == c {
+			w.by[key] = append(w.by[key][:i], w.by[key][i+1:]...)
+			break
+		}
+	}
+	if len(w.by[key]) == 0 {
+		delete(w.by, key)
+	}
+}
+
+func (w *waiters) settle(key string, o Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.by[key] {
+		c <- o
+	}
+	delete(w.by, key)
+}

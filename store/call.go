@@ -1,0 +1,281 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// once is a command that go-redis sends at most once. By default it would send
+// a script again after a lost reply, under a new name so to speak, and the
+// script would be applied twice; here the store sends it again itself, with the
+// same call id, and the script recognises it.
+type once struct{ *redis.Cmd }
+
+func (once) NoRetry() bool { return true }
+
+// run runs a script, as often as it takes to get an answer, until ctx ends or
+// the store's Timeout is over. The script gets the call's id and its deadline
+// before args.
+//
+// A script that writes is seen through once it was sent: a cancelled ctx does
+// not abandon it, because its outcome would be unknown for no need; ctx's
+// deadline does. What comes back is one of
+//
+//   - a reply, of any status but LATE;
+//   - an error that says why it was certainly not applied;
+//   - session.ErrUnknownOutcome joined with the last cause. By then the
+//     deadline that the request carried has passed, so it was applied before or
+//     never will be.
+func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...any) (reply, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	end := time.Now().Add(s.opts.Timeout)
+	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {
+		end = limit
+	}
+	if script != lua.Load && script != lua.History {
+		if s.opts.ReadOnly {
+			return nil, fmt.Errorf("%w: %w", session.ErrInvalid, errReadOnly)
+		}
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+
+	keys := s.layout.keys(script, at)
+	full := make([]any, 0, 5+len(keys)+len(args))
+	full = append(full, "evalsha", script.SHA, len(keys))
+	for _, key := range keys {
+		full = append(full, key)
+	}
+	full = append(full, s.name+"#"+strconv.FormatUint(s.calls.Add(1), 36), nil)
+	deadline := len(full) - 1
+	full = append(full, args...)
+
+	unsure := false
+	for attempt := 0; ; attempt++ {
+		full[deadline] = s.clock.at(at.bucket, end)
+		r, err := s.send(ctx, script, full)
+		if err == nil {
+			s.clock.heard(at.bucket, r.int(1))
+			if r.status() != "LATE" {
+				return r, nil
+			}
+			// Too late by the estimate of a clock that the reply has corrected.
+			err = errors.New("the request reached the server after its deadline")
+		} else {
+			switch whatHappened(err) {
+			case refused:
+				return nil, s.explain(ctx, err, script, at)
+			case unknown:
+				unsure = true
+			}
+		}
+		if !sleep(ctx, backoff(attempt)) || !time.Now().Before(end) {
+			if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+				err = errors.Join(cause, err)
+			}
+			if unsure {
+				return nil, errors.Join(session.ErrUnknownOutcome, err)
+			}
+			return nil, err
+		}
+	}
+}
+
+// send sends the script once, by its digest or, where the server does not know
+// it yet, in full.
+func (s *Store) send(ctx context.Context, script *lua.Script, full []any) (reply, error) {
+	full[0], full[1] = "evalsha", script.SHA
+	cmd := redis.NewCmd(ctx, full...)
+	cmd.SetFirstKeyPos(3)
+	err := s.client.Process(ctx, once{cmd})
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		full[0], full[1] = "eval", script.Text
+		cmd = redis.NewCmd(ctx, full...)
+		cmd.SetFirstKeyPos(3)
+		err = s.client.Process(ctx, once{cmd})
+	}
+	if err != nil {
+		return nil, err
+	}
+	values, ok := cmd.Val().([]any)
+	if !ok || len(values) < 2 {
+		return nil, fmt.Errorf("script %s: the answer %v is none of ours", script.Name, cmd.Val())
+	}
+	return values, nil
+}
+
+// fate is what an error tells about the request.
+type fate int
+
+const (
+	notYet  fate = iota // certainly not applied; may work later
+	unknown             // perhaps applied
+	refused             // certainly not applied; will not work later
+)
+
+// whatHappened sorts errors:
+//
+//	the server's "not now": LOADING, READONLY, a cluster that moves     notYet
+//	any other error reply: an unknown command, no right, out of memory  refused
+//	no connection was made, none was free                               notYet
+//	the client is closed                                                refused
+//	anything else: a reset, an EOF, a time-out                          unknown
+//
+// An error reply to a script comes before its first write; the scripts check
+// types before they write, and Redis itself checks memory and the role there.
+func whatHappened(err error) fate {
+	var fromServer redis.Error
+	var network *net.OpError
+	switch {
+	case errors.As(err, &fromServer):
+		for _, prefix := range []string{"LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "BUSY",
+			"MOVED", "ASK", "max number of clients"} {
+			if redis.HasErrorPrefix(err, prefix) {
+				return notYet
+			}
+		}
+		return refused
+	case errors.As(err, &network) && network.Op == "dial", errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
+		return notYet
+	case errors.Is(err, redis.ErrClosed):
+		return refused
+	}
+	return unknown
+}
+
+// explain names the key behind a type error, which Redis does not.
+func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at place) error {
+	if !strings.Contains(err.Error(), "WRONGTYPE") {
+		return err
+	}
+	wrong := &session.CorruptError{Ref: at.ref, Field: script.Name, Reason: err}
+	for _, name := range script.Keys {
+		want := keyType(name)
+		key := s.layout.key(name, at)
+		if is, e := s.client.Type(ctx, key).Result(); e == nil && is != "none" && is != want {
+			wrong.Field, wrong.Reason = name, fmt.Errorf("the key %q is a %s, not a %s", key, is, want)
+			break
+		}
+	}
+	return wrong
+}
+
+// keyType is the type of the key that scripts call name.
+func keyType(name string) string {
+	switch name {
+	case "history", "inbox", "outbox", "letters":
+		return "list"
+	case "activity", "names", "expiry", "due", "dead", "replicas":
+		return "zset"
+	case "file", "watch":
+		return "string"
+	}
+	return "hash"
+}
+
+// backoff is the time before the next attempt: 5 ms, doubling up to 200, with
+// jitter, so that callers do not come back all at once.
+func backoff(attempt int) time.Duration {
+	most := min(5*time.Millisecond<<min(attempt, 8), 200*time.Millisecond)
+	return most/2 + rand.N(most/2)
+}
+
+// sleep waits, and reports whether ctx still lives.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// A reply is a script's answer: its status, the server's time in ms, the rest.
+type reply []any
+
+func (r reply) status() string { return r.text(0) }
+
+func (r reply) text(i int) string {
+	if i >= len(r) {
+		return ""
+	}
+	text, _ := r[i].(string)
+	return text
+}
+
+// int reads a number, which scripts send as such or in decimal.
+func (r reply) int(i int) int64 {
+	if i >= len(r) {
+		return 0
+	}
+	switch v := r[i].(type) {
+	case int64:
+		return v
+	case string:
+		n, _ := strconv.ParseInt(v, 10, 64)
+		return n
+	}
+	return 0
+}
+
+func (r reply) list(i int) reply {
+	if i >= len(r) {
+		return nil
+	}
+	list, _ := r[i].([]any)
+	return list
+}
+
+// texts reads a list of strings.
+func (r reply) texts(i int) []string {
+	list := r.list(i)
+	texts := make([]string, len(list))
+	for j := range list {
+		texts[j] = list.text(j)
+	}
+	return texts
+}
+
+var errExpired = errors.New("expired, not buried yet")
+
+// refusal turns a reply's status into the error it means; nil for OK and for
+// what only one script answers.
+func (r reply) refusal(ref session.Ref) error {
+	switch r.status() {
+	case "OK", "DUPLICATE":
+		return nil
+	case "NOTFOUND":
+		return session.ErrNotFound
+	case "FENCED":
+		return session.ErrFenced
+	case "BUSY":
+		return session.ErrBusy
+	case "FULL":
+		return fmt.Errorf("%w: %d events, %d bytes wait", session.ErrInboxFull, r.int(2), r.int(3))
+	case "WRONGSTATE":
+		return &session.StateError{Ref: ref, Found: r.text(2)}
+	case "EXPIRED":
+		return errExpired
+	case "LAYOUT":
+		return fmt.Errorf("%w: layout %s, this library knows %d", session.ErrNewerLayout, r.text(2), layoutVersion)
+	case "CORRUPT":
+		return &session.CorruptError{Ref: ref, Field: r.text(2), Reason: errors.New("it is missing or no number")}
+	}
+	return fmt.Errorf("a script answered %q", r.status())
+}

@@ -1,0 +1,251 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/session"
+)
+
+// Check reads every key of the namespace and compares sessions with their
+// index: each session listed once, in its state and under its user; the counts
+// right; whatever has work listed as due; no list without its session; all keys
+// of a session expiring with it. It returns what it finds, joined. It is for
+// tests and for peace of mind: run it while nothing changes, and not on a
+// production server in a hurry, because it reads all of it.
+func (s *Store) Check(ctx context.Context) error {
+	c := &check{store: s, bots: map[string]*botCheck{}}
+	if err := c.scan(ctx); err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	for _, b := range c.bots {
+		if err := c.read(ctx, b); err != nil {
+			return fmt.Errorf("check %s: %w", b.name, err)
+		}
+		c.compare(b)
+	}
+	return errors.Join(c.findings...)
+}
+
+type check struct {
+	store    *Store
+	mu       sync.Mutex
+	bots     map[string]*botCheck // by bucket NUL bot
+	findings []error
+}
+
+// botCheck is one bot's part of one bucket.
+type botCheck struct {
+	name     string
+	at       place
+	keys     map[string]map[string]bool // kind -> ids
+	sessions map[string]*sessionCheck
+	activity map[string]bool
+	names    map[string]bool
+	counts   map[string]string
+	expiry   map[string]float64
+	due      map[string]float64
+	living   string
+}
+
+type sessionCheck struct {
+	pairs map[string]string
+	ttl   map[string]bool // kind -> whether Redis itself would drop it
+}
+
+func (c *check) found(format string, args ...any) {
+	c.findings = append(c.findings, fmt.Errorf(format, args...))
+}
+
+func (c *check) bot(bucket int, name string) *botCheck {
+	key := strconv.Itoa(bucket) + "\x00" + name
+	if c.bots[key] == nil {
+		c.bots[key] = &botCheck{name: name, at: place{ref: session.Ref{Bot: name}, bucket: bucket}, keys: map[string]map[string]bool{}, sessions: map[string]*sessionCheck{}}
+	}
+	return c.bots[key]
+}
+
+// scan sorts the keys of all servers by bucket, bot and kind.
+func (c *check) scan(ctx context.Context) error {
+	buckets := map[string]int{}
+	for i, tag := range c.store.layout.tags {
+		buckets[tag] = i
+	}
+	one := func(ctx context.Context, client redis.Cmdable) error {
+		keys := client.Scan(ctx, 0, c.store.layout.namespace+":{*", 1000).Iterator()
+		for keys.Next(ctx) {
+			tag, rest, _ := strings.Cut(keys.Val(), "}:")
+			bucket, ok := buckets[tag+"}:"]
+			kind, rest, _ := strings.Cut(rest, ":")
+			c.mu.Lock()
+			if !ok {
+				c.found("%q is in no bucket of ours", keys.Val())
+			} else if bot, id, perSession := strings.Cut(rest, "/"); perSession {
+				b := c.bot(bucket, bot)
+				if b.keys[kind] == nil {
+					b.keys[kind] = map[string]bool{}
+				}
+				b.keys[kind][id] = true
+				if want := c.store.layout.place(session.Ref{Bot: bot, ID: id}).bucket; want != bucket {
+					c.found("%q is in bucket %d, and belongs into %d", keys.Val(), bucket, want)
+				}
+			} else if rest != "" {
+				c.bot(bucket, rest)
+			}
+			c.mu.Unlock()
+		}
+		return keys.Err()
+	}
+	if cluster, ok := c.store.client.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, client *redis.Client) error { return one(ctx, client) })
+	}
+	return one(ctx, c.store.client)
+}
+
+func (c *check) read(ctx context.Context, b *botCheck) error {
+	l, client := c.store.layout, c.store.client
+	activity, err := client.ZRange(ctx, l.key("activity", b.at), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	names, err := client.ZRange(ctx, l.key("names", b.at), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	b.activity, b.names = setOf(activity), setOf(names)
+	if b.counts, err = client.HGetAll(ctx, l.key("counts", b.at)).Result(); err != nil {
+		return err
+	}
+	if b.living, err = client.HGet(ctx, l.key("bots", b.at), b.name).Result(); err != nil && !errors.Is(err, redis.Nil) {
+		return err
+	}
+	if b.expiry, err = scores(ctx, client, l.key("expiry", b.at)); err != nil {
+		return err
+	}
+	if b.due, err = scores(ctx, client, l.key("due", b.at)); err != nil {
+		return err
+	}
+	for id := range b.keys["s"] {
+		at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: b.at.bucket}
+		sc := &sessionCheck{ttl: map[string]bool{}}
+		if sc.pairs, err = client.HGetAll(ctx, l.key("session", at)).Result(); err != nil {
+			c.found("%s: %w", at.ref, err)
+			continue
+		}
+		for kind, name := range map[string]string{"s": "session", "h": "history", "f": "file"} {
+			if b.keys[kind][id] {
+				ttl, err := client.PTTL(ctx, l.key(name, at)).Result()
+				if err != nil {
+					return err
+				}
+				sc.ttl[kind] = ttl > 0
+			}
+		}
+		b.sessions[id] = sc
+	}
+	return nil
+}
+
+func setOf(members []string) map[string]bool {
+	set := make(map[string]bool, len(members))
+	for _, m := range members {
+		set[m] = true
+	}
+	return set
+}
+
+func scores(ctx context.Context, client redis.Cmdable, key string) (map[string]float64, error) {
+	zs, err := client.ZRangeWithScores(ctx, key, 0, -1).Result()
+	by := make(map[string]float64, len(zs))
+	for _, z := range zs {
+		id, _ := z.Member.(string)
+		by[id] = z.Score
+	}
+	return by, err
+}
+
+func (c *check) compare(b *botCheck) {
+	states, names := map[string]int{}, map[string]bool{}
+	for id, sc := range b.sessions {
+		ref := session.Ref{Bot: b.name, ID: id}
+		state, user := sc.pairs[codec.FieldState], sc.pairs[codec.FieldUser]
+		states[state]++
+		names["s"+state+"\x00"+id] = true
+		if user != "" {
+			names["u"+user+"\x00"+id] = true
+		}
+		if !b.activity[id] {
+			c.found("%s is not among the sessions by activity", ref)
+		}
+		exp, _ := strconv.ParseFloat(sc.pairs[codec.FieldExpires], 64)
+		if score, listed := b.expiry[id]; exp > 0 && (!listed || score > exp) {
+			c.found("%s expires at %.0f, and is listed for %.0f (listed: %t)", ref, exp, score, listed)
+		}
+		held := sc.pairs[codec.FieldUntil] != "" && sc.pairs[codec.FieldUntil] != "0"
+		_, due := b.due[id]
+		if work := held || b.keys["q"][id] || b.keys["o"][id]; work && !due {
+			c.found("%s has work (held: %t, inbox: %t, outbox: %t) and is not due", ref, held, b.keys["q"][id], b.keys["o"][id])
+		} else if !work && due && sc.pairs[codec.FieldEnd] == "" {
+			c.found("%s is due and has no work", ref)
+		}
+		for kind, has := range sc.ttl {
+			if net := sc.pairs[codec.FieldNet] != "" && sc.pairs[codec.FieldNet] != "0"; net != has {
+				c.found("%s: its key %q expires by itself: %t; the others: %t", ref, kind, has, net)
+			}
+		}
+	}
+	for id := range b.activity {
+		if b.sessions[id] == nil {
+			c.found("%s is listed by activity and is not there", session.Ref{Bot: b.name, ID: id})
+		}
+	}
+	for id := range b.expiry {
+		if b.sessions[id] == nil {
+			c.found("%s is listed by expiry and is not there", session.Ref{Bot: b.name, ID: id})
+		}
+	}
+	for member := range names {
+		if !b.names[member] {
+			c.found("%s: %q is not among the names", b.name, member)
+		}
+	}
+	for member := range b.names {
+		if !names[member] {
+			c.found("%s: %q is among the names and should not be", b.name, member)
+		}
+	}
+	for state, n := range states {
+		if b.counts[state] != strconv.Itoa(n) {
+			c.found("%s: %d sessions are in %q, counted are %q", b.name, n, state, b.counts[state])
+		}
+	}
+	for state, n := range b.counts {
+		if states[state] == 0 {
+			c.found("%s: %s sessions are counted in %q, none is there", b.name, n, state)
+		}
+	}
+	if want := len(b.sessions); want > 0 && b.living != strconv.Itoa(want) || want == 0 && b.living != "" {
+		c.found("%s: %d sessions live, counted are %q", b.name, want, b.living)
+	}
+	for _, kind := range []string{"h", "f"} {
+		for id := range b.keys[kind] {
+			if !b.keys["s"][id] {
+				c.found("%s: a key %q without its session", session.Ref{Bot: b.name, ID: id}, kind)
+			}
+		}
+	}
+	for _, kind := range []string{"q", "o"} {
+		for id := range b.keys[kind] {
+			if _, due := b.due[id]; !due {
+				c.found("%s: a key %q and nobody is told to look", session.Ref{Bot: b.name, ID: id}, kind)
+			}
+		}
+	}
+}

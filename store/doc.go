@@ -1,0 +1,107 @@
+// Package store keeps bot sessions in Redis, so that any number of replicas of a
+// bot can share them: nothing is lost, nothing is done twice, nothing is out of
+// order.
+//
+//	st, err := store.Open(ctx, "redis://localhost:6379", nil)
+//	if err != nil { … }
+//	defer st.Close()
+//
+//	bot := st.Bot("pizza", &store.BotOptions{
+//		Initial: "greeting",
+//		Send:    func(ctx context.Context, d store.Delivery) error { return telegram.Send(ctx, d.Ref.ID, d.Message) },
+//	})
+//	go bot.Serve(ctx, func(ctx context.Context, t *store.Turn) error { // on every replica
+//		t.Reply("You said: " + t.Event().Text)
+//		return nil
+//	})
+//
+//	// in the webhook, on any replica; on an error answer 503: the platform delivers again
+//	receipt, err := bot.Accept(ctx, "42", session.Event{ID: "update-981", Text: "a pizza"})
+//
+// # Three roads to a session
+//
+//   - An event, by [Bot.Accept]: once, in order, handled in a [Turn] by one replica.
+//   - [Bot.Update]: read, decide, write. It takes the lease, so it never crosses a turn.
+//   - The verbs of a live [Session]: blind. A running turn that sets the same key later wins.
+//
+// # An event's life
+//
+//	   Accept ── its id was seen before ──▶ a duplicate: it waits for the first one's outcome
+//	      │
+//	      ▼
+//	   WAITING ◀─────────┬── handed back: the replica stops, or a live Move came between (not counted)
+//	      │              ├── the handler failed: due again after its back-off (a failure)
+//	      │ it is the    └── the replica was not heard of again: due after its lease (a crash)
+//	      │ head, and                  │
+//	      │ the session is free        │
+//	      ▼                            │
+//	   IN HAND ────────────────────────┘
+//	      │      │
+//	commit│      │ MaxAttempts failures, four times as many crashes, or GiveUp
+//	      ▼      ▼
+//	   HANDLED   DEAD LETTER            (and DROPPED, when its session is destroyed from outside)
+//
+// A committed reply goes the same way through the outbox: unsent, in hand, then
+// sent or a dead letter.
+//
+// # A session's lease
+//
+//	FREE ◀──────────────── nothing is left to do, or the head is given back (release)
+//	   │                                 │
+//	   │ accept, lease                   │
+//	   ▼                                 │
+//	HELD under token 7 ──────────────────┤   renew: for longer, under the same token
+//	   │      │                          │
+//	   │      └─ commit, sent, dead: ─▶ HELD under token 8, by the same replica, for the next event
+//	   │ its time is over
+//	   ▼
+//	OVERDUE: token 7 may still commit, until
+//	   │ lease
+//	   ▼
+//	HELD under token 9, by another replica: token 7 is fenced
+//
+// A reset or a destroy from outside fences the holder at once, whoever it is.
+// The token is compared in the script that commits. Whoever lost the session
+// writes nothing: not late, not half, not by retrying.
+//
+// # What is guaranteed
+//
+// The tests of these promises bear their names.
+//
+//  1. Atomic. A call or a commit applies whole or not at all. Every guard and every type check comes before the first write.
+//  2. Once. A call that is retried after a lost reply, a reset or a time-out applies once, and the retry gets the first
+//     answer. An event id delivered many times within the window starts one turn, and each receipt can wait for its one
+//     outcome. When the library gives up it says [session.ErrUnknownOutcome], never a plain failure for what may have
+//     happened; and what had not happened by then never will.
+//  3. One at a time. At most one handler's work on a session is ever committed at a time.
+//  4. In order. The events of a session are handled in the order in which they were accepted, and its replies sent in
+//     the order of the commits.
+//  5. Nothing lost. An accepted event is handled, or becomes a dead letter with its error, whatever replicas die, and
+//     though the session's idle time runs out meanwhile. A committed reply is sent, or becomes a dead letter.
+//  6. No ghosts. A late write to a session that was deleted, reset or has expired is refused, and creates nothing.
+//  7. Whole. All parts of a session live and expire together; one with work waiting does not expire.
+//  8. Flat. The cost of a turn does not grow with the chat history.
+//  9. Apart. No id, however written, touches another session's keys.
+//
+// # What is not
+//
+//   - A handler may run twice: its effects on the session count once, its calls to the outside do not.
+//   - A reply may be sent twice, if a replica dies between sending it and noting that: [Delivery.Key] is the same then.
+//   - What Redis itself loses is lost: at a fail-over without waiting for replicas, or without an append-only file.
+//   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new.
+//   - An event of a session that is destroyed from outside before its turn is dropped, as [Session.Destroy] says.
+//   - A replica set whose servers' clocks differ may, at a fail-over, end leases and waits by that much too soon or too
+//     late. The guarantees above do not depend on it.
+//
+// # Where to read on
+//
+// What is stored: layout.go, and package codec for the hash. How a turn is
+// committed: lua/commit.lua; the Go side is runner.go. How replicas find work:
+// serve.go and fleet.go.
+//
+// # Backwards compatibility
+//
+// Every stored session carries the version of its layout. This version reads
+// and writes layout 1, will go on reading it, and refuses newer ones
+// ([session.ErrNewerLayout]). Values of both codecs are always readable.
+package store

@@ -1,0 +1,196 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// A fleet is what this process knows of the replicas that serve a bot and have
+// room. They divide the buckets between them by rendezvous hashing: each bucket
+// belongs to the replica for which the hash of both is greatest, so that one
+// that comes or goes moves only its own share.
+type fleet struct {
+	mu    sync.Mutex
+	names []string
+	asked time.Time
+}
+
+func (f *fleet) set(names []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names, f.asked = names, time.Now()
+}
+
+func (f *fleet) get() (names []string, asked time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.names, f.asked
+}
+
+// owner returns the replica that a bucket belongs to, or "".
+func owner(names []string, bucket int) string {
+	best, most := "", uint64(0)
+	for _, name := range names {
+		h := fnv.New64a()
+		h.Write([]byte(name))
+		h.Write([]byte(strconv.Itoa(bucket)))
+		weight := h.Sum64()
+		weight ^= weight >> 32
+		weight *= 0x9e3779b97f4a7c15 // FNV's last bytes move only its low bits: spread them
+		if best == "" || weight > most || weight == most && name < best {
+			best, most = name, weight
+		}
+	}
+	return best
+}
+
+// share returns the buckets that are this replica's to look at: all of them as
+// long as it knows of nobody.
+func (f *fleet) share(b *Bot) []int {
+	names, _ := f.get()
+	if !slices.Contains(names, b.store.name) {
+		names = append(slices.Clone(names), b.store.name)
+	}
+	var mine []int
+	for bucket := range b.store.layout.tags {
+		if owner(names, bucket) == b.store.name {
+			mine = append(mine, bucket)
+		}
+	}
+	return mine
+}
+
+func (l layout) all() []int {
+	all := make([]int, len(l.tags))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// beatEvery is how often a replica of a fleet of n says that it is there: once
+// a second, or less often in a large fleet, so that all together do it about
+// twenty times a second.
+func beatEvery(n int) time.Duration {
+	return min(max(time.Second, time.Duration(n)*50*time.Millisecond), 10*time.Second)
+}
+
+// beats keeps this replica in the fleet, while it has room, and takes it out
+// when ctx ends.
+func (r *runner) beats(ctx context.Context) {
+	for {
+		room := len(r.slots) < cap(r.slots)
+		if err := r.beat(ctx, room); err != nil && ctx.Err() == nil {
+			r.bot.store.log.Warn("heartbeat failed", "bot", r.bot.name, "error", err)
+		}
+		names, _ := r.bot.fleet.get()
+		if !sleep(ctx, beatEvery(len(names))) {
+			break
+		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = r.beat(last, false)
+}
+
+func (r *runner) beat(ctx context.Context, room bool) error {
+	b := r.bot
+	names, _ := b.fleet.get()
+	keep := 3 * beatEvery(len(names)+1)
+	answer, err := b.store.run(ctx, lua.Beat, b.fleetPlace(), b.store.name, flag(room), millis(keep))
+	if err != nil {
+		return err
+	}
+	b.fleet.set(answer.texts(2))
+	return nil
+}
+
+// fleetPlace is where the replicas' key is: in no bucket.
+func (b *Bot) fleetPlace() place {
+	return place{ref: session.Ref{Bot: b.name}, bucket: len(b.store.layout.tags)}
+}
+
+func (b *Bot) wakeChannel(replica string) string {
+	return b.store.opts.Namespace + ":" + b.store.id + ":wake:" + b.name + ":" + replica
+}
+
+// wakeFor wakes somebody if a reply says that a session has work and nobody.
+// It happens beside the caller's path; if it is lost, the next look finds the
+// session.
+func (b *Bot) wakeFor(next reply, at place) {
+	if next.text(0) != "due" {
+		return
+	}
+	if r := b.serving.Load(); r != nil && r.tryEnter() {
+		r.spawnClaim(at)
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := b.wake(ctx, at); err != nil {
+			b.store.log.Info("wake-up failed", "session", at.ref.String(), "error", err)
+		}
+	}()
+}
+
+// wake tells the replica that owns the session's bucket.
+func (b *Bot) wake(ctx context.Context, at place) error {
+	names, asked := b.fleet.get()
+	if time.Since(asked) > 2*time.Second && b.serving.Load() == nil {
+		found, err := b.Replicas(ctx)
+		if err != nil {
+			return err
+		}
+		names = found
+		b.fleet.set(names)
+	}
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == b.store.name })
+	to := owner(names, at.bucket)
+	if to == "" {
+		return nil
+	}
+	return b.store.client.Publish(ctx, b.wakeChannel(to), at.ref.ID).Err()
+}
+
+// Replicas returns the names of the replicas that serve the bot and have room.
+func (b *Bot) Replicas(ctx context.Context) ([]string, error) {
+	if b.err != nil {
+		return nil, fmt.Errorf("replicas: %w", b.err)
+	}
+	at := b.fleetPlace()
+	now := strconv.FormatInt(b.store.clock.at(at.bucket, time.Now()), 10)
+	key := b.store.layout.key("replicas", at)
+	return b.store.client.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
+}
+
+// wakes takes what other processes could not.
+func (r *runner) wakes(ctx context.Context) {
+	b := r.bot
+	sub := b.store.client.Subscribe(ctx, b.wakeChannel(b.store.name))
+	defer sub.Close()
+	messages := sub.Channel(redis.WithChannelHealthCheckInterval(10 * time.Second))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m, ok := <-messages:
+			if !ok {
+				return
+			}
+			if r.enter(ctx) {
+				r.spawnClaim(b.store.layout.place(session.Ref{Bot: b.name, ID: m.Payload}))
+			}
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strconv"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// The stored layout. Every key of a session and of its index carries the tag of
+// the session's bucket in braces, so that a Redis cluster keeps them together
+// and one script may touch them all. With the namespace "bs", the session 42 of
+// the bot pizza, and 256 buckets:
+//
+//	bs:meta                       HASH    layout, buckets, id of this store
+//	bs:serve:pizza                ZSET    replicas that serve the bot and have room, by when to forget them
+//
+//	bs:{256.17.3f}:s:pizza/42     HASH    the session (package codec shows one)
+//	bs:{256.17.3f}:h:pizza/42     LIST    chat history: 6 bytes of time, then the message
+//	bs:{256.17.3f}:q:pizza/42     LIST    inbox: 16 bytes of digest, 6 of time, then the event
+//	bs:{256.17.3f}:o:pizza/42     LIST    outbox: life, ':', number, ':', then as in the history
+//	bs:{256.17.3f}:e:pizza/42     HASH    events seen: digest -> status, when to forget it (s), token, first and last message
+//	bs:{256.17.3f}:p:pizza/42     HASH    calls seen: call id -> when to forget it (ms), answer
+//	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: 6 bytes of time, then the letter
+//	bs:{256.17.3f}:f:pizza/42     STRING  the last file's bytes
+//
+//	bs:{256.17.3f}:i:pizza        ZSET    ids by last activity (ms)
+//	bs:{256.17.3f}:n:pizza        ZSET    s<state> NUL <id> and u<user> NUL <id>, all with score 0
+//	bs:{256.17.3f}:c:pizza        HASH    state -> sessions in it
+//	bs:{256.17.3f}:g:pizza        HASH    from NUL to -> moves made
+//	bs:{256.17.3f}:ttl:pizza      ZSET    ids by expiry (ms), never too late, perhaps too early
+//	bs:{256.17.3f}:due:pizza      ZSET    sessions with work, by when to look at them (ms)
+//	bs:{256.17.3f}:dead:pizza     ZSET    sessions with dead letters, by the time of the last
+//	bs:{256.17.3f}:w:pizza        STRING  the channel of those who watch, with a life of seconds
+//	bs:{256.17.3f}:b              HASH    bot -> living sessions
+//
+// The status in e is p (accepted; then the call's id and whether it made the
+// session), d (handled), x (dead letter) or o (dropped by a destroy).
+const (
+	layoutVersion  = 1
+	defaultBuckets = 256
+	maxBuckets     = 4096
+)
+
+// kinds maps the names that scripts give their keys to the key's kind.
+var kinds = map[string]string{
+	"session": "s", "history": "h", "inbox": "q", "outbox": "o", "events": "e", "calls": "p", "letters": "x", "file": "f",
+	"activity": "i", "names": "n", "counts": "c", "moves": "g", "expiry": "ttl", "due": "due", "dead": "dead", "watch": "w",
+}
+
+// layout builds every key there is.
+type layout struct {
+	namespace string
+	tags      []string // by bucket: "ns:{tag}:"
+}
+
+func newLayout(namespace string, buckets int) layout {
+	l := layout{namespace: namespace, tags: make([]string, buckets)}
+	for i := range l.tags {
+		l.tags[i] = namespace + ":{" + bucketTag(i, buckets) + "}:"
+	}
+	return l
+}
+
+// place is where a session lives: its bucket, and what its keys begin and end with.
+type place struct {
+	ref    session.Ref
+	bucket int
+}
+
+func (l layout) place(ref session.Ref) place {
+	h := fnv.New64a()
+	h.Write([]byte(ref.Bot))
+	h.Write([]byte{'/'})
+	h.Write([]byte(ref.ID))
+	sum := h.Sum64()
+	return place{ref: ref, bucket: int((sum ^ sum>>32) % uint64(len(l.tags)))}
+}
+
+// key builds the key that a script calls name.
+func (l layout) key(name string, at place) string {
+	switch name {
+	case "session", "history", "inbox", "outbox", "events", "calls", "letters", "file":
+		return l.tags[at.bucket] + kinds[name] + ":" + at.ref.Bot + "/" + at.ref.ID
+	case "bots":
+		return l.tags[at.bucket] + "b"
+	case "replicas":
+		return l.namespace + ":serve:" + at.ref.Bot
+	}
+	kind, ok := kinds[name]
+	if !ok {
+		panic(fmt.Sprintf("store: no key is called %q", name))
+	}
+	return l.tags[at.bucket] + kind + ":" + at.ref.Bot
+}
+
+// keys builds the keys of a script, in the order of its header.
+func (l layout) keys(script *lua.Script, at place) []string {
+	keys := make([]string, len(script.Keys))
+	for i, name := range script.Keys {
+		keys[i] = l.key(name, at)
+	}
+	return keys
+}
+
+func (l layout) meta() string { return l.namespace + ":meta" }
+
+// slots is how many hash slots a Redis cluster has.
+const slots = 16384
+
+// bucketTag returns the text between the braces of a bucket's keys: the count
+// of buckets, the bucket, and a suffix chosen so that the tag's slot lies in
+// the bucket's share of the slots. So buckets spread evenly over a cluster
+// however its slots are cut into ranges.
+func bucketTag(bucket, buckets int) string {
+	low, high := bucket*slots/buckets, (bucket+1)*slots/buckets
+	prefix := strconv.Itoa(buckets) + "." + strconv.Itoa(bucket) + "."
+	for n := int64(0); ; n++ {
+		tag := prefix + strconv.FormatInt(n, 36)
+		if slot := int(crc16(tag)) % slots; low <= slot && slot < high {
+			return tag
+		}
+	}
+}
+
+// crc16 is the checksum by which a Redis cluster assigns keys to slots
+// (CRC-16/XMODEM; Redis cluster specification, "Key distribution model").
+func crc16(s string) uint16 {
+	var crc uint16
+	for _, c := range []byte(s) {
+		crc ^= uint16(c) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc
+}

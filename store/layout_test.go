@@ -1,0 +1,118 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+func TestCRC16IsThatOfTheClusterSpecification(t *testing.T) {
+	if got := crc16("123456789"); got != 0x31c3 {
+		t.Errorf("crc16 = %#x, want 0x31c3", got)
+	}
+}
+
+func TestBucketsSpreadEvenlyOverTheSlots(t *testing.T) {
+	for _, buckets := range []int{1, 3, 16, 256, 1000, maxBuckets} {
+		for nodes := 1; nodes <= min(buckets, 8); nodes++ {
+			by := make([]int, nodes)
+			for b := range buckets {
+				by[int(crc16(bucketTag(b, buckets)))%slots*nodes/slots]++
+			}
+			for node, n := range by {
+				if n < buckets/nodes-1 || n > buckets/nodes+2 {
+					t.Errorf("%d buckets on %d nodes: node %d has %d", buckets, nodes, node, n)
+				}
+			}
+			if buckets == maxBuckets {
+				break
+			}
+		}
+	}
+}
+
+func TestSessionsSpreadEvenlyOverTheBuckets(t *testing.T) {
+	l := newLayout("bs", 256)
+	for name, id := range map[string]func(int) string{
+		"counted": func(i int) string { return fmt.Sprint(i) },
+		"padded":  func(i int) string { return fmt.Sprintf("user-%08d@example.org", i) },
+		"chats":   func(i int) string { return fmt.Sprint(-1001000000000 - int64(i)*7) },
+	} {
+		by := make([]int, 256)
+		const n = 256 * 400
+		for i := range n {
+			by[l.place(session.Ref{Bot: "pizza", ID: id(i)}).bucket]++
+		}
+		for bucket, got := range by {
+			if got < 300 || got > 500 {
+				t.Errorf("%s ids: bucket %d has %d of %d, want about 400", name, bucket, got, n)
+			}
+		}
+	}
+}
+
+func TestEveryKeyOfAScriptIsInTheBucketsSlot(t *testing.T) {
+	l := newLayout("bs", 256)
+	for _, id := range []string{"42", "{a}", "}{", "a:1", "a/b", "\x00", strings.Repeat("x", 512)} {
+		at := l.place(session.Ref{Bot: "pizza", ID: id})
+		tag := "bs:{" + bucketTag(at.bucket, 256) + "}:"
+		for _, script := range lua.All {
+			if script == lua.Beat {
+				continue
+			}
+			for i, key := range l.keys(script, at) {
+				if !strings.HasPrefix(key, tag) {
+					t.Errorf("%s: key %s of id %q is %q", script.Name, script.Keys[i], id, key)
+				}
+			}
+		}
+	}
+}
+
+func TestNoTwoKeysAreTheSame(t *testing.T) {
+	l := newLayout("bs", 1)
+	ids := []string{"a", "a:1", "a/b", "b", "s:a", "pizza/a", "{a}"}
+	seen := map[string]string{}
+	for _, bot := range []string{"pizza", "pizza:s", "s", "ttl"} {
+		for _, id := range ids {
+			at := l.place(session.Ref{Bot: bot, ID: id})
+			for name := range kinds {
+				key, what := l.key(name, at), name+" of "+bot
+				switch name {
+				case "session", "history", "inbox", "outbox", "events", "calls", "letters", "file":
+					what += " " + id
+				}
+				if other, ok := seen[key]; ok && other != what {
+					t.Errorf("%q is the key of %s and of %s", key, other, what)
+				}
+				seen[key] = what
+			}
+		}
+	}
+}
+
+func TestOwnersShareTheBucketsAndKeepThemWhenOneLeaves(t *testing.T) {
+	var names []string
+	for i := range 20 {
+		names = append(names, fmt.Sprintf("host-%d-abc%03d", i, i*37))
+	}
+	share, moved := map[string]int{}, 0
+	for b := range 256 {
+		before := owner(names, b)
+		share[before]++
+		if after := owner(names[1:], b); after != before && before != names[0] {
+			moved++
+		}
+	}
+	for _, name := range names {
+		if share[name] < 3 || share[name] > 30 {
+			t.Errorf("%s owns %d of 256 buckets, want about 13", name, share[name])
+		}
+	}
+	if moved != 0 {
+		t.Errorf("%d buckets of others moved when one replica left", moved)
+	}
+}

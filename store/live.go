@@ -1,0 +1,388 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// A Session is a live handle on one session: each method is one atomic script,
+// outside of turns. A change is blind: it does not wait for a running turn, and
+// one that sets the same key and commits later wins. Where a change depends on
+// what is there, use [Bot.Update].
+//
+// All methods but Create answer [session.ErrNotFound] for a session that is not
+// there, and make none. Those that write may answer
+// [session.ErrUnknownOutcome]; all may answer [session.ErrCorrupt] or
+// [session.ErrNewerLayout] for what they cannot read, and [session.ErrInvalid]
+// for an id that cannot be one.
+type Session struct {
+	bot *Bot
+	ref session.Ref
+}
+
+// Session returns the handle on the session of that id. There is no I/O.
+func (b *Bot) Session(id string) *Session {
+	return &Session{bot: b, ref: session.Ref{Bot: b.name, ID: id}}
+}
+
+// Ref returns the session's name.
+func (s *Session) Ref() session.Ref { return s.ref }
+
+// Origin is what a session that is created outside of an event begins with.
+type Origin struct {
+	State    string // zero means BotOptions.Initial
+	Platform string
+	User     string
+	TTL      time.Duration // a time to live of its own; zero means the bot's, negative for ever
+}
+
+// Create makes the session, or does nothing if it is there, and says which. Of
+// any number of simultaneous calls one is told that it created the session.
+func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error) {
+	defer s.wrap("create", &err)
+	at, err := s.bot.place(s.ref.ID)
+	if err != nil {
+		return false, err
+	}
+	def(&o.State, s.bot.opts.Initial)
+	if err := errors.Join(session.ValidState(o.State), session.ValidLabel("platform", o.Platform), session.ValidLabel("user", o.User)); err != nil {
+		return false, err
+	}
+	own := ""
+	if o.TTL != 0 {
+		own = millis(o.TTL)
+	}
+	r, err := s.bot.runBurying(ctx, lua.Create, at, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL))
+	if err != nil {
+		return false, err
+	}
+	return r.int(2) == 1, nil
+}
+
+// Load returns the session as it is. If a part of it cannot be decoded the rest
+// is returned with [session.ErrCorrupt].
+func (s *Session) Load(ctx context.Context) (snap session.Snapshot, err error) {
+	defer s.wrap("load", &err)
+	rec, _, err := s.load(ctx)
+	if err != nil {
+		return session.Snapshot{}, err
+	}
+	return rec.Snapshot()
+}
+
+// Status returns how the session stands between its replicas.
+func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
+	defer s.wrap("status of", &err)
+	rec, r, err := s.load(ctx)
+	if err != nil {
+		return session.Status{}, err
+	}
+	st = rec.Status()
+	st.Messages, st.Waiting, st.Unsent, st.Now = r.int(3), r.int(4), r.int(5), time.UnixMilli(r.int(1))
+	return st, nil
+}
+
+func (s *Session) load(ctx context.Context) (*codec.Record, reply, error) {
+	r, err := s.read(ctx, lua.Load)
+	if err != nil {
+		return nil, nil, err
+	}
+	rec, err := codec.ReadRecord(s.ref, r.texts(2))
+	return rec, r, err
+}
+
+// read runs a script that writes nothing.
+func (s *Session) read(ctx context.Context, script *lua.Script, args ...any) (reply, error) {
+	at, err := s.bot.place(s.ref.ID)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.bot.store.run(ctx, script, at, args...)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.refusal(s.ref)
+}
+
+// Get returns one value of the private data, as package codec decodes it into
+// any. A stored nil is found. For a Go type of your own, see [Key].
+func (s *Session) Get(ctx context.Context, key string) (value any, found bool, err error) {
+	defer s.wrap("get from", &err)
+	encoded, found, err := s.value(ctx, key)
+	if err == nil && found {
+		err = codec.Decode(encoded, &value)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("private data %q: %w", key, err)
+	}
+	return value, found, nil
+}
+
+func (s *Session) value(ctx context.Context, key string) (codec.Encoded, bool, error) {
+	if err := session.ValidKey("key", key); err != nil {
+		return nil, false, err
+	}
+	rec, _, err := s.load(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	encoded, found := rec.Value(key)
+	return encoded, found, nil
+}
+
+// Set sets one value of the private data. A value that cannot be encoded
+// answers [session.ErrInvalid], one over the size limit [session.ErrTooLarge],
+// both with the key's name.
+func (s *Session) Set(ctx context.Context, key string, value any) error {
+	_, _, err := s.change(ctx, "set in", session.Change{Set: map[string]any{key: value}})
+	return err
+}
+
+// Delete deletes one key of the private data, and says whether it was there.
+func (s *Session) Delete(ctx context.Context, key string) (existed bool, err error) {
+	_, deleted, err := s.change(ctx, "delete from", session.Change{Delete: []string{key}})
+	return deleted > 0, err
+}
+
+// SetIntent sets the predicted intent, even nil, and raises
+// [session.FlagIntent] in the same step.
+func (s *Session) SetIntent(ctx context.Context, intent *session.Intent) error {
+	_, _, err := s.change(ctx, "set intent of", session.Change{SetIntent: true, Intent: intent})
+	return err
+}
+
+// SetFile sets the last file and raises [session.FlagFile] in the same step.
+func (s *Session) SetFile(ctx context.Context, f session.File) error {
+	_, _, err := s.change(ctx, "set file of", session.Change{File: &f})
+	return err
+}
+
+// SetFlag raises or lowers a flag.
+func (s *Session) SetFlag(ctx context.Context, name string, up bool) error {
+	_, _, err := s.change(ctx, "set flag of", session.Change{Flags: map[string]bool{name: up}})
+	return err
+}
+
+// Move moves the session from one state to another and lowers the flags of
+// intent and file. It answers [session.ErrWrongState], as a
+// [session.StateError] with the state found, if the session is not in t.From.
+func (s *Session) Move(ctx context.Context, t session.Transition) error {
+	if err := t.Validate(); err != nil {
+		return fmt.Errorf("move %s: %w", s.ref, err)
+	}
+	_, _, err := s.change(ctx, "move", session.Change{From: t.From, Moves: []string{t.To}})
+	return err
+}
+
+// Reply appends a text of the bot's to the chat and has it sent by the replicas
+// that serve the bot.
+func (s *Session) Reply(ctx context.Context, text string) error {
+	return s.ReplyWith(ctx, session.Message{Content: text})
+}
+
+// ReplyWith is Reply with a message of any type. Its author is the bot.
+func (s *Session) ReplyWith(ctx context.Context, m session.Message) error {
+	m.From = session.FromBot
+	_, _, err := s.change(ctx, "reply in", session.Change{Chat: []session.Entry{{Message: m, Send: true}}})
+	return err
+}
+
+// Record appends a message to the chat without sending it. Its author is the
+// user unless From says otherwise.
+func (s *Session) Record(ctx context.Context, m session.Message) error {
+	def(&m.From, session.FromUser)
+	_, _, err := s.change(ctx, "record in", session.Change{Chat: []session.Entry{{Message: m}}})
+	return err
+}
+
+// Touch gives the session its full time to live again.
+func (s *Session) Touch(ctx context.Context) error {
+	_, _, err := s.change(ctx, "touch", session.Change{})
+	return err
+}
+
+// SetTTL gives the session a time to live of its own: negative means for ever,
+// zero the bot's again.
+func (s *Session) SetTTL(ctx context.Context, d time.Duration) error {
+	_, _, err := s.change(ctx, "set time to live of", session.Change{TTL: &d})
+	return err
+}
+
+// Reset begins a new life in the initial state: data, flags, intent, file and
+// message are gone, the chat is kept or not. A turn that runs is fenced and its
+// event handled again in the new life; replies that were not sent yet are
+// dropped.
+func (s *Session) Reset(ctx context.Context, keepChat bool) error {
+	_, _, err := s.change(ctx, "reset", session.Change{Reset: &session.Reset{KeepChat: keepChat}})
+	return err
+}
+
+// Apply writes a whole Change at once, and returns the version it made. To
+// destroy a session, use Destroy.
+func (s *Session) Apply(ctx context.Context, c session.Change) (version int64, err error) {
+	version, _, err = s.change(ctx, "change", c)
+	return version, err
+}
+
+func (s *Session) change(ctx context.Context, verb string, c session.Change) (version int64, deleted int64, err error) {
+	defer s.wrap(verb, &err)
+	at, err := s.bot.place(s.ref.ID)
+	if err != nil {
+		return 0, 0, err
+	}
+	if c.Destroy {
+		return 0, 0, fmt.Errorf("%w: a Change that destroys is for turns: call Destroy", session.ErrInvalid)
+	}
+	wired, err := s.bot.wire(c, !c.Empty())
+	if err != nil {
+		return 0, 0, err
+	}
+	r, err := s.bot.store.run(ctx, lua.Change, at, append([]any{s.ref.ID}, wired...)...)
+	if err == nil {
+		err = r.refusal(s.ref)
+	}
+	if err != nil {
+		var wrong *session.StateError
+		if errors.As(err, &wrong) {
+			wrong.Want = c.From
+		}
+		return 0, 0, err
+	}
+	s.bot.wakeFor(r.list(4), at)
+	return r.int(2), r.int(3), nil
+}
+
+// Destroyed says what a destroy dropped.
+type Destroyed struct {
+	Events  int64 // accepted and not handled
+	Replies int64 // committed and not sent
+}
+
+// Destroy ends the session's life: everything of it is gone but its dead
+// letters, and the ids of its events, so that a late duplicate starts nothing.
+// A turn that runs is fenced. It says what was dropped.
+func (s *Session) Destroy(ctx context.Context) (d Destroyed, err error) {
+	defer s.wrap("destroy", &err)
+	at, err := s.bot.place(s.ref.ID)
+	if err != nil {
+		return Destroyed{}, err
+	}
+	return s.bot.bury(ctx, at, "now")
+}
+
+// History returns a part of the chat, in ascending order.
+func (s *Session) History(ctx context.Context, q session.Query) (chat []session.Message, err error) {
+	defer s.wrap("history of", &err)
+	till := ""
+	if !q.Until.IsZero() {
+		till = strconv.FormatInt(q.Until.UnixMilli(), 10)
+	}
+	r, err := s.read(ctx, lua.History, max(q.After, 0), till, q.Limit, flag(q.Newest), flag(q.Waiting))
+	if err != nil {
+		return nil, err
+	}
+	var faults []error
+	for i, element := range r.texts(3) {
+		m, err := codec.DecodeEntry([]byte(element))
+		if err != nil {
+			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: fmt.Sprintf("history %d", r.int(2)+int64(i)), Reason: err})
+			continue
+		}
+		m.Seq = r.int(2) + int64(i)
+		chat = append(chat, m)
+	}
+	for _, element := range r.texts(4) {
+		e := decodeElement(element)
+		if e.err != nil {
+			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: e.err})
+			continue
+		}
+		for _, m := range e.Chat() {
+			m.Waiting, m.Time = true, stampTime(element[16:])
+			chat = append(chat, m)
+		}
+	}
+	return chat, errors.Join(faults...)
+}
+
+// stampTime reads six bytes of milliseconds.
+func stampTime(b string) time.Time {
+	var ms int64
+	for i := range 6 {
+		ms = ms<<8 | int64(b[i])
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// File returns the last file with its bytes, or nil if there is none.
+func (s *Session) File(ctx context.Context) (f *session.File, err error) {
+	defer s.wrap("file of", &err)
+	for range 2 {
+		rec, _, err := s.load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if f, err = rec.File(); f == nil || err != nil {
+			return nil, err
+		}
+		st := s.bot.store
+		f.Data, err = st.client.Get(ctx, st.layout.key("file", st.layout.place(s.ref))).Bytes()
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, redis.Nil) {
+			return nil, s.wrongType("file", err)
+		}
+		// A reset came between the two reads, or the bytes are really gone.
+	}
+	return nil, &session.CorruptError{Ref: s.ref, Field: "file", Reason: errors.New("its bytes are missing")}
+}
+
+// wrongType makes a CorruptError of a key that is of another type.
+func (s *Session) wrongType(name string, err error) error {
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return &session.CorruptError{Ref: s.ref, Field: name, Reason: err}
+	}
+	return err
+}
+
+// DeadLetters returns what failed too often in this session, oldest first. They
+// outlive the session, so none at all is no error.
+func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter, err error) {
+	defer s.wrap("dead letters of", &err)
+	at, err := s.bot.place(s.ref.ID)
+	if err != nil {
+		return nil, err
+	}
+	elements, err := s.bot.store.client.LRange(ctx, s.bot.store.layout.key("letters", at), 0, -1).Result()
+	if err != nil {
+		return nil, s.wrongType("letters", err)
+	}
+	var faults []error
+	for _, element := range elements {
+		letter, err := codec.DecodeDeadLetter([]byte(element))
+		if err != nil {
+			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "dead letters", Reason: err})
+			continue
+		}
+		letter.Ref = s.ref
+		letters = append(letters, letter)
+	}
+	return letters, errors.Join(faults...)
+}
+
+// wrap says what failed, and for which session.
+func (s *Session) wrap(verb string, err *error) {
+	if *err != nil {
+		*err = fmt.Errorf("%s %s: %w", verb, s.ref, *err)
+	}
+}

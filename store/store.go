@@ -1,0 +1,219 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/session"
+)
+
+// Options are the settings of a [Store]. The zero value is ready for use.
+type Options struct {
+	Namespace string        // the first part of every key: 1 to 32 letters, digits, '.', '_', '-'; zero means "bs"
+	Name      string        // of this replica, for people; zero means host-pid. A random suffix is added
+	Buckets   int           // into which sessions are divided, 1 to 4096; zero means as the server has it, 256 on a new one. Fixed at the first Open
+	Codec     codec.Codec   // for what is written; both are read; zero means msgpack
+	MaxValue  int           // bytes of one encoded value, message, file or event; zero means 1 MiB
+	Timeout   time.Duration // of one call, its retries included; zero means 5 s
+	Logger    *slog.Logger  // zero means silence
+	ReadOnly  bool          // write nothing: for looking on. Calls that write answer session.ErrInvalid
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.Namespace == "" {
+		opts.Namespace = "bs"
+	}
+	if err := session.ValidBot(opts.Namespace); err != nil || len(opts.Namespace) > 32 || strings.Contains(opts.Namespace, ":") {
+		return opts, fmt.Errorf("%w: namespace %q: want 1 to 32 letters, digits, '.', '_' or '-'", session.ErrInvalid, opts.Namespace)
+	}
+	if opts.Buckets < 0 || opts.Buckets > maxBuckets {
+		return opts, fmt.Errorf("%w: %d buckets: want 1 to %d", session.ErrInvalid, opts.Buckets, maxBuckets)
+	}
+	if opts.Codec == 0 {
+		opts.Codec = codec.Msgpack
+	}
+	if opts.Codec != codec.Msgpack && opts.Codec != codec.JSON {
+		return opts, fmt.Errorf("%w: unknown codec %v", session.ErrInvalid, opts.Codec)
+	}
+	if opts.Name == "" {
+		host, _ := os.Hostname()
+		opts.Name = host + "-" + strconv.Itoa(os.Getpid())
+	}
+	if strings.ContainsAny(opts.Name, "#\x00 ") {
+		return opts, fmt.Errorf("%w: replica name %q: no '#', NUL or space may be in it", session.ErrInvalid, opts.Name)
+	}
+	if opts.MaxValue == 0 {
+		opts.MaxValue = 1 << 20
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = 5 * time.Second
+	}
+	if opts.MaxValue < 0 || opts.Timeout < 0 {
+		return opts, fmt.Errorf("%w: a negative MaxValue or Timeout", session.ErrInvalid)
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return opts, nil
+}
+
+// A Store is the sessions of any number of bots on one Redis. It is safe for
+// concurrent use; a process needs one.
+type Store struct {
+	client redis.UniversalClient
+	owned  bool // Close closes the client
+	opts   Options
+	layout layout
+	id     string // of the stored data: tells channels of two stores on one server apart
+	name   string // of this replica, unique
+	log    *slog.Logger
+	clock  *clock
+	calls  atomic.Uint64
+}
+
+// Open connects to a Redis URL; see [ParseURL] for its forms. It answers
+// [session.ErrInvalid] for a bad URL or bad options, [session.ErrNewerLayout]
+// if the stored data is of a newer layout, and the network's error, with the
+// address, if no server answers before ctx ends or [Options.Timeout] is over.
+func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	client, err := ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s, err := New(ctx, client, opts)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	s.owned = true
+	return s, nil
+}
+
+// New is [Open] with a client of the caller's own, who closes it. Give it
+// ContextTimeoutEnabled, or deadlines are kept only roughly. A redis.Ring
+// cannot be used: it has no server that could run a script on all of a
+// session's keys for sure.
+func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if _, ring := client.(*redis.Ring); ring || client == nil {
+		return nil, fmt.Errorf("open store: %w: the client must be of one server, a Sentinel set or a cluster", session.ErrInvalid)
+	}
+	s := &Store{
+		client: client, opts: opts, log: opts.Logger,
+		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]),
+	}
+	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
+	defer cancel()
+	if err := s.readMeta(ctx); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s.clock = newClock(len(s.layout.tags) + 1) // one more for the server of the replicas' key
+	if err := s.syncClock(ctx); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return s, nil
+}
+
+// readMeta finds out, or fixes, what all replicas must agree on.
+func (s *Store) readMeta(ctx context.Context) error {
+	buckets := s.opts.Buckets
+	if buckets == 0 {
+		buckets = defaultBuckets
+	}
+	key := (layout{namespace: s.opts.Namespace}).meta()
+	if !s.opts.ReadOnly {
+		pipe := s.client.Pipeline()
+		pipe.HSetNX(ctx, key, "layout", layoutVersion)
+		pipe.HSetNX(ctx, key, "buckets", buckets)
+		pipe.HSetNX(ctx, key, "id", strings.ToLower(rand.Text()[:8]))
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+	}
+	meta, err := s.client.HMGet(ctx, key, "layout", "buckets", "id").Result()
+	if err != nil {
+		return err
+	}
+	text := make([]string, len(meta))
+	for i, v := range meta {
+		text[i], _ = v.(string)
+	}
+	if text[0] == "" { // read-only, and nothing is stored yet
+		s.layout = newLayout(s.opts.Namespace, buckets)
+		return nil
+	}
+	if text[0] != strconv.Itoa(layoutVersion) {
+		return fmt.Errorf("%w: %s says layout %s, this library knows %d", session.ErrNewerLayout, key, text[0], layoutVersion)
+	}
+	stored, err := strconv.Atoi(text[1])
+	if err != nil || stored < 1 || stored > maxBuckets {
+		return &session.CorruptError{Field: key + " buckets", Reason: fmt.Errorf("%q is no number from 1 to %d", text[1], maxBuckets)}
+	}
+	if s.opts.Buckets != 0 && s.opts.Buckets != stored {
+		return fmt.Errorf("%w: %d buckets asked for, but the data under %q was divided into %d at its first Open: set Options.Buckets to %d or to zero, or use another Namespace",
+			session.ErrInvalid, s.opts.Buckets, s.opts.Namespace, stored, stored)
+	}
+	s.layout, s.id = newLayout(s.opts.Namespace, stored), text[2]
+	return nil
+}
+
+// Name returns this replica's name, by which leases show who holds them.
+func (s *Store) Name() string { return s.name }
+
+// Close closes the connections, if [Open] made them. End Serve first: a replica
+// that still serves behaves from here on as if it had died.
+func (s *Store) Close() error {
+	if !s.owned {
+		return nil
+	}
+	return s.client.Close()
+}
+
+// Bots returns the names of the bots that have living sessions, sorted.
+func (s *Store) Bots(ctx context.Context) ([]string, error) {
+	cmds := make([]*redis.StringSliceCmd, len(s.layout.tags))
+	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for bucket := range cmds {
+			cmds[bucket] = pipe.HKeys(ctx, s.layout.key("bots", place{bucket: bucket}))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list bots: %w", err)
+	}
+	var bots []string
+	for _, cmd := range cmds {
+		bots = append(bots, cmd.Val()...)
+	}
+	slices.Sort(bots)
+	return slices.Compact(bots), nil
+}
+
+// tooLarge answers session.ErrTooLarge for more bytes than the limit.
+func (s *Store) tooLarge(what string, size int) error {
+	if size <= s.opts.MaxValue {
+		return nil
+	}
+	return fmt.Errorf("%w: %s has %d bytes, the most is %d", session.ErrTooLarge, what, size, s.opts.MaxValue)
+}
+
+var errReadOnly = errors.New("this store was opened read-only")

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/session"
+)
+
+// wire turns a Change into the arguments that prelude/change.lua reads: ten
+// fixed ones, four counts, and the strings they count. dirty says whether it is
+// a change at all, which makes a new version.
+func (b *Bot) wire(ch session.Change, dirty bool) ([]any, error) {
+	if err := b.checkChange(ch); err != nil {
+		return nil, err
+	}
+	set, del, err := b.store.opts.Codec.Fields(ch)
+	if err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(set); i += 2 {
+		if err := b.store.tooLarge(fmt.Sprintf("field %q", set[i]), len(set[i+1])); err != nil {
+			return nil, err
+		}
+	}
+	if len(ch.Moves) > 0 { // a move consumes, unless the same change raises again
+		for _, flag := range []string{session.FlagIntent, session.FlagFile} {
+			if _, said := ch.Flags[flag]; !said && !(flag == session.FlagIntent && ch.SetIntent) && !(flag == session.FlagFile && ch.File != nil) {
+				del = append(del, codec.PrefixFlag+flag)
+			}
+		}
+	}
+	reset, ttl, file := "", "", ""
+	if ch.Reset != nil {
+		reset = "drop"
+		if ch.Reset.KeepChat {
+			reset = "keep"
+		}
+	}
+	switch {
+	case ch.TTL == nil:
+	case *ch.TTL == 0:
+		ttl = "bot"
+	default:
+		ttl = millis(*ch.TTL)
+	}
+	var bytes []byte
+	if ch.File != nil {
+		file, bytes = "1", ch.File.Data
+	}
+	args := make([]any, 0, 14+len(ch.Moves)+len(set)+len(del)+2*len(ch.Chat))
+	args = append(args, reset, b.opts.Initial, flag(ch.Destroy), ch.From, ttl, millis(b.opts.TTL), b.opts.HistoryLimit,
+		file, bytes, flag(dirty), len(ch.Moves), len(set), len(del), 2*len(ch.Chat))
+	for _, state := range ch.Moves {
+		args = append(args, state)
+	}
+	for _, s := range set {
+		args = append(args, s)
+	}
+	for _, field := range del {
+		args = append(args, field)
+	}
+	for _, entry := range ch.Chat {
+		message, err := b.encodeMessage(entry.Message)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, flag(entry.Send && b.opts.Send != nil), []byte(message))
+	}
+	return args, nil
+}
+
+func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
+	encoded, err := b.store.opts.Codec.EncodeMessage(m)
+	if err != nil {
+		return nil, fmt.Errorf("message: %w", err)
+	}
+	return encoded, b.store.tooLarge("the message", len(encoded))
+}
+
+func (b *Bot) checkChange(ch session.Change) error {
+	if ch.From != "" {
+		if err := session.ValidState(ch.From); err != nil {
+			return err
+		}
+	}
+	for _, state := range ch.Moves {
+		if err := session.ValidState(state); err != nil {
+			return err
+		}
+	}
+	if ch.File != nil {
+		return b.checkFile(*ch.File)
+	}
+	return nil
+}
+
+func (b *Bot) checkFile(f session.File) error {
+	if f.Name == "" {
+		return fmt.Errorf("%w: the file has no name", session.ErrInvalid)
+	}
+	return b.store.tooLarge(fmt.Sprintf("file %q", f.Name), len(f.Data))
+}
+
+// millis is a duration as scripts want it: 0 for ever, else at least 1.
+func millis(d time.Duration) string {
+	if d < 0 {
+		return "0"
+	}
+	return strconv.FormatInt(max(d.Milliseconds(), 1), 10)
+}
+
+func flag(up bool) string {
+	if up {
+		return "1"
+	}
+	return ""
+}
