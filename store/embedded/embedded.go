@@ -1,0 +1,130 @@
+// Package embedded keeps bot sessions in this process: a store on an in-process
+// miniredis, for demos, for development, and for nothing else.
+//
+//	st, err := embedded.Open(ctx, nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer st.Close()
+//
+//	bot := st.Bot("echo", nil)
+//	go bot.Serve(ctx, func(ctx context.Context, t *store.Turn) error {
+//		t.Reply("You said " + t.Event().Text)
+//		return nil
+//	})
+//	receipt, err := bot.Accept(ctx, "42", session.Event{ID: "1", Text: "hello"})
+//
+// # It keeps nothing
+//
+// All sessions are gone when the process ends or the store is closed, and there
+// is no way to save them. Opening one logs a warning that says so. It is also
+// slow next to Redis. What it shares with Redis is everything else: the same
+// scripts run on it, other processes can use it by its URL, and keys expire.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/botsession/botsession/store"
+)
+
+// A Store is a [store.Store] together with the server that it lives on.
+type Store struct {
+	*store.Store
+	server *Server
+}
+
+// Open starts a server and opens a store on it. Its warning that nothing is
+// kept goes to opts.Logger; nil options mean the defaults, and no warning.
+func Open(ctx context.Context, opts *store.Options) (*Store, error) {
+	var log *slog.Logger
+	if opts != nil {
+		log = opts.Logger
+	}
+	server, err := Start(log)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(ctx, server.URL(), opts)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the embedded store: %w", err), server.Close())
+	}
+	return &Store{Store: st, server: server}, nil
+}
+
+// URL returns the address at which other stores, in this process or in another
+// one of this machine, find the same sessions.
+func (s *Store) URL() string { return s.server.URL() }
+
+// Close closes the store and then its server: all sessions are gone.
+func (s *Store) Close() error {
+	return errors.Join(s.Store.Close(), s.server.Close())
+}
+
+// A Server is an in-process Redis stand-in that listens on a free port of
+// 127.0.0.1. Unlike a bare miniredis, its keys expire as time goes by.
+type Server struct {
+	redis *miniredis.Miniredis
+	stop  chan struct{}
+	once  sync.Once
+	clock sync.WaitGroup
+}
+
+// Start starts a server. It warns on log, unless log is nil, that nothing is
+// kept.
+func Start(log *slog.Logger) (*Server, error) {
+	redis, err := miniredis.Run()
+	if err != nil {
+		return nil, fmt.Errorf("start the embedded server: %w", err)
+	}
+	s := &Server{redis: redis, stop: make(chan struct{})}
+	s.clock.Go(s.expire)
+	if log != nil {
+		log.Warn("the embedded store KEEPS NOTHING: all sessions are gone when this process ends; use a Redis server for anything but demos and development",
+			"url", s.URL())
+	}
+	return s, nil
+}
+
+// URL returns the address of the server, for [store.Open].
+func (s *Server) URL() string { return "redis://" + s.redis.Addr() }
+
+// Close stops the server. Whatever it held is gone. A second call does nothing.
+func (s *Server) Close() error {
+	s.once.Do(func() {
+		close(s.stop)
+		s.clock.Wait()
+		s.redis.Close()
+	})
+	return nil
+}
+
+// expiry is how often keys are looked at, and so how late one may expire.
+const expiry = time.Second
+
+// expire lets the time to live of every key run, which a miniredis leaves to
+// its user. One look walks all keys under the server's lock, so on a large
+// store the looks grow rarer: they take at most a fiftieth of the time.
+func (s *Server) expire() {
+	last := time.Now()
+	timer := time.NewTimer(expiry)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-timer.C:
+		}
+		now := time.Now()
+		s.redis.FastForward(now.Sub(last))
+		last = now
+		timer.Reset(max(expiry, 50*time.Since(now)))
+	}
+}

@@ -1,0 +1,236 @@
+package storetest
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// theChat is the chat history.
+var theChat = []check{
+	{promise: "any part of the history can be read, in ascending order", run: historyParts},                           // 12
+	{promise: "the history until a moment includes that moment", run: historyUntil},                                   // 12
+	{promise: "paging while others append visits each message once", run: historyPaging},                              // 12
+	{promise: "a message comes before the reply to it, with others waiting too", run: historyOrder},                   // 13
+	{promise: "messages of every type come back as they were", run: messageTypes},                                     // added
+	{promise: "a limit on the history keeps the newest, and the numbers go on", run: historyLimit},                    // added
+	{promise: "waiting messages can be read, marked so, behind the history", run: historyWaiting},                     // 13, added
+	{promise: "a turn costs as much at the end of a long chat as at the beginning of it", run: flatCost, heavy: true}, // added
+}
+
+// remember appends n numbered messages to the chat of a new session.
+func remember(s *scene, sess *store.Session, n int) {
+	s.Helper()
+	s.create(sess, store.Origin{})
+	for from := 0; from < n; from += 50 {
+		var change session.Change
+		for i := from; i < min(from+50, n); i++ {
+			m := session.Message{From: session.FromBot, Content: strconv.Itoa(i + 1)}
+			change.Chat = append(change.Chat, session.Entry{Message: m})
+		}
+		_, err := sess.Apply(s.Context(), change)
+		s.ok(err)
+	}
+}
+
+func historyParts(s *scene) {
+	const n = 150
+	sess := s.bot().Session("1")
+	remember(s, sess, n)
+	for _, q := range []struct {
+		what        string
+		query       session.Query
+		first, last int // sequence numbers; none if last is less
+	}{
+		{"last 0", session.Last(0), 1, 0},
+		{"last 1", session.Last(1), n, n},
+		{"last 100", session.Last(100), n - 99, n},
+		{"last of more than there are", session.Last(1000), 1, n},
+		{"all", session.All(), 1, n},
+		{"ten after the hundredth", session.After(100, 10), 101, 110},
+		{"the first ten", session.After(0, 10), 1, 10},
+		{"after the last", session.After(n, 10), 1, 0},
+		{"the newest five after the hundredth", session.Query{After: 100, Limit: 5, Newest: true}, n - 4, n},
+		{"until long ago", session.Until(time.Unix(1, 0)), 1, 0},
+	} {
+		var want []string
+		for i := q.first; i <= q.last; i++ {
+			want = append(want, fmt.Sprintf("%d %d", i, i))
+		}
+		var got []string
+		for _, m := range s.history(sess, q.query) {
+			got = append(got, fmt.Sprintf("%d %s", m.Seq, m))
+		}
+		equal(s, q.what, got, want)
+	}
+}
+
+func historyUntil(s *scene) {
+	sess := s.bot().Session("1")
+	s.create(sess, store.Origin{})
+	for i := range 10 {
+		s.ok(sess.Record(s.Context(), session.Message{From: session.FromBot, Content: strconv.Itoa(i)}))
+		time.Sleep(2 * time.Millisecond) // so that not all have the same time
+	}
+	all := s.history(sess, session.All())
+	for i, m := range all {
+		if m.Time.IsZero() || i > 0 && m.Time.Before(all[i-1].Time) {
+			s.Fatalf("message %d has the time %v", m.Seq, m.Time)
+		}
+		for _, shift := range []time.Duration{-time.Millisecond, 0, time.Millisecond} {
+			until := m.Time.Add(shift)
+			var want []session.Message
+			for _, other := range all {
+				if !other.Time.After(until) {
+					want = append(want, other)
+				}
+			}
+			equal(s, fmt.Sprintf("history until %v", until), lines(s.history(sess, session.Until(until))), lines(want))
+		}
+	}
+	if all[0].Time.Equal(all[9].Time) {
+		s.Errorf("ten messages over 20 ms all have the time %v", all[0].Time)
+	}
+}
+
+func historyPaging(s *scene) {
+	sess, other := s.bot().Session("1"), s.bot().Session("1")
+	remember(s, sess, 20)
+	appended := make(chan error, 1)
+	go func() {
+		for i := 20; i < 100; i++ {
+			if err := other.Record(s.Context(), session.Message{From: session.FromBot, Content: strconv.Itoa(i + 1)}); err != nil {
+				appended <- err
+				return
+			}
+		}
+		appended <- nil
+	}()
+	var seen []int64
+	var done bool
+	for after := int64(0); ; {
+		select {
+		case err := <-appended:
+			s.ok(err)
+			done = true
+		default:
+		}
+		page := s.history(sess, session.After(after, 7))
+		for _, m := range page {
+			if m.String() != strconv.FormatInt(m.Seq, 10) {
+				s.Fatalf("message %d is %q", m.Seq, m)
+			}
+			seen = append(seen, m.Seq)
+			after = m.Seq
+		}
+		if done && len(page) == 0 {
+			break
+		}
+	}
+	for i, seq := range seen {
+		if seq != int64(i+1) {
+			s.Fatalf("message %d was visited as number %d", seq, i+1)
+		}
+	}
+	equal(s, "messages visited", len(seen), 100)
+}
+
+func historyOrder(s *scene) {
+	bot := s.bot()
+	sess := bot.Session("1")
+	s.accept(bot, "1", "u1")
+	s.accept(bot, "1", "u2")
+	var during [][]string
+	s.drain(bot, func(ctx context.Context, t *store.Turn) error {
+		chat, err := t.History(ctx, session.All())
+		s.ok(err)
+		during = append(during, lines(chat))
+		t.Reply("b" + t.Event().Text[1:])
+		return nil
+	})
+	equal(s, "chat", s.chat(sess), []string{"u u1", "b b1", "u u2", "b b2"})
+	equal(s, "chat as the turns saw it", during, [][]string{{"u u1"}, {"u u1", "b b1", "u u2"}})
+	times := s.history(sess, session.All())
+	if !slices.IsSortedFunc(times, func(a, b session.Message) int { return a.Time.Compare(b.Time) }) {
+		s.Errorf("the times of the chat do not ascend: %+v", times)
+	}
+}
+
+func messageTypes(s *scene) {
+	bot := s.bot()
+	sess := bot.Session("1")
+	contents := map[session.MessageType]any{
+		session.Text: "plain", session.Markdown: "**bold**", session.HTML: "<b>", session.FileType: "a.pdf",
+		session.Image: []byte{0xff, 0xd8, 0}, session.Plotly: `{"data":[]}`, session.Audio: []byte{},
+		session.Options: []any{"yes", "no"}, session.Location: map[string]any{"latitude": 52.5, "longitude": 13.4},
+		session.DataFrame: []any{map[string]any{"a": "1"}}, session.RAGAnswer: map[string]any{"answer": "42", "sources": []any{"x"}},
+	}
+	equal(s, "message types that this test knows", len(contents), len(session.MessageTypes))
+	s.say(bot, "1", session.Event{ID: "e"}, func(_ context.Context, t *store.Turn) error {
+		for _, kind := range session.MessageTypes {
+			t.ReplyWith(session.Message{Type: kind, Content: contents[kind]})
+		}
+		return nil
+	})
+	chat := s.history(sess, session.All())
+	equal(s, "messages", len(chat), len(contents))
+	for i, m := range chat {
+		equal(s, "type", m.Type, session.MessageTypes[i])
+		equal(s, "author", m.From, session.FromBot)
+		equal(s, "content of "+string(m.Type), m.Content, contents[m.Type])
+	}
+}
+
+func historyLimit(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{HistoryLimit: 5})
+	for i := range 5 {
+		s.say(bot, "1", session.Event{Text: strconv.Itoa(i)}, echo)
+	}
+	sess := bot.Session("1")
+	equal(s, "chat", s.chat(sess), []string{"b re 2", "u 3", "b re 3", "u 4", "b re 4"})
+	equal(s, "number of the last message", s.history(sess, session.Last(1))[0].Seq, 10)
+	equal(s, "after a message that is gone", lines(s.history(sess, session.After(2, 2))), []string{"b re 2", "u 3"})
+}
+
+func historyWaiting(s *scene) {
+	bot := s.bot()
+	sess := bot.Session("1")
+	s.say(bot, "1", session.Event{Text: "first"}, echo)
+	s.accept(bot, "1", "second")
+	s.accept(bot, "1", "third")
+	equal(s, "chat without what waits", s.chat(sess), []string{"u first", "b re first"})
+	all := s.history(sess, session.Last(1).WithWaiting())
+	equal(s, "last message and what waits", lines(all), []string{"b re first", "u second", "u third"})
+	for i, m := range all {
+		equal(s, "marked as waiting: "+m.String(), m.Waiting, i > 0)
+	}
+	s.drain(bot, echo)
+	equal(s, "what waits after all is handled", len(s.history(sess, session.Last(0).WithWaiting())), 0)
+}
+
+// flatCost compares what one turn asks of the server, in scripts and in bytes,
+// at the beginning of a chat and at the end of a long one.
+func flatCost(s *scene) {
+	r := s.replica()
+	bot := r.Bot("bot", nil)
+	cost := func(id string) traffic {
+		return r.measure(func() {
+			s.accept(bot, id, rand.Text())
+			equal(s, "turns", s.drain(bot, echo), 1)
+		})
+	}
+	remember(s, bot.Session("long"), 3000)
+	remember(s, bot.Session("brief"), 3)
+	cost("brief") // loads the scripts
+	brief, long := cost("brief"), cost("long")
+	equal(s, "scripts of a turn after a long chat", long.scripts, brief.scripts)
+	if long.bytes > brief.bytes+100 { // a few digits more
+		s.Errorf("a turn takes %d bytes after 3,000 messages, %d after 3", long.bytes, brief.bytes)
+	}
+}

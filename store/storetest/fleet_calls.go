@@ -1,0 +1,224 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// theCalls is what happens outside of turns, and beside them.
+var theCalls = []check{
+	{promise: "keys set at the same time by different clients are all there", run: differentKeys},      // 28
+	{promise: "no increment is lost, by Update or in a turn", run: increments, heavy: true},            // 28
+	{promise: "an Update waits behind a turn, or ends with ErrBusy when its context does", run: waits}, // 28
+	{promise: "a turn or an Update that changed nothing keeps the version", run: unchanged},            // 28
+	{promise: "an Update that fails writes nothing and returns its error", run: updateFails},           // added
+	{promise: "Updates and events of one session make way for each other", run: fairness, heavy: true}, // added
+	{promise: "an Update overtaken by a reset is refused", run: updateFenced},                          // added
+}
+
+func differentKeys(s *scene) {
+	const clients, keys = 4, 15
+	var bots []*store.Bot
+	for range clients {
+		bots = append(bots, s.bot())
+	}
+	s.create(bots[0].Session("1"), store.Origin{})
+	var errs record[error]
+	together(clients, func(c int) {
+		for k := range keys {
+			errs.add(bots[c].Session("1").Set(s.Context(), fmt.Sprintf("%d.%d", c, k), "v"))
+			errs.add(bots[c].Session("1").SetFlag(s.Context(), fmt.Sprintf("%d.%d", c, k), true))
+		}
+	})
+	s.ok(errors.Join(errs.list()...))
+	snap := s.load(bots[0].Session("1"))
+	equal(s, "keys", len(snap.Data), clients*keys)
+	equal(s, "flags", len(snap.Flags), clients*keys)
+}
+
+const counter store.Key[int] = "counter"
+
+func increment(_ context.Context, t *store.Turn) error {
+	n, _ := counter.Get(t)
+	counter.Set(t, n+1)
+	return nil
+}
+
+func increments(s *scene) {
+	const updates, events = 60, 40
+	opts := &store.BotOptions{Lease: longLease}
+	bots := []*store.Bot{s.replica().Bot("bot", opts), s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)}
+	s.serve(bots[0], increment)
+	s.serve(bots[1], increment)
+	s.create(bots[0].Session("1"), store.Origin{})
+	var errs record[error]
+	together(6, func(worker int) {
+		bot := bots[worker%len(bots)]
+		for i := range (updates + events) / 6 {
+			if worker >= 4 || (worker == 3 && i%2 == 0) {
+				errs.add(second(bot.Accept(s.Context(), "1", session.Event{ID: fmt.Sprint(worker, "-", i), Kind: "tick"})))
+				continue
+			}
+			ctx, cancel := context.WithTimeout(s.Context(), 2*patience)
+			errs.add(bot.Update(ctx, "1", increment))
+			cancel()
+		}
+	})
+	s.ok(errors.Join(errs.list()...))
+	s.eventually("all events are handled", func() bool { return s.status(bots[0].Session("1")).Waiting == 0 })
+	n, _, err := counter.Load(s.Context(), bots[2].Session("1"))
+	s.ok(err)
+	equal(s, "increments", n, 6*((updates+events)/6))
+}
+
+func waits(s *scene) {
+	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease}), s.bot()
+	g := s.gate()
+	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		g.pass()
+		return increment(ctx, t)
+	})
+	r := s.accept(bot, "1", "hi")
+	s.happens("the turn runs", g.arrived)
+
+	var ran atomic.Int32
+	count := func(ctx context.Context, t *store.Turn) error {
+		ran.Add(1)
+		return increment(ctx, t)
+	}
+	for _, b := range []*store.Bot{bot, other} {
+		ctx, cancel := context.WithTimeout(s.Context(), 100*time.Millisecond)
+		err := b.Update(ctx, "1", count)
+		cancel()
+		s.is(err, session.ErrBusy)
+		s.is(err, context.DeadlineExceeded)
+	}
+	equal(s, "Updates that ran during the turn", ran.Load(), 0)
+
+	done := make(chan error, 1)
+	go func() { done <- other.Update(s.Context(), "1", count) }()
+	time.Sleep(50 * time.Millisecond) // it may not have come yet: then it has nothing to wait for
+	equal(s, "Updates that ran during the turn", ran.Load(), 0)
+	g.open()
+	s.handled(r)
+	s.ok(<-done)
+	n, _, err := counter.Load(s.Context(), other.Session("1"))
+	s.ok(err)
+	equal(s, "increments", n, 2)
+}
+
+func unchanged(s *scene) {
+	r := s.replica()
+	bot := r.Bot("bot", nil)
+	sess := bot.Session("1")
+	s.create(sess, store.Origin{})
+	s.ok(sess.Set(s.Context(), "k", "v"))
+	before := s.load(sess)
+	look := func(_ context.Context, t *store.Turn) error {
+		t.Get("k")
+		t.Match("hi")
+		t.Snapshot()
+		return nil
+	}
+	s.ok(bot.Update(s.Context(), "1", look))
+	equal(s, "session after an Update that only looked", s.load(sess), before)
+	o := s.say(bot, "1", session.Event{Kind: "timer"}, look)
+	equal(s, "outcome", o.Status, store.Handled)
+	snap := s.load(sess)
+	equal(s, "version after a turn that only looked", snap.Version, before.Version)
+	equal(s, "data", snap.Data, before.Data)
+	equal(s, "messages", len(s.chat(sess)), 0)
+
+	s.ok(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Set("k", "w"); return nil }))
+	equal(s, "version after an Update that wrote", s.load(sess).Version, before.Version+1)
+}
+
+func updateFails(s *scene) {
+	bot := s.bot()
+	sess := bot.Session("1")
+	s.create(sess, store.Origin{})
+	before := s.load(sess)
+	reason := errors.New("not today")
+	s.is(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error {
+		t.Set("k", "v")
+		t.Move("elsewhere")
+		t.Reply("hello")
+		return reason
+	}), reason)
+	equal(s, "session after a failed Update", s.load(sess), before)
+	equal(s, "messages after a failed Update", len(s.chat(sess)), 0)
+	s.is(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error {
+		t.Set("", "a key without a name")
+		return nil
+	}), session.ErrInvalid)
+	s.ok(bot.Update(s.Context(), "1", echo)) // it holds nothing any more
+}
+
+func fairness(s *scene) {
+	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease}), s.bot()
+	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		time.Sleep(2 * time.Millisecond)
+		return increment(ctx, t)
+	})
+	s.create(bot.Session("1"), store.Origin{})
+	ctx, stop := context.WithCancel(s.Context())
+	defer stop()
+	flooded := make(chan error, 1)
+	go func() { // always something waiting
+		for i := 0; ctx.Err() == nil; i++ {
+			if _, err := bot.Accept(ctx, "1", session.Event{ID: fmt.Sprint("flood ", i), Kind: "tick"}); err != nil && !errors.Is(err, session.ErrInboxFull) {
+				flooded <- err
+				return
+			}
+		}
+		flooded <- nil
+	}()
+	s.eventually("events wait", func() bool { return s.status(other.Session("1")).Waiting > 3 })
+	for i := range 3 {
+		limited, cancel := context.WithTimeout(s.Context(), patience)
+		if err := other.Update(limited, "1", increment); err != nil {
+			s.Errorf("Update %d among the events: %v", i, err)
+		}
+		cancel()
+	}
+	before := s.status(other.Session("1"))
+	s.eventually("events are handled among the Updates", func() bool {
+		s.ok(other.Update(s.Context(), "1", increment))
+		return s.status(other.Session("1")).Version > before.Version+5
+	})
+	stop()
+	if err := <-flooded; err != nil && !errors.Is(err, context.Canceled) {
+		s.Errorf("accepting: %v", err)
+	}
+}
+
+func updateFenced(s *scene) {
+	bot, other := s.bot(), s.bot()
+	sess := other.Session("1")
+	for _, c := range []struct {
+		what string
+		end  func() error
+	}{
+		{"a reset", func() error { return sess.Reset(s.Context(), true) }},
+		{"a destroy", func() error { return second(sess.Destroy(s.Context())) }},
+	} {
+		if _, err := sess.Create(s.Context(), store.Origin{}); err != nil {
+			s.Fatal(err)
+		}
+		err := bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error {
+			t.Set("k", "v")
+			return c.end()
+		})
+		s.is(err, session.ErrFenced)
+		if snap, err := sess.Load(s.Context()); err == nil && len(snap.Data) > 0 {
+			s.Errorf("data %v after %s during an Update", snap.Data, c.what)
+		}
+	}
+	s.gone(sess)
+}

@@ -1,0 +1,266 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// theTakeover is what becomes of the work of a replica that dies, pauses, or is
+// overtaken.
+var theTakeover = []check{
+	{promise: "a replica that dies with many turns in hand makes no dead letter of them", run: manyTurns, heavy: true}, // 21
+	{promise: "what a replica accepted before it died is handled by another, once", run: diesInTurn},                   // 22
+	{promise: "what a replica that never serves accepted is handled, though it died", run: diesAfterAccept},            // 22
+	{promise: "a handler that outlives its lease is told why, and nothing of it shows", run: pausesInTurn},             // 25
+	{promise: "a late commit of a replica that paused is refused", run: commitsLate},                                   // 25
+	{promise: "a long handler keeps its lease, and the renewals end with it", run: longHandler},                        // 26
+	{promise: "a reset during a turn has the event handled again in the new life", run: resetDuringTurn},               // 27
+	{promise: "a destroy during a turn leaves nothing of it", run: destroyDuringTurn},                                  // 27
+}
+
+func manyTurns(s *scene) {
+	const turns = 500
+	dying := s.replica()
+	opts := store.BotOptions{Lease: 3 * time.Second, Concurrency: turns, MaxAttempts: 1}
+	var began atomic.Int32
+	bot := dying.Bot("bot", &opts)
+	all := make(chan struct{})
+	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		if began.Add(1) == turns {
+			close(all)
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	receipts := make([]*store.Receipt, turns)
+	var errs record[error]
+	together(4, func(worker int) {
+		for i := worker; i < turns; i += 4 {
+			r, err := bot.Accept(s.Context(), fmt.Sprint(i), session.Event{ID: "e", Text: "hi"})
+			receipts[i] = r
+			errs.add(err)
+		}
+	})
+	s.ok(errors.Join(errs.list()...))
+	s.happens("all turns are in hand", all)
+	dying.die()
+
+	opts.Concurrency = 16
+	heir := s.replica().Bot("bot", &opts)
+	s.serve(heir, echo)
+	for i := range receipts {
+		s.handled(heir.Receipt(fmt.Sprint(i), "e"))
+	}
+	counts, err := heir.Counts(s.Context())
+	s.ok(err)
+	equal(s, "sessions with dead letters", counts.Dead, 0)
+	equal(s, "sessions", counts.Sessions, turns)
+	equal(s, "chat of one of them", s.chat(heir.Session("7")), []string{"u hi", "b re hi"})
+}
+
+func diesInTurn(s *scene) {
+	dying, heir := s.replica(), s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
+	bot := dying.Bot("bot", &store.BotOptions{Lease: shortLease})
+	g := s.gate()
+	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		g.pass()
+		t.Set("by", "the dead")
+		return echo(ctx, t)
+	})
+	s.accept(bot, "1", "hi")
+	s.happens("the turn runs", g.arrived)
+	dying.die()
+	s.serve(heir, func(ctx context.Context, t *store.Turn) error {
+		t.Set("by", "the heir")
+		return echo(ctx, t)
+	})
+	s.handled(heir.Receipt("1", "hi"))
+	g.open() // and now the dead one's handler returns, too
+	s.handled(s.accept(heir, "1", "next"))
+	equal(s, "chat", s.chat(heir.Session("1")), []string{"u hi", "b re hi", "u next", "b re next"})
+	equal(s, "data", s.load(heir.Session("1")).Data, map[string]any{"by": "the heir"})
+}
+
+func diesAfterAccept(s *scene) {
+	webhook, serving := s.replica(), s.bot()
+	s.accept(webhook.Bot("bot", nil), "1", "hi") // nobody serves yet
+	webhook.die()
+	s.serve(serving, echo)
+	s.handled(serving.Receipt("1", "hi"))
+
+	webhook = s.replica()
+	webhook.client.AddHook(deaf{}) // its wake-ups are lost
+	s.accept(webhook.Bot("bot", nil), "2", "hi")
+	webhook.die()
+	s.handled(serving.Receipt("2", "hi"))
+}
+
+func pausesInTurn(s *scene) {
+	paused, heir := s.replica(), s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
+	bot := paused.Bot("bot", &store.BotOptions{Lease: shortLease})
+	g, cause := s.gate(), make(chan error, 1)
+	stop := s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		t.Set("by", "the paused")
+		t.Reply("from the paused")
+		t.Move("elsewhere")
+		g.pass()
+		<-ctx.Done()
+		cause <- context.Cause(ctx)
+		return nil // it does not care, and wants to commit
+	})
+	s.accept(bot, "1", "hi")
+	s.happens("the turn runs", g.arrived)
+	thaw := paused.freeze()
+	defer thaw()
+	s.serve(heir, func(_ context.Context, t *store.Turn) error {
+		t.Set("by", "the heir")
+		t.Reply("from the heir")
+		return nil
+	})
+	s.handled(heir.Receipt("1", "hi"))
+	thaw()
+	g.open()
+	select {
+	case err := <-cause:
+		s.is(err, session.ErrFenced)
+	case <-time.After(patience):
+		s.Errorf("the handler's context does not end with its lease")
+	}
+	stop() // its handler has returned, and done whatever it will
+	snap := s.load(heir.Session("1"))
+	equal(s, "state", snap.State, "start")
+	equal(s, "data", snap.Data, map[string]any{"by": "the heir"})
+	equal(s, "chat", s.chat(heir.Session("1")), []string{"u hi", "b from the heir"})
+}
+
+func commitsLate(s *scene) {
+	paused, heir := s.replicaWith(store.Options{Timeout: time.Minute}), s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
+	bot := paused.Bot("bot", &store.BotOptions{Lease: shortLease})
+	stop := s.serve(bot, func(_ context.Context, t *store.Turn) error {
+		t.Set("by", "the paused")
+		t.Reply("from the paused")
+		return nil
+	})
+	s.handled(s.accept(bot, "0", "loads the scripts"))
+	held, resume := paused.hold(lua.Commit)
+	defer resume()
+	s.accept(bot, "1", "hi")
+	s.happens("the commit is on its way", held)
+	thaw := paused.freeze()
+	defer thaw()
+	s.serve(heir, func(_ context.Context, t *store.Turn) error {
+		t.Set("by", "the heir")
+		t.Reply("from the heir")
+		return nil
+	})
+	s.handled(heir.Receipt("1", "hi"))
+	before := s.load(heir.Session("1"))
+	resume()
+	thaw()
+	stop() // the commit was answered, and so has its turn
+	equal(s, "session after the late commit", s.load(heir.Session("1")), before)
+	equal(s, "chat", s.chat(heir.Session("1")), []string{"u hi", "b from the heir"})
+}
+
+func longHandler(s *scene) {
+	const lease = time.Second // long enough not to be lost on a slow machine
+	r := s.replica()
+	opts := &store.BotOptions{Lease: lease}
+	bot, other := r.Bot("bot", opts), s.replica().Bot("bot", opts)
+	var runs atomic.Int32
+	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		runs.Add(1)
+		select {
+		case <-time.After(3 * lease):
+		case <-ctx.Done():
+			s.Errorf("the handler's context ended: %v", context.Cause(ctx))
+		}
+		return echo(ctx, t)
+	})
+	receipt := s.accept(bot, "1", "hi")
+	s.eventually("the turn runs", func() bool { return runs.Load() == 1 })
+	s.serve(other, func(context.Context, *store.Turn) error {
+		return store.GiveUp(errors.New("the other replica got it"))
+	})
+	s.handled(receipt)
+	renewals := len(r.scripts(lua.Renew))
+	if renewals < 3 {
+		s.Errorf("%d renewals in three leases", renewals)
+	}
+	after := r.scripts(lua.Renew, lua.Commit)
+	equal(s, "what came last", after[len(after)-1], "commit")
+	time.Sleep(lease / 2) // longer than from one renewal to the next
+	equal(s, "renewals after the turn", len(r.scripts(lua.Renew))-renewals, 0)
+	equal(s, "lease after the turn", s.status(bot.Session("1")).Lease.Work, session.WorkNone)
+	equal(s, "runs", runs.Load(), 1)
+}
+
+func resetDuringTurn(s *scene) {
+	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1}), s.bot()
+	sess := other.Session("1")
+	s.create(sess, store.Origin{State: "late", User: "ann"})
+	s.ok(sess.Set(s.Context(), "k", "v"))
+	before := s.load(sess)
+	g := s.gate()
+	var saw record[session.Snapshot]
+	stop := s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		saw.add(t.Snapshot())
+		g.pass()
+		t.Set("turns", len(t.Snapshot().Data))
+		return echo(ctx, t)
+	})
+	r := s.accept(bot, "1", "hi")
+	s.happens("the turn runs", g.arrived)
+	s.accept(other, "1", "next")
+	s.ok(sess.Reset(s.Context(), true))
+	g.open()
+	s.handled(r)
+	s.handled(other.Receipt("1", "next"))
+	stop()
+	all := saw.list()
+	equal(s, "turns", len(all), 3)
+	equal(s, "life of the first", all[0].Life, before.Life)
+	if all[1].Life <= before.Life || all[1].State != "start" || len(all[1].Data) > 0 || all[1].User != "ann" {
+		s.Errorf("the event was handled again in %+v, want a new life", all[1])
+	}
+	equal(s, "chat", s.chat(sess), []string{"u hi", "b re hi", "u next", "b re next"})
+}
+
+func destroyDuringTurn(s *scene) {
+	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease}), s.bot()
+	g := s.gate()
+	stop := s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		g.pass()
+		t.Set("k", "v")
+		t.Move("elsewhere")
+		return echo(ctx, t)
+	})
+	first := s.accept(bot, "1", "hi")
+	s.happens("the turn runs", g.arrived)
+	last := s.accept(other, "1", "next")
+	dropped, err := other.Session("1").Destroy(s.Context())
+	s.ok(err)
+	equal(s, "events dropped", dropped.Events, 2)
+	g.open()
+	for _, r := range []*store.Receipt{first, last} {
+		equal(s, "outcome", s.outcome(r).Status, store.Dropped)
+	}
+	stop() // the turn has ended
+	s.gone(other.Session("1"))
+	all, err := other.List(s.Context(), store.Filter{})
+	s.ok(err)
+	equal(s, "sessions listed", len(all), 0)
+	kinds := s.keys(s.replica().client, first.Ref)
+	for _, kind := range []string{"s", "h", "q", "o", "f"} {
+		if key, there := kinds[kind]; there {
+			s.Errorf("key %q is there after a destroy", key)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// sweep ends a test: what its replicas left behind must fit together. Then it
+// is deleted.
+func (s *scene) sweep() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	client := s.connect(s.T)
+	defer client.Close()
+	st, err := store.New(ctx, client, &store.Options{Namespace: s.space})
+	if err != nil {
+		s.Errorf("opening a store for the sweep: %v", err)
+		return
+	}
+	defer st.Close()
+	if err := st.Check(ctx); err != nil && !s.Skipped() {
+		s.Errorf("what is stored does not fit together: %v", err)
+	}
+	s.clear(ctx, client)
+}
+
+// clear deletes all keys of the scene.
+func (s *scene) clear(ctx context.Context, client redis.UniversalClient) {
+	keys, err := scan(ctx, client, s.space+":*")
+	for _, key := range keys {
+		if e := client.Del(ctx, key).Err(); e != nil {
+			err = e
+		}
+	}
+	if err != nil {
+		s.Errorf("clearing the namespace %s: %v", s.space, err)
+	}
+}
+
+// scan lists the keys that match a pattern, on whatever server they are.
+func scan(ctx context.Context, client redis.UniversalClient, pattern string) ([]string, error) {
+	var mu sync.Mutex
+	var keys []string
+	one := func(ctx context.Context, node *redis.Client) error {
+		for cursor := uint64(0); ; {
+			page, next, err := node.Scan(ctx, cursor, pattern, 1000).Result()
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			keys = append(keys, page...)
+			mu.Unlock()
+			if cursor = next; cursor == 0 {
+				return nil
+			}
+		}
+	}
+	var err error
+	switch c := client.(type) {
+	case *redis.Client:
+		err = one(ctx, c)
+	case *redis.ClusterClient:
+		err = c.ForEachMaster(ctx, one)
+	default:
+		err = fmt.Errorf("connect made a %T, want a *redis.Client or a *redis.ClusterClient", client)
+	}
+	slices.Sort(keys) // a scan may show a key twice
+	return slices.Compact(keys), err
+}
+
+// keys lists the stored keys of one session, by kind: "s" is its hash. See the
+// stored layout in package store.
+func (s *scene) keys(client redis.UniversalClient, ref session.Ref) map[string]string {
+	s.Helper()
+	all, err := scan(s.Context(), client, s.space+":*")
+	s.ok(err)
+	kinds := map[string]string{}
+	for _, key := range all {
+		if head, ok := strings.CutSuffix(key, ":"+ref.String()); ok {
+			kinds[head[strings.LastIndexByte(head, ':')+1:]] = key
+		}
+	}
+	return kinds
+}
+
+// bucketKeys lists all keys that the session with that hash may have, and those
+// of its bucket, whether they are there or not. It saves a scan.
+func bucketKeys(hash string, ref session.Ref) []string {
+	tag, _ := strings.CutSuffix(hash, "s:"+ref.String())
+	keys := []string{tag + "b"}
+	for _, kind := range []string{"s", "h", "q", "o", "e", "p", "x", "f"} {
+		keys = append(keys, tag+kind+":"+ref.String())
+	}
+	for _, kind := range []string{"i", "n", "c", "g", "ttl", "due", "dead", "w"} {
+		keys = append(keys, tag+kind+":"+ref.Bot)
+	}
+	return keys
+}
+
+// dump reads all keys of the scene's sessions, as text to compare.
+func (s *scene) dump(client redis.UniversalClient) map[string]string {
+	s.Helper()
+	keys, err := scan(s.Context(), client, s.space+":{*")
+	s.ok(err)
+	return s.dumpOf(client, keys)
+}
+
+// dumpOf reads those of the keys that are there.
+func (s *scene) dumpOf(client redis.UniversalClient, keys []string) map[string]string {
+	s.Helper()
+	ctx := s.Context()
+	kinds, values := make([]*redis.StatusCmd, len(keys)), make([]redis.Cmder, len(keys))
+	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, key := range keys {
+			kinds[i] = pipe.Type(ctx, key)
+		}
+		return nil
+	})
+	s.ok(err)
+	_, err = client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, key := range keys {
+			switch kinds[i].Val() {
+			case "string":
+				values[i] = pipe.Get(ctx, key)
+			case "hash":
+				values[i] = pipe.HGetAll(ctx, key)
+			case "list":
+				values[i] = pipe.LRange(ctx, key, 0, -1)
+			case "zset":
+				values[i] = pipe.ZRangeWithScores(ctx, key, 0, -1)
+			}
+		}
+		return nil
+	})
+	s.ok(err)
+	dump := map[string]string{}
+	for i, key := range keys {
+		switch v := values[i].(type) {
+		case *redis.StringCmd:
+			dump[key] = fmt.Sprintf("string %q", v.Val())
+		case *redis.MapStringStringCmd:
+			dump[key] = fmt.Sprintf("hash %q", v.Val())
+		case *redis.StringSliceCmd:
+			dump[key] = fmt.Sprintf("list %q", v.Val())
+		case *redis.ZSliceCmd:
+			dump[key] = fmt.Sprintf("zset %v", v.Val())
+		}
+	}
+	return dump
+}

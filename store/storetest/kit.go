@@ -1,0 +1,264 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// A Kit is one bot on a server of its own, with a clock that stands still until
+// [Kit.Advance] moves it. Use it from the test's goroutine.
+type Kit struct {
+	t       testing.TB
+	server  *miniredis.Miniredis
+	store   *store.Store
+	bot     *store.Bot
+	handler store.Handler
+	now     time.Time
+	events  int
+
+	mu     sync.Mutex
+	sent   []store.Delivery
+	failed map[string]string // by event id: what the handler said last
+}
+
+// Got is what came of one event.
+type Got struct {
+	State    string            // of the session, after it; empty if there is no session any more
+	Replies  []string          // the handler's replies, as text
+	Messages []session.Message // the same replies, as they stand in the chat
+	Err      string            // why the event is a dead letter or is going to be retried; empty if it was handled
+	Retrying bool              // the event waits for its next attempt, or behind one that does: see Advance
+}
+
+// Patience for the kit's own server, which answers within a millisecond: it
+// only bounds how long a broken test hangs.
+const kitPatience = time.Minute
+
+// kitEpoch is when each kit's clock starts.
+var kitEpoch = time.Date(2026, time.January, 5, 9, 0, 0, 0, time.UTC)
+
+// New returns a kit that runs the handler for the bot named "bot". The options
+// are those of [store.Store.Bot]; nil means the defaults. If they have no Send,
+// replies count as sent as soon as they are committed: see [Kit.Sent].
+func New(t testing.TB, handler store.Handler, opts *store.BotOptions) *Kit {
+	t.Helper()
+	k := &Kit{t: t, server: miniredis.NewMiniRedis(), now: kitEpoch, failed: map[string]string{}}
+	if err := k.server.Start(); err != nil {
+		t.Fatalf("starting the kit's server: %v", err)
+	}
+	t.Cleanup(k.server.Close)
+	k.server.SetTime(k.now)
+
+	ctx, cancel := k.patience()
+	defer cancel()
+	st, err := store.Open(ctx, "redis://"+k.server.Addr(), &store.Options{Name: "kit", Buckets: 4})
+	if err != nil {
+		t.Fatalf("opening the kit's store: %v", err)
+	}
+	k.store = st
+	t.Cleanup(k.finish)
+
+	var own store.BotOptions
+	if opts != nil {
+		own = *opts
+	}
+	own.Send = k.recorded(own.Send)
+	k.bot = st.Bot("bot", &own)
+	k.handler = k.watched(handler)
+	return k
+}
+
+// Say sends the text as a message of the user whose session has that id, and
+// handles it.
+func (k *Kit) Say(id, text string) Got {
+	k.t.Helper()
+	return k.Send(id, session.Event{Text: text})
+}
+
+// Send accepts any event for the session and handles what is due. An event
+// without an id gets one; without a user, the session's id; without a time, the
+// kit's. An event that the store does not accept fails the test.
+func (k *Kit) Send(id string, e session.Event) Got {
+	k.t.Helper()
+	k.events++
+	if e.ID == "" {
+		e.ID = "event-" + strconv.Itoa(k.events)
+	}
+	if e.User == "" {
+		e.User = id
+	}
+	if e.Time.IsZero() {
+		e.Time = k.now
+	}
+	ctx, cancel := k.patience()
+	defer cancel()
+	receipt, err := k.bot.Accept(ctx, id, e)
+	if err != nil {
+		k.t.Fatalf("accepting event %q for session %q: %v", e.ID, id, err)
+	}
+	k.drain(ctx)
+	return k.outcome(ctx, receipt)
+}
+
+// Advance moves the clock, and handles on the way whatever becomes due at the
+// moment at which it does: retried events and replies, one after the other.
+func (k *Kit) Advance(d time.Duration) {
+	k.t.Helper()
+	ctx, cancel := k.patience()
+	defer cancel()
+	end := k.now.Add(d)
+	for {
+		next := k.nextDue(ctx, end)
+		k.server.SetTime(next)
+		k.server.FastForward(next.Sub(k.now))
+		k.now = next
+		k.drain(ctx)
+		if !next.Before(end) {
+			return
+		}
+	}
+}
+
+// Now returns the time on the kit's clock, which starts at the same moment in
+// every test.
+func (k *Kit) Now() time.Time { return k.now }
+
+// Bot returns the kit's bot, for everything else that a bot can do.
+func (k *Kit) Bot() *store.Bot { return k.bot }
+
+// Session returns a live handle on one of the bot's sessions, to prepare it or
+// to look into it.
+func (k *Kit) Session(id string) *store.Session { return k.bot.Session(id) }
+
+// Sent returns all replies that were sent, in order: those that the options'
+// Send took without an error or, without a Send, all of them.
+func (k *Kit) Sent() []store.Delivery {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.sent)
+}
+
+// outcome looks up what became of an event that was just drained.
+func (k *Kit) outcome(ctx context.Context, receipt *store.Receipt) Got {
+	k.t.Helper()
+	var got Got
+	status, err := k.bot.Session(receipt.Ref.ID).Status(ctx)
+	if err != nil && !errors.Is(err, session.ErrNotFound) {
+		k.t.Fatalf("reading session %q: %v", receipt.Ref.ID, err)
+	}
+	got.State = status.State
+	if status.Waiting > 0 && !receipt.Duplicate { // nothing else came, so this one is the last of those that wait
+		got.Retrying = true
+		got.Err = k.failure(receipt.EventID)
+		return got
+	}
+	if status.Waiting > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Second) // delivered again: it was handled, or waits like the others
+		defer cancel()
+	}
+	outcome, err := receipt.Wait(ctx)
+	if status.Waiting > 0 && errors.Is(err, context.DeadlineExceeded) {
+		got.Retrying = true
+		got.Err = k.failure(receipt.EventID)
+		return got
+	}
+	if err != nil {
+		k.t.Fatalf("reading the outcome of event %q of session %q: %v", receipt.EventID, receipt.Ref.ID, err)
+	}
+	got.Messages, got.Err = outcome.Replies, outcome.Error
+	for _, m := range outcome.Replies {
+		got.Replies = append(got.Replies, m.String())
+	}
+	return got
+}
+
+func (k *Kit) drain(ctx context.Context) {
+	k.t.Helper()
+	if _, err := k.bot.Drain(ctx, k.handler); err != nil {
+		k.t.Fatalf("handling what is due: %v", err)
+	}
+}
+
+// nextDue returns the first moment until end at which something is tried again.
+func (k *Kit) nextDue(ctx context.Context, end time.Time) time.Time {
+	k.t.Helper()
+	all, err := k.bot.List(ctx, store.Filter{Limit: -1})
+	if err != nil {
+		k.t.Fatalf("listing the sessions: %v", err)
+	}
+	next := end
+	for _, s := range all {
+		if s.RetryAt.After(k.now) && s.RetryAt.Before(next) {
+			next = s.RetryAt
+		}
+	}
+	return next
+}
+
+// recorded keeps what the options' Send took.
+func (k *Kit) recorded(send func(context.Context, store.Delivery) error) func(context.Context, store.Delivery) error {
+	return func(ctx context.Context, d store.Delivery) error {
+		if send != nil {
+			if err := send(ctx, d); err != nil {
+				return err
+			}
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.sent = append(k.sent, d)
+		return nil
+	}
+}
+
+// watched keeps what the handler said, to report it while the event is retried.
+func (k *Kit) watched(handler store.Handler) store.Handler {
+	return func(ctx context.Context, t *store.Turn) (err error) {
+		id, said := t.Event().ID, "the handler panicked"
+		defer func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.failed[id] = said
+		}()
+		if err = handler(ctx, t); err == nil {
+			err = t.Err()
+		}
+		said = ""
+		if err != nil {
+			said = err.Error()
+		}
+		return err
+	}
+}
+
+func (k *Kit) failure(event string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.failed[event]
+}
+
+// finish checks that all that the test left behind fits together.
+func (k *Kit) finish() {
+	ctx, cancel := k.patience()
+	defer cancel()
+	if err := k.store.Check(ctx); err != nil {
+		k.t.Errorf("the stored sessions do not fit together: %v", err)
+	}
+	if err := k.store.Close(); err != nil {
+		k.t.Errorf("closing the kit's store: %v", err)
+	}
+}
+
+func (k *Kit) patience() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), kitPatience)
+}
