@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/botsession/botsession/session"
+)
+
+// historyOptions are what history was asked.
+type historyOptions struct {
+	*env
+	ref  session.Ref
+	last int // negative: all
+	json bool
+}
+
+func newHistory(e *env) *cobra.Command {
+	o := &historyOptions{env: e}
+	cmd := &cobra.Command{
+		Use:   "history BOT/ID",
+		Short: "Print the chat of a session, and what waits to be handled",
+		Long: `Print the chat of a session in the order in which it was handled, and behind it
+the user's messages that were accepted and wait to be handled.`,
+		Example: `  botsession history pizza/42
+  botsession history pizza/42 -n 20
+  botsession history 'pizza/"an id with spaces"' --json`,
+		ValidArgsFunction: e.completeRef,
+		Args:              func(cmd *cobra.Command, args []string) (err error) { o.ref, err = refArg(cmd, args); return err },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.Flags().Changed("last")) },
+	}
+	flags := cmd.Flags()
+	flags.IntVarP(&o.last, "last", "n", -1, "only the last so many messages, beside those that wait (default: all)")
+	flags.Lookup("last").DefValue = ""
+	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
+	return cmd
+}
+
+func (o *historyOptions) run(ctx context.Context, limited bool) error {
+	query := session.All()
+	if limited {
+		if o.last < 0 {
+			return usage(fmt.Errorf("-n %d is negative", o.last), "without -n all messages are printed")
+		}
+		query = session.Last(o.last)
+	}
+	st, err := o.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	messages, err := st.Bot(o.ref.Bot, nil).Session(o.ref.ID).History(ctx, query.WithWaiting())
+	if err != nil {
+		return notFound(o.ref, err)
+	}
+	if o.json {
+		for _, m := range messages {
+			m.Content = jsonable(m.Content)
+			if err := writeJSON(o.out, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(messages) == 0 {
+		fmt.Fprintf(o.err, "no messages in %s\n", o.ref)
+	}
+	o.print(messages)
+	return nil
+}
+
+// print prints a chat: the day where it changes, then time, speaker and text.
+func (o *historyOptions) print(messages []session.Message) {
+	const indent = "                " // as wide as time and speaker
+	day := ""
+	for _, m := range messages {
+		at := m.Time.In(o.zone)
+		if d := at.Format("Monday, 2 January 2006"); d != day {
+			day = d
+			fmt.Fprintln(o.out, paint(o.env, o.out, dim, day))
+		}
+		speaker, colour := "user", cyan
+		if m.From == session.FromBot {
+			speaker, colour = "bot", green
+		}
+		text := paragraph(m.String(), indent)
+		if m.Type != session.Text && m.Type != session.Markdown {
+			text = paint(o.env, o.out, dim, fmt.Sprintf("[%s] ", m.Type)) + text
+		}
+		if m.Waiting {
+			text += paint(o.env, o.out, yellow, "  (waiting)")
+		}
+		fmt.Fprintf(o.out, "%s  %s  %s\n", paint(o.env, o.out, dim, at.Format(time.TimeOnly)),
+			paint(o.env, o.out, colour, fmt.Sprintf("%-4s", speaker)), strings.TrimRight(text, " "))
+	}
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// listOptions are what ls was asked.
+type listOptions struct {
+	*env
+	bot    string // empty: all bots
+	filter store.Filter
+	json   bool
+}
+
+func newList(e *env) *cobra.Command {
+	o := &listOptions{env: e}
+	cmd := &cobra.Command{
+		Use:   "ls [BOT]",
+		Short: "List live sessions, newest first",
+		Long: `List the live sessions of one bot, or of all bots, the last active first.
+
+WAITING counts events in the inbox, the one in hand included. HELD BY is the
+replica whose turn runs on the session now; where the last attempt failed, when
+it is tried again. IDLE is the time since the session last changed.`,
+		Example: `  botsession ls pizza --state ordering
+  botsession ls --user ann --json`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage(fmt.Errorf("ls takes one bot, not %d", len(args)), "botsession ls lists the sessions of all bots")
+			}
+			return nil
+		},
+		ValidArgsFunction: e.completeBot,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.bot = args[0]
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.filter.State, "state", "", "only sessions in this state")
+	flags.StringVar(&o.filter.User, "user", "", "only sessions of this user")
+	flags.IntVar(&o.filter.Limit, "limit", 100, "at most so many; 0 means all")
+	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
+	return cmd
+}
+
+// listed is a session as ls --json prints it.
+type listed struct {
+	Session string `json:"session"` // as show and history take it
+	session.Status
+	IdleMS int64 `json:"idle_ms"`
+}
+
+func (o *listOptions) run(ctx context.Context) error {
+	if o.filter.Limit < 0 {
+		return usage(fmt.Errorf("--limit %d is negative", o.filter.Limit), "--limit 0 lists all")
+	}
+	if o.bot != "" {
+		if err := session.ValidBot(o.bot); err != nil {
+			hint := ""
+			if ref, err := session.ParseRef(o.bot); err == nil {
+				hint = "one session: botsession show " + ref.String()
+			}
+			return usage(err, hint)
+		}
+	}
+	st, err := o.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	sessions, more, err := o.list(ctx, st)
+	if err != nil {
+		return err
+	}
+	if len(sessions) == 0 {
+		return o.nothing(ctx, st)
+	}
+	if o.json {
+		for _, s := range sessions {
+			if err := writeJSON(o.out, listed{s.Ref.String(), s, idle(s).Milliseconds()}); err != nil {
+				return err
+			}
+		}
+	} else {
+		o.table(sessions)
+	}
+	if more {
+		fmt.Fprintf(o.err, "these are the newest %d; --limit 0 lists all\n", len(sessions))
+	}
+	return nil
+}
+
+// list reads the sessions asked for, and whether there are more than the limit.
+func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []session.Status, more bool, err error) {
+	bots := []string{o.bot}
+	if o.bot == "" {
+		if bots, err = st.Bots(ctx); err != nil {
+			return nil, false, err
+		}
+	}
+	filter := o.filter
+	if filter.Limit == 0 {
+		filter.Limit = -1
+	} else {
+		filter.Limit++ // to see whether there are more
+	}
+	for _, bot := range bots {
+		some, err := st.Bot(bot, nil).List(ctx, filter)
+		if err != nil {
+			return nil, false, err
+		}
+		sessions = append(sessions, some...)
+	}
+	slices.SortStableFunc(sessions, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
+	if o.filter.Limit > 0 && len(sessions) > o.filter.Limit {
+		return sessions[:o.filter.Limit], true, nil
+	}
+	return sessions, false, nil
+}
+
+// nothing says that there are no sessions, and where there are some.
+func (o *listOptions) nothing(ctx context.Context, st *store.Store) error {
+	what := "no live sessions"
+	if o.bot != "" {
+		what += " of bot " + o.bot
+	}
+	if o.filter.State != "" {
+		what += fmt.Sprintf(" in state %q", o.filter.State)
+	}
+	if o.filter.User != "" {
+		what += fmt.Sprintf(" of user %q", o.filter.User)
+	}
+	bots, err := st.Bots(ctx)
+	if err != nil {
+		return err
+	}
+	if len(bots) > 0 && !slices.Contains(bots, o.bot) {
+		what += "; bots with sessions: " + strings.Join(bots, ", ")
+	}
+	fmt.Fprintln(o.err, what)
+	return nil
+}
+
+func (o *listOptions) table(sessions []session.Status) {
+	t := plainTable(o.out)
+	t.AppendHeader(table.Row{"SESSION", "STATE", "PLATFORM", "MESSAGES", "WAITING", "HELD BY", "IDLE"})
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Name: "MESSAGES", Align: text.AlignRight, AlignHeader: text.AlignRight},
+		{Name: "WAITING", Align: text.AlignRight, AlignHeader: text.AlignRight},
+		{Name: "IDLE", Align: text.AlignRight, AlignHeader: text.AlignRight},
+	})
+	for _, s := range sessions {
+		waiting := fmt.Sprint(s.Waiting)
+		if s.Waiting > 0 {
+			waiting = paint(o.env, o.out, yellow, waiting)
+		}
+		t.AppendRow(table.Row{s.Ref.String(), clean(s.State), orDash(clean(s.Platform)), s.Messages, waiting, o.holder(s), short(idle(s))})
+	}
+	t.Render()
+}
+
+// holder says who holds the session; failing that, when it is tried again.
+func (o *listOptions) holder(s session.Status) string {
+	switch {
+	case s.Lease.Held(s.Now):
+		return clean(s.Lease.Holder)
+	case s.RetryAt.After(s.Now):
+		return paint(o.env, o.out, red, fmt.Sprintf("(failed %d×, again in %s)", s.Failures+s.Crashes, short(s.RetryAt.Sub(s.Now))))
+	}
+	return "-"
+}
+
+// idle is the time since the session last changed, by the server's clock.
+func idle(s session.Status) time.Duration { return max(0, s.Now.Sub(s.Active)) }
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// plainTable is a table that people and their tools read: columns, no lines.
+func plainTable(w io.Writer) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.Style{
+		Name:    "plain",
+		Box:     table.BoxStyle{PaddingRight: "  "},
+		Format:  table.FormatOptions{Header: text.FormatDefault},
+		Options: table.OptionsNoBordersAndSeparators,
+	})
+	t.SuppressTrailingSpaces()
+	return t
+}
+
+// completeBot completes the name of a bot from the server.
+func (e *env) completeBot(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	defer cancel()
+	st, err := e.inspect(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	defer st.Close()
+	bots, err := st.Bots(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return bots, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRef completes a bot's name, and behind its slash the id of one of
+// its newest sessions.
+func (e *env) completeRef(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	bot, _, slash := strings.Cut(begun, "/")
+	if !slash {
+		bots, directive := e.completeBot(cmd, args, begun)
+		for i := range bots {
+			bots[i] += "/"
+		}
+		return bots, directive | cobra.ShellCompDirectiveNoSpace
+	}
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	defer cancel()
+	st, err := e.inspect(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	defer st.Close()
+	sessions, err := st.Bot(bot, nil).List(ctx, store.Filter{Limit: 100})
+	if err != nil && !errors.Is(err, session.ErrNotFound) {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var refs []string
+	for _, s := range sessions {
+		refs = append(refs, s.Ref.String())
+	}
+	return refs, cobra.ShellCompDirectiveNoFileComp
+}

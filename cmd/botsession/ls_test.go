@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+func TestListOfNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, args := range [][]string{{"ls"}, {"ls", "--json"}} {
+		command(t, w.env, args...).check(t, transcript{Err: "no live sessions\n"})
+	}
+	command(t, w.env, "ls", "pizza").check(t, transcript{Err: "no live sessions of bot pizza\n"})
+	w.pizza(t)
+	command(t, w.env, "ls", "piza").check(t, transcript{Err: "no live sessions of bot piza; bots with sessions: pizza\n"})
+	command(t, w.env, "ls", "--namespace", "other").check(t, transcript{Err: "no live sessions\n"})
+	command(t, w.env, "ls", "pizza", "--state", "paying", "--user", "ben").
+		check(t, transcript{Err: "no live sessions of bot pizza in state \"paying\" of user \"ben\"\n"})
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.pizza(t)
+	tick := func() { time.Sleep(2 * time.Millisecond) } // by the server's clock, for the order
+
+	tick()
+	bank := w.st.Bot("bank", nil)
+	w.accept(t, bank, "an id\x1b[2J", session.Event{ID: "1", Text: "hello", Platform: "web\x07", User: "ben"})
+	w.accept(t, bank, "an id\x1b[2J", session.Event{ID: "2", Text: "hello?"})
+	w.drain(t, bank, func(context.Context, *store.Turn) error {
+		return store.RetryAfter(time.Hour, errors.New("no money today"))
+	})
+
+	tick()
+	// One session in the hands of a replica.
+	held := w.st.Bot("pizza", &store.BotOptions{Grace: time.Millisecond})
+	ctx, stop := context.WithCancel(t.Context())
+	entered, served := make(chan struct{}), make(chan error, 1)
+	go func() {
+		served <- held.Serve(ctx, func(ctx context.Context, _ *store.Turn) error {
+			close(entered)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	}()
+	t.Cleanup(func() { stop(); <-served })
+	w.accept(t, held, "held", session.Event{ID: "1", Text: "hello"})
+	<-entered
+
+	narrow(command(t, w.env, "ls")).check(t, transcript{Stdout: `
+SESSION  STATE  PLATFORM  MESSAGES  WAITING  HELD BY  IDLE
+pizza/held  start  -  0  1  replica-a  DUR
+bank/"an id\x1b[2J"  start  web\a  0  2  (failed 1×, again in DUR)  DUR
+pizza/42  ordering  telegram  5  0  -  DUR
+`})
+	narrow(command(t, w.env, "ls", "pizza", "--limit", "1")).check(t, transcript{Stdout: `
+SESSION  STATE  PLATFORM  MESSAGES  WAITING  HELD BY  IDLE
+pizza/held  start  -  0  1  replica-a  DUR
+`, Err: "these are the newest 1; --limit 0 lists all\n"})
+	for _, filter := range [][]string{{"--state", "ordering"}, {"--user", "ann"}} {
+		got := rawCommand(t, w.env, append([]string{"ls", "--limit", "0"}, filter...)...)
+		if got.Code != 0 || strings.Count(got.Stdout, "\n") != 2 || !strings.Contains(got.Stdout, "pizza/42 ") {
+			t.Errorf("%v: exit %d, stdout:\n%s\nstderr: %s", filter, got.Code, got.Stdout, got.Err)
+		}
+	}
+
+	lines := strings.SplitAfter(rawCommand(t, w.env, "ls", "--json").Stdout, "\n")
+	if len(lines) != 4 {
+		t.Fatalf("--json prints %d lines: %q", len(lines)-1, lines)
+	}
+	var second struct {
+		Session string
+		Ref     session.Ref
+		Waiting int
+		IdleMS  *int64 `json:"idle_ms"`
+	}
+	if err := json.Unmarshal([]byte(lines[1]), &second); err != nil {
+		t.Fatal(err)
+	}
+	if second.Session != `bank/"an id\x1b[2J"` || second.Ref.ID != "an id\x1b[2J" || second.Waiting != 2 || second.IdleMS == nil {
+		t.Errorf("--json: %s", lines[1])
+	}
+}
+
+// narrow makes all columns of a table as narrow as can be: how wide they are
+// depends on what differs from run to run.
+func narrow(t transcript) transcript {
+	t.Stdout = regexp.MustCompile(`  +`).ReplaceAllString(t.Stdout, "  ")
+	return t
+}
+
+func TestTheColumnsOfAListAreAligned(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	o := &listOptions{env: &environment{out: &out, getenv: func(string) string { return "" }}}
+	now := time.Now()
+	o.table([]session.Status{
+		{Ref: session.Ref{Bot: "pizza", ID: "42"}, State: "ordering", Platform: "telegram", Messages: 1204, Now: now, Active: now.Add(-time.Minute)},
+		{Ref: session.Ref{Bot: "b", ID: "日本"}, State: "s", Waiting: 12, Now: now, Active: now.Add(time.Second)},
+	})
+	want := `
+SESSION   STATE     PLATFORM  MESSAGES  WAITING  HELD BY  IDLE
+pizza/42  ordering  telegram      1204        0  -          1m
+b/日本    s         -                0       12  -          0s
+`
+	if diff := cmp.Diff(want, "\n"+out.String()); diff != "" {
+		t.Error(diff)
+	}
+}

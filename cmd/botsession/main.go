@@ -1,0 +1,29 @@
+// Command botsession looks into the bot sessions that a fleet keeps in Redis,
+// and shows with real processes what the fleet survives.
+//
+//	botsession demo                      # three replicas, one is killed, nothing is lost
+//	export REDIS_URL=redis://127.0.0.1:6379
+//	botsession ls pizza                  # who is talking to the bot
+//	botsession show pizza/42             # everything about one session
+//	botsession history pizza/42 -n 20    # what was said, and what waits
+//
+// Data goes to stdout and messages to stderr. It exits with 0; with 1 if what
+// was asked failed; with 2 if it was asked wrongly.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func main() {
+	redis.SetLogger(quiet{}) // what goes wrong comes back as an error
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// quiet drops what the Redis client would log on stderr.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
