@@ -1,0 +1,68 @@
+package store_test
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Who may import whom. Nothing else of this module, and of the outside only
+// what is named.
+func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
+	const module = "github.com/botsession/botsession/"
+	const redis, msgpack = "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5"
+	may := map[string][]string{
+		"session":                  {},
+		"codec":                    {module + "session", msgpack},
+		"lua":                      {},
+		"store":                    {module + "session", module + "codec", module + "lua", redis},
+		"store/embedded":           {module + "store", "github.com/alicebob/miniredis/v2"},
+		"store/storetest":          {module + "store", module + "session", module + "codec", module + "lua", redis, "github.com/alicebob/miniredis/v2"},
+		"store/internal/redistest": {redis},
+		"cmd/botsession":           {"*"},
+	}
+	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	list.Dir = ".."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var pkg struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&pkg); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(pkg.ImportPath, module)
+		allowed, known := may[name]
+		if !known {
+			t.Errorf("package %s is new: say here what it may import", name)
+			continue
+		}
+		seen++
+		for _, path := range pkg.Imports {
+			outside := strings.Contains(strings.Split(path, "/")[0], ".")
+			if outside && !slices.Contains(allowed, "*") && !slices.ContainsFunc(allowed, within(path)) {
+				t.Errorf("package %s imports %s", name, path)
+			}
+		}
+	}
+	if seen != len(may) {
+		t.Errorf("%d of %d packages are there", seen, len(may))
+	}
+}
+
+// within tells of a module, or a package of ours, whether path belongs to it.
+func within(path string) func(string) bool {
+	return func(allowed string) bool {
+		return path == allowed || strings.HasPrefix(path, allowed+"/") && !strings.Contains(allowed, "botsession")
+	}
+}

@@ -1,0 +1,56 @@
+package store_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestTheProgramInTheREADMEPrintsWhatTheREADMESays(t *testing.T) {
+	t.Parallel()
+	block := regexp.MustCompile("(?s)```go\n(package main\n.*?)```\n\nIt prints `([^`]+)` and `([^`]+)`").FindStringSubmatch(readme(t))
+	if block == nil {
+		t.Fatal("the README has no program, or does not say what it prints")
+	}
+	file := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(file, []byte(block[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "run", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if want := block[2] + "\n" + block[3] + "\n"; string(out) != want {
+		t.Errorf("it printed %q, the README says %q", out, want)
+	}
+	if formatted, err := exec.Command("gofmt", "-l", file).CombinedOutput(); err != nil || len(formatted) > 0 {
+		t.Errorf("it is not formatted: %s %v", formatted, err)
+	}
+}
+
+func TestTheLinksInTheREADMELeadSomewhere(t *testing.T) {
+	links := regexp.MustCompile(`\]\(([^)#]+)`).FindAllStringSubmatch(readme(t), -1)
+	if len(links) == 0 {
+		t.Fatal("no links found")
+	}
+	for _, link := range links {
+		if strings.Contains(link[1], "://") {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join("..", link[1])); err != nil {
+			t.Errorf("%s: %v", link[1], err)
+		}
+	}
+}
