@@ -78,6 +78,7 @@ func (r *Record) Status() session.Status {
 		Failures: int(r.number(FieldFails)),
 		Crashes:  int(r.number(FieldCrashes)),
 		RetryAt:  retry,
+		Error:    r.Error(),
 		Created:  r.moment(FieldCreated),
 		Active:   r.moment(FieldActive),
 		Expires:  r.moment(FieldExpires),

@@ -45,6 +45,7 @@ type Status struct {
 	Failures int       `json:"failures"`          // of the event at the head of the inbox
 	Crashes  int       `json:"crashes"`           // hand-outs of the head that were never heard of again
 	RetryAt  time.Time `json:"retry_at,omitzero"` // when what failed is tried again; zero: it did not fail
+	Error    string    `json:"error,omitempty"`   // the last failure
 	Created  time.Time `json:"created"`
 	Active   time.Time `json:"active"`
 	Expires  time.Time `json:"expires,omitzero"` // zero: never

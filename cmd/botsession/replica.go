@@ -28,13 +28,26 @@ import (
 // open: when it ends, the demo is gone, and so goes the replica. It answers
 // with one JSON line on stdout. (What it is told may hold a password, so it
 // stands neither in the arguments nor in the environment.)
+//
+// With --listen it is a replica without a demo: a bot that repeats what it is
+// told, for docker-compose.yml. Its replies go to stdout, one JSON object a line.
 func newReplica(e *env) *cobra.Command {
-	return &cobra.Command{
+	var alone replicaConfig
+	var listen string
+	cmd := &cobra.Command{
 		Use:    "replica",
 		Short:  "Run one replica of the demo's bot (the demo starts it)",
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if listen != "" {
+				var err error
+				if alone.Redis, err = e.url(); err != nil {
+					return err
+				}
+				alone.Namespace = e.namespace
+				return serveReplica(cmd.Context(), e, alone, listen)
+			}
 			// A ctrl-C reaches the whole process group. The demo stops its
 			// replicas itself, when it has heard from them what it wants to.
 			signal.Ignore(os.Interrupt)
@@ -43,6 +56,9 @@ func newReplica(e *env) *cobra.Command {
 			return runReplica(ctx, e)
 		},
 	}
+	cmd.Flags().StringVar(&listen, "listen", "", "serve without a demo, with the webhook at this address")
+	cmd.Flags().StringVar(&alone.Bot, "bot", "echo", "name of the bot, with --listen")
+	return cmd
 }
 
 // replicaConfig is the line that a replica is told.
@@ -51,7 +67,7 @@ type replicaConfig struct {
 	Redis     string        `json:"redis"`
 	Namespace string        `json:"namespace"`
 	Bot       string        `json:"bot"`
-	Platform  string        `json:"platform"` // where the replies go
+	Platform  string        `json:"platform"` // where the replies go; empty: to stdout
 	TTL       time.Duration `json:"ttl"`
 	Lease     time.Duration `json:"lease"`
 	Work      time.Duration `json:"work"` // how long the handler takes
@@ -97,6 +113,7 @@ type demoReplica struct {
 	replicaConfig
 	bot    *store.Bot
 	client *http.Client
+	out    io.Writer // for replies, where there is no platform
 
 	mu   sync.Mutex
 	runs map[string]ran // session id -> the last turn that this replica ran
@@ -114,8 +131,8 @@ func runReplica(ctx context.Context, e *env) error {
 	if err != nil {
 		return failed(errors.New("this command is started by the demo"), "botsession demo")
 	}
-	r := &demoReplica{runs: map[string]ran{}, client: keepAlive(64)}
-	if err := json.Unmarshal(line, &r.replicaConfig); err != nil {
+	var config replicaConfig
+	if err := json.Unmarshal(line, &config); err != nil {
 		return fmt.Errorf("read the demo's line: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -124,13 +141,18 @@ func runReplica(ctx context.Context, e *env) error {
 		io.Copy(io.Discard, in) // until the demo is gone
 		cancel()
 	}()
+	return serveReplica(ctx, e, config, "127.0.0.1:0")
+}
 
+// serveReplica serves the bot, and its webhook, until ctx ends.
+func serveReplica(ctx context.Context, e *env, config replicaConfig, listen string) error {
+	r := &demoReplica{replicaConfig: config, out: e.out, runs: map[string]ran{}, client: keepAlive(64)}
 	level := slog.LevelWarn
 	if r.Verbose {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: level}))
-	st, err := store.Open(ctx, r.Redis, &store.Options{Namespace: r.Namespace, Name: r.Name, Logger: log})
+	st, err := openStore(ctx, r.Redis, &store.Options{Namespace: r.Namespace, Name: r.Name, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -146,7 +168,7 @@ func runReplica(ctx context.Context, e *env) error {
 		},
 	})
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}
@@ -201,8 +223,11 @@ func (r *demoReplica) webhook(w http.ResponseWriter, req *http.Request) {
 // when it changes, keeps the slots, and replies.
 func (r *demoReplica) handle(ctx context.Context, t *store.Turn) error {
 	var p payload
-	if !t.Payload(&p) {
+	if !t.Payload(&p) && r.Platform != "" {
 		return store.GiveUp(errors.New("the event has no payload"))
+	}
+	if r.Platform == "" && p.Reply == "" {
+		p.Reply = "You said: " + t.Event().Text
 	}
 	before := t.Snapshot()
 	r.mu.Lock()
@@ -244,6 +269,12 @@ func (r *demoReplica) send(ctx context.Context, d store.Delivery) error {
 		TakenOver: !here || run.attempt > 1,
 	})
 	if err != nil {
+		return err
+	}
+	if r.Platform == "" {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		_, err := fmt.Fprintf(r.out, "%s\n", body)
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.Platform+"/replies", bytes.NewReader(body))

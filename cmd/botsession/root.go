@@ -134,14 +134,23 @@ var errSilent = &toldError{code: exitFailed}
 // inspect opens the store to look at it: nothing is written, and a server that
 // does not answer is given up soon.
 func (e *env) inspect(ctx context.Context) (*store.Store, error) {
+	url, err := e.url()
+	if err != nil {
+		return nil, err
+	}
+	return openStore(ctx, url, &store.Options{Namespace: e.namespace, ReadOnly: true})
+}
+
+// url is the Redis that a command works on: the flag wins.
+func (e *env) url() (string, error) {
 	url := e.redis
 	if url == "" {
 		url = e.getenv("REDIS_URL")
 	}
 	if url == "" {
-		return nil, usage(errors.New("no Redis is given"), "--redis redis://HOST:PORT, or REDIS_URL in the environment")
+		return "", usage(errors.New("no Redis is given"), "--redis redis://HOST:PORT, or REDIS_URL in the environment")
 	}
-	return openStore(ctx, url, &store.Options{Namespace: e.namespace, ReadOnly: true})
+	return url, nil
 }
 
 // openStore opens a store and tells the user which server is at fault.

@@ -136,6 +136,9 @@ func (o *showOptions) print(all shown) {
 	p.field("held", o.held(status))
 	if trouble := o.trouble(status); trouble != "" {
 		p.field("failed", paint(o.env, o.out, red, trouble))
+		if status.Error != "" {
+			p.field("error", clean(status.Error))
+		}
 	}
 
 	p.title("heard")

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/botsession/botsession/store/embedded"
+)
+
+func TestAReplicaWithoutADemoAnswersItsWebhook(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	out, in := io.Pipe()
+	var errs strings.Builder
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"replica", "--listen", "127.0.0.1:0", "--bot", "pizza", "--redis", server.URL()}, strings.NewReader(""), in, &errs)
+	}()
+
+	lines := json.NewDecoder(bufio.NewReader(out))
+	var hello replicaHello
+	if err := lines.Decode(&hello); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second is a duplicate, and starts no second turn
+		answer, err := http.Post("http://"+hello.Address+"/webhook", "application/json", strings.NewReader(`{"session": "ann", "id": "1", "text": "a pizza"}`))
+		if err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("%v %v", answer, err)
+		}
+		answer.Body.Close()
+	}
+	var reply postedReply
+	if err := lines.Decode(&reply); err != nil {
+		t.Fatal(err)
+	}
+	if reply.Session != "ann" || reply.Text != "You said: a pizza" || reply.Key == "" {
+		t.Errorf("it replied %+v", reply)
+	}
+	stop()
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d: %s", got, errs.String())
+	}
+}
