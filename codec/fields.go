@@ -8,7 +8,7 @@ const Layout = 1
 // it; what begins with "m" is an encoded value:
 //
 //	layout              "1"
-//	gen                 "1"
+//	gen                 "1758000000000123"
 //	ver                 "8"
 //	state               "weather"
 //	platform            "telegram"
@@ -61,12 +61,13 @@ const (
 	FieldHolder = "holder" // the call that the session was handed out to: the replica's name, "#", a number
 	FieldWork   = "work"   // what it was handed out for: "event", "reply", "update", or "" when it is free
 
-	FieldFails      = "fails"   // failures of the event at the inbox's head
-	FieldCrashes    = "crashes" // hand-outs of that event that were never heard of again
-	FieldWait       = "wait"    // that event is not handed out before; ms
-	FieldReplyFails = "ofails"  // failures of the reply at the outbox's head
-	FieldReplyWait  = "owait"   // that reply is not tried again before; ms
-	FieldError      = "err"     // the last error, as plain text
+	FieldFails        = "fails"    // failures of the event at the inbox's head
+	FieldCrashes      = "crashes"  // hand-outs of that event that were never heard of again
+	FieldWait         = "wait"     // that event is not handed out before; ms
+	FieldReplyFails   = "ofails"   // failures of the reply at the outbox's head
+	FieldReplyCrashes = "ocrashes" // hand-outs of that reply that were never heard of again
+	FieldReplyWait    = "owait"    // that reply is not tried again before; ms
+	FieldError        = "err"      // the last error, as plain text
 
 	FieldInboxBytes = "qb"    // bytes in the inbox
 	FieldSweep      = "es"    // when the event ids that were seen are swept next; ms
@@ -85,7 +86,7 @@ const (
 // clear what the others mean.
 var numberFields = []string{
 	FieldLayout, FieldLife, FieldVersion, FieldSeq, FieldTurns, FieldCreated, FieldActive, FieldExpires, FieldTTL, FieldNet,
-	FieldUntil, FieldFails, FieldCrashes, FieldWait, FieldReplyFails, FieldReplyWait, FieldInboxBytes, FieldSweep, FieldYield,
+	FieldUntil, FieldFails, FieldCrashes, FieldWait, FieldReplyFails, FieldReplyCrashes, FieldReplyWait, FieldInboxBytes, FieldSweep, FieldYield,
 }
 
 // StatusFields are the fields that [Record.Status] needs, for an HMGET that

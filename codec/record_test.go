@@ -38,7 +38,7 @@ func wholeHash(t testing.TB, c Codec) map[string]string {
 		FieldSeq: "12", FieldTurns: "6", FieldCreated: "1758000000000", FieldActive: "1758000042000", FieldExpires: "1760592042000",
 		FieldTTL: "2592000000", FieldNet: "1760595642000", FieldToken: "1758000042000123", FieldUntil: "1758000072000",
 		FieldHolder: "bot#7f9c#41", FieldWork: "event", FieldFails: "2", FieldCrashes: "1", FieldWait: "1758000050000",
-		FieldReplyFails: "1", FieldReplyWait: "1758000060000", FieldError: "timeout", FieldInboxBytes: "312",
+		FieldReplyFails: "1", FieldReplyCrashes: "2", FieldReplyWait: "1758000060000", FieldError: "timeout", FieldInboxBytes: "312",
 		FieldSweep: "1758003600000", FieldYield: "0", FieldEnd: "1",
 	}
 	for i := 0; i < len(set); i += 2 {
@@ -65,7 +65,7 @@ func wholeStatus() session.Status {
 	return session.Status{
 		Ref: someRef, State: "weather", Platform: "telegram", User: "ada", Version: 8,
 		Lease:    session.Lease{Holder: "bot#7f9c", Work: session.WorkEvent, Token: "1758000042000123", Until: ms(1758000072000)},
-		Failures: 2, Crashes: 1, RetryAt: ms(1758000060000),
+		Failures: 2, Crashes: 1, RetryAt: ms(1758000060000), Error: "timeout",
 		Created: ms(1758000000000), Active: ms(1758000042000), Expires: ms(1760592042000),
 	}
 }
@@ -248,7 +248,7 @@ func TestSnapshotOfADamagedHash(t *testing.T) {
 func TestFieldNamesAreDistinct(t *testing.T) {
 	t.Parallel()
 	all := wholeHash(t, Msgpack)
-	if n := len(slices.Collect(maps.Keys(all))); n != 27+3+2+4 {
+	if n := len(slices.Collect(maps.Keys(all))); n != 28+3+2+4 {
 		t.Errorf("%d fields", n)
 	}
 	for _, field := range numberFields {

@@ -2,7 +2,7 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock record write index handout watch
+-- USES   clock record watch write index handout
 -- KEYS   session inbox outbox events due activity names counts expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- REPLY  OK now created {event token fails crashes {} hash}   handed to the caller
@@ -21,13 +21,11 @@ if refusal then return refusal end
 
 local till = known and tonumber(string.match(known, '^%a (%d+)') or '')
 if known and not till then return {'CORRUPT', now, 'events'} end
-if known and till * 1000 > now then
+if known and (till * 1000 > now or string.sub(known, 1, 1) == 'p') then
   local by, made = string.match(known, ' (%S+) (%d)$')
   if by ~= call then return {'DUPLICATE', now, known} end
   -- Our own call, whose reply was lost: the same answer again.
-  if s and s.holder == op and s.lease > now then
-    return {'OK', now, tonumber(made), handed(s, {})}
-  end
+  if still(s, op) == 'event' then return {'OK', now, tonumber(made), handed(s, {})} end
   return {'OK', now, tonumber(made), {'due'}}
 end
 if s and gone(s, inbox, outbox) or not s and torn(id) then return {'EXPIRED', now} end
@@ -38,26 +36,25 @@ local element = digest .. stamp(now) .. event
 local full = s and s.bytes or 0
 if waiting >= tonumber(limit) or full + #element > tonumber(bytes) then return {'FULL', now, waiting, full} end
 redis.call('ZCARD', due)
-if not s then check_enter() end
-
-local created = s and 0 or 1
-if not s then s = enter(id, bot, initial, platform, user, '', ttl) end
-local put = {}
-slide(s, ttl, put, {session})
-if s.ended then -- its own turn ended it, and its replies are still on their way: a new life begins
-  redis.call('HDEL', session, 'end')
-  s.ended = false
+local created = 0
+if not s or s.ended then
+  check_index()
+  created = 1
+  s = enter(s, id, bot, initial, platform, user, '', ttl)
 end
+local put = {}
 redis.call('RPUSH', inbox, element)
 s.bytes = full + #element
 put[#put + 1] = 'qb'
 put[#put + 1] = int(s.bytes)
 
 -- The ids seen are swept twice a window; their key lives two windows past that.
+-- One whose event still waits is kept.
 if now >= s.sweep then
   local all = redis.call('HGETALL', events)
   for i = 1, #all, 2 do
-    if (tonumber(string.match(all[i + 1], '^%a (%d+)') or '') or 0) * 1000 <= now then redis.call('HDEL', events, all[i]) end
+    local status, forget = string.match(all[i + 1], '^(%a) (%d+)')
+    if status ~= 'p' and tonumber(forget or 0) * 1000 <= now then redis.call('HDEL', events, all[i]) end
   end
   put[#put + 1] = 'es'
   put[#put + 1] = int(now + math.floor(tonumber(window) / 2))

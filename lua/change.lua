@@ -2,7 +2,7 @@
 -- live Session. A reset also fences the running turn, drops what is unsent and
 -- lets the head of the inbox run again.
 --
--- USES   clock record write index change handout calls watch
+-- USES   clock record watch write change handout calls
 -- KEYS   session history inbox outbox calls file due activity names counts moves expiry watch
 -- ARGV   op deadline id change...
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
@@ -31,9 +31,8 @@ if c.reset ~= '' then
   put[#put + 1] = 'token'
   put[#put + 1] = s.token
   redis.call('DEL', outbox)
-  redis.call('HDEL', session, 'ofails', 'owait')
+  forgive_reply(s)
   forgive(s)
-  s.owait = 0
   free(s, id, put, waiting > 0 and now or nil)
 end
 local deleted = apply(c, s, id, put)

@@ -2,13 +2,14 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock record write index change handout calls bury watch
+-- USES   clock record watch write index change handout calls bury
 -- KEYS   session history inbox outbox events calls file due activity names counts moves expiry bots watch
 -- ARGV   op deadline id bot token digest want lease change...
 --        digest is empty for an Update, which has no event
--- REPLY  OK now version first last backlog next   see handout for next; backlog: replies that were unsent before
---        FENCED now                               another hand-out, a reset or a destroy came between
---        WRONGSTATE now state                     a live Move changed the state during the turn
+-- REPLY  OK now first backlog next     first: number of the turn's first message; backlog: replies that were
+--                                      unsent before; see handout for next
+--        FENCED now                    another hand-out, a reset or a destroy came between
+--        WRONGSTATE now state          a live Move changed the state during the turn
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
 if late(deadline) then return {'LATE', now} end
@@ -21,24 +22,23 @@ if digest == '' then
   before, sweep = seen(op)
 else
   local known = redis.call('HGET', events, digest)
-  local by, first, last = string.match(known or '', '^d %d+ (%d+) (%d+) (%d+) ')
-  if by == token then before = '0 ' .. (s and int(s.ver) or '0') .. ' ' .. first .. ' ' .. last end
+  local by, first = string.match(known or '', '^d %d+ (%d+) (%d+) ')
+  if by == token then before = first end
 end
 if before then
-  local version, first, last = string.match(before, '^%d+ (%d+) (%d+) (%d+)$')
-  local step = 'idle'
-  if s and s.lease > now and s.holder == op then step = s.work end
-  if s and s.lease > now and s.token == token and s.work == 'reply' then step = 'reply' end
-  return answer({'OK', now, tonumber(version), tonumber(first), tonumber(last), 1}, s, step)
+  return answer({'OK', now, tonumber(string.match(before, '(%d+)$')), 1}, s, still(s, op, token))
 end
 
-if not s or s.token ~= token or s.lease == 0 then return {'FENCED', now} end -- compared as strings: numbers lose digits
+-- Tokens are compared as strings: numbers lose digits.
+if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or gone(s, inbox, outbox) then
+  return {'FENCED', now}
+end
 local c = parse_change(9)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 check_change(c)
 redis.call('LLEN', inbox)
 redis.call('ZCARD', due)
-if c.destroy then check_bury() end
+if c.destroy then check_index() end
 
 local put = {}
 local backlog = redis.call('LLEN', outbox)
@@ -50,16 +50,17 @@ if digest ~= '' then
   put[#put + 1] = 'turns'
   put[#put + 1] = int(s.turns + 1)
 else
-  remember(op, deadline, int(s.ver) .. ' ' .. int(first) .. ' ' .. int(last), sweep)
+  remember(op, deadline, int(first), sweep)
 end
+if c.destroy then finish(s, id, bot) end
 local step = onward(s, id, op, want, lease, put)
 hset(session, put)
 notice('committed', id, s, digest)
 if step == 'ended' then
   bury(s, id, bot)
-  return {'OK', now, s.ver, first, last, backlog, {'idle'}}
+  return {'OK', now, first, backlog, {'idle'}}
 end
 if step == 'reply' and backlog == 0 then -- the caller has just made these itself
-  return {'OK', now, s.ver, first, last, 0, {'reply', s.token, '0', '0', {}, {}}}
+  return {'OK', now, first, 0, {'reply', s.token, '0', '0', {}, {}}}
 end
-return answer({'OK', now, s.ver, first, last, backlog}, s, step)
+return answer({'OK', now, first, backlog}, s, step)

@@ -1,11 +1,11 @@
 -- dead: makes the head of the inbox, or of the outbox, a dead letter, with why,
 -- and goes on. The change holds what stays in the session: the user's message.
 --
--- USES   clock record write change handout calls watch
+-- USES   clock record watch write change handout calls
 -- KEYS   session history inbox outbox events calls file due activity names counts moves expiry letters dead watch
 -- ARGV   op deadline id token digest want lease letter keep change...
 --        keep is how long the letter lives, ms
--- REPLY  OK now first next             first is 1 unless this answers a retry; see handout for next
+-- REPLY  OK now next                   see handout
 --        FENCED now
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
@@ -14,10 +14,9 @@ local s, refusal = read(session)
 if refusal then return refusal end
 local before, sweep = seen(op)
 if before then
-  local step = s and s.lease > now and (s.holder == op or s.token == token) and s.work or 'idle'
-  return answer({'OK', now, 1}, s, step)
+  return answer({'OK', now}, s, still(s, op, token))
 end
-if not s or s.token ~= token or s.lease == 0 then return {'FENCED', now} end
+if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
 local c = parse_change(10)
 check_change(c)
 redis.call('LLEN', inbox)
@@ -30,8 +29,7 @@ local put = {}
 local _, first, last = apply(c, s, id, put)
 if s.work == 'reply' then
   redis.call('LPOP', outbox)
-  redis.call('HDEL', session, 'ofails', 'owait', 'crashes', 'err')
-  s.ofails, s.owait, s.crashes = 0, 0, 0
+  forgive_reply(s)
 else
   pop(s, put)
   forgive(s)
@@ -45,4 +43,4 @@ remember(op, deadline, '', sweep)
 local step = onward(s, id, op, want, lease, put)
 hset(session, put)
 notice('dead', id, s, digest)
-return answer({'OK', now, 1}, s, step)
+return answer({'OK', now}, s, step)

@@ -3,7 +3,7 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock record bury calls watch
+-- USES   clock record watch write index bury calls
 -- KEYS   session history inbox outbox events calls file due activity names counts expiry bots watch
 -- ARGV   op deadline id bot mode
 -- REPLY  OK now events replies         so many were dropped
@@ -21,13 +21,22 @@ if refusal then return refusal end
 local waiting = redis.call('LLEN', inbox)
 local unsent = redis.call('LLEN', outbox)
 redis.call('HLEN', events)
-check_bury()
+check_index()
+redis.call('ZCARD', due)
 
 if mode == 'now' then
   if not s or s.ended or gone(s, inbox, outbox) then return {'NOTFOUND', now} end
 else
   if s and not gone(s, inbox, outbox) then
-    if s.exp > 0 then redis.call('ZADD', expiry, int(math.max(s.exp, now + 1000)), id) else redis.call('ZREM', expiry, id) end
+    -- Alive, or kept alive by its work, for which Redis itself must not drop it.
+    if s.ended or s.exp == 0 then
+      redis.call('ZREM', expiry, id)
+    else
+      redis.call('ZADD', expiry, int(s.exp > now and s.exp or now + 60000), id)
+      local put = {}
+      outlast(s, now, put)
+      hset(session, put)
+    end
     return {'NOTFOUND', now}
   end
   if not s then

@@ -25,11 +25,11 @@ if not s then
   end
   -- The hash is gone without us, by eviction or by hand. The events are not.
   if torn(id) then return {'EXPIRED', now} end
-  check_enter()
-  s = enter(id, bot, initial, '', '', '', ttl)
+  check_index()
+  s = enter(nil, id, bot, initial, '', '', '', ttl)
 end
 if s.lease > now then
-  if s.holder == op then return answer({'OK', now}, s, s.work) end
+  if still(s, op) ~= 'idle' then return answer({'OK', now}, s, s.work) end
   if mode == 'update' then
     redis.call('HSET', session, 'yield', int(now + 250)) -- the next turn waits for us that long
   else
@@ -39,10 +39,17 @@ if s.lease > now then
 end
 
 local put = {}
-if s.lease > 0 and (s.work == 'event' or s.work == 'reply') then
-  s.crashes = s.crashes + 1 -- handed out, and never heard of again
-  put[#put + 1] = 'crashes'
-  put[#put + 1] = int(s.crashes)
+if s.lease > 0 and s.work == 'event' then -- handed out, and never heard of again
+  s.crashes = s.crashes + 1
+  for _, f in ipairs({'crashes', int(s.crashes)}) do put[#put + 1] = f end
+elseif s.lease > 0 and s.work == 'reply' then
+  s.ocrashes = s.ocrashes + 1
+  for _, f in ipairs({'ocrashes', int(s.ocrashes)}) do put[#put + 1] = f end
+end
+if s.ended and unsent == 0 and waiting > 0 then -- events waited behind the end of the life before
+  check_index()
+  local who = redis.call('HMGET', session, 'platform', 'user')
+  s = enter(s, id, bot, initial, who[1] or '', who[2] or '', '', ttl)
 end
 local step
 if mode == 'update' then

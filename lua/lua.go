@@ -40,7 +40,7 @@ type Script struct {
 	Args []string // the names in the header's ARGV line, in order
 }
 
-// The scripts. All but Load and History write; Beat writes no session.
+// The scripts. History, Load and Look write nothing.
 var (
 	Accept  = load("accept")
 	Beat    = load("beat")
@@ -52,13 +52,14 @@ var (
 	History = load("history")
 	Lease   = load("lease")
 	Load    = load("load")
+	Look    = load("look")
 	Release = load("release")
 	Renew   = load("renew")
 	Sent    = load("sent")
 )
 
 // All lists the scripts, by name.
-var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Release, Renew, Sent}
+var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Look, Release, Renew, Sent}
 
 // load joins a script with the pieces that its header names. It panics on a
 // header it cannot read: the files are part of the program.

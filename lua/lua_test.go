@@ -72,6 +72,11 @@ func TestHeaderAndCodeAgree(t *testing.T) {
 					t.Errorf("the header names %s, the code does not use it", name)
 				}
 			}
+			for _, m := range regexp.MustCompile(`(?m)^local (?:function )?([a-z_]+)`).FindAllStringSubmatch(body, -1) {
+				if slices.Contains(s.Keys, m[1]) || slices.Contains(s.Args, m[1]) {
+					t.Errorf("%s is a name of the header and of the code", m[1])
+				}
+			}
 			if len(s.Args) < 2 || s.Args[0] != "op" || s.Args[1] != "deadline" {
 				t.Errorf("the arguments begin with %v, not with op and deadline", s.Args)
 			}
@@ -108,7 +113,7 @@ func TestScriptsArePortable(t *testing.T) {
 			}
 			for _, m := range regexp.MustCompile(`redis\.p?call\('([A-Z]+)', ([a-z'"]+)`).FindAllStringSubmatch(text, -1) {
 				key := m[2]
-				declared := slices.Contains(s.Keys, key) || key == "key" || m[1] == "PUBLISH"
+				declared := slices.Contains(s.Keys, key) || key == "key" || key == "list" || m[1] == "PUBLISH"
 				inSharedCode := !strings.Contains(text[strings.LastIndex(text, "late(deadline)"):], m[0])
 				if !declared && !inSharedCode {
 					t.Errorf("%s works on %s, which KEYS does not name", m[1], key)

@@ -1,7 +1,7 @@
 -- renew: keeps a lease for as long again, from now.
 --
 -- USES   clock record
--- KEYS   session
+-- KEYS   session inbox outbox
 -- ARGV   op deadline token lease
 -- REPLY  OK now
 --        FENCED now
@@ -10,6 +10,6 @@
 if late(deadline) then return {'LATE', now} end
 local s, refusal = read(session)
 if refusal then return refusal end
-if not s or s.token ~= token or s.lease == 0 then return {'FENCED', now} end
+if not s or s.token ~= token or s.lease == 0 or gone(s, inbox, outbox) then return {'FENCED', now} end
 redis.call('HSET', session, 'until', int(now + tonumber(lease)))
 return {'OK', now}

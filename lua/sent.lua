@@ -4,7 +4,7 @@
 -- USES   clock record write handout
 -- KEYS   session inbox outbox due
 -- ARGV   op deadline id token upto want lease
---        upto is the sequence number of the last reply that was sent
+--        upto is the life and number of the last reply that was sent, as "life:number"
 -- REPLY  OK now next                   see handout; {ended}: the session's own turn ended it, bury it
 --        FENCED now
 --        LATE now | LAYOUT now layout | CORRUPT now field
@@ -14,24 +14,17 @@ local s, refusal = read(session)
 if refusal then return refusal end
 if not s then return {'FENCED', now} end
 if s.token ~= token then
-  if s.holder == op and s.lease > now then return answer({'OK', now}, s, s.work) end
-  return {'FENCED', now}
+  if still(s, op) == 'idle' then return {'FENCED', now} end
+  return answer({'OK', now}, s, s.work)
 end
-if s.lease == 0 then return {'OK', now, {'idle'}} end -- noted before, and only the reply lost
+if s.work ~= 'reply' then return {'OK', now, {'idle'}} end -- noted before, and only the reply lost
 redis.call('LLEN', inbox)
 redis.call('ZCARD', due)
 
-local function head()
-  return tonumber(string.match(redis.call('LINDEX', outbox, 0) or '', '^%d+:(%d+):') or '')
+for i, reply in ipairs(redis.call('LRANGE', outbox, 0, 99)) do
+  if string.sub(reply, 1, #upto + 1) == upto .. ':' then redis.call('LTRIM', outbox, i, -1) end
 end
-local number = head()
-while number and number <= tonumber(upto) do
-  redis.call('LPOP', outbox)
-  number = head()
-end
-if s.ofails + s.owait > 0 then redis.call('HDEL', session, 'ofails', 'owait', 'err') end
-if s.work == 'reply' and s.crashes > 0 then redis.call('HDEL', session, 'crashes') end
-s.ofails, s.owait = 0, 0
+forgive_reply(s)
 local put = {}
 local step = onward(s, id, op, want, lease, put)
 hset(session, put)

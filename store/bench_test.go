@@ -15,11 +15,8 @@ import (
 func BenchmarkTurn(b *testing.B) {
 	for _, sends := range []bool{false, true} {
 		b.Run("send="+strconv.FormatBool(sends), func(b *testing.B) {
-			st, err := store.Open(b.Context(), redistest.Single(b), nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer st.Close()
+			url := redistest.Single(b)
+			st, client := open(b, url, nil), observer(b, url)
 			opts := &store.BotOptions{HistoryLimit: 100}
 			if sends {
 				opts.Send = func(context.Context, store.Delivery) error { return nil }
@@ -38,8 +35,7 @@ func BenchmarkTurn(b *testing.B) {
 				})
 			}()
 			var n int
-			b.ReportAllocs()
-			for b.Loop() {
+			turn := func() {
 				n++
 				r, err := bot.Accept(ctx, "user-"+strconv.Itoa(n%1000), session.Event{ID: strconv.Itoa(n), Text: "a large one, please"})
 				if err != nil {
@@ -49,6 +45,20 @@ func BenchmarkTurn(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			for range 1000 { // makes the sessions
+				turn()
+			}
+			before, warm := count(b, client), n
+			b.ReportAllocs()
+			for b.Loop() {
+				turn()
+			}
+			used := count(b, client).minus(before)
+			turns := float64(n - warm)
+			b.ReportMetric(float64(used.micros)/turns, "server-µs/turn")
+			b.ReportMetric(float64(used.commands)/turns, "commands/turn")
+			b.ReportMetric(float64(used.in)/turns, "B-in/turn")
+			b.ReportMetric(float64(used.out)/turns, "B-out/turn")
 			stop()
 			<-done
 		})

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -97,7 +96,6 @@ type Bot struct {
 
 	serving atomic.Pointer[runner] // while Serve runs
 	fleet   fleet
-	waiting waiters
 }
 
 // Bot returns the bot of that name. There is no I/O, and nothing to close. A bad
@@ -172,7 +170,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.status() == "OK" {
 		receipt.Created = answer.int(2) == 1
-		b.goOn(r, want, at, began, answer.list(3), event)
+		receipt.here = b.goOn(r, want, at, began, answer.list(3), event)
 		return receipt, nil
 	}
 	if want {
@@ -185,14 +183,17 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	return receipt, nil
 }
 
-// goOn does what an accept left to do: run the turn that was handed out, wake
-// somebody, or nothing.
-func (b *Bot) goOn(r *runner, entered bool, at place, began time.Time, next reply, e *event) {
+// goOn does what an accept left to do: run the turn that was handed out, of which
+// the promise tells, wake somebody, or nothing.
+func (b *Bot) goOn(r *runner, entered bool, at place, began time.Time, next reply, e *event) *promise {
 	switch {
 	case entered && next.text(0) == string(session.WorkEvent):
 		h := r.hold(at, began, next)
 		h.event = e
+		p := newPromise()
+		e.promise = p
 		r.spawn(h)
+		return p
 	case entered && next.text(0) == "due":
 		r.spawnClaim(at)
 	default:
@@ -201,6 +202,7 @@ func (b *Bot) goOn(r *runner, entered bool, at place, began time.Time, next repl
 		}
 		b.wakeFor(next, at)
 	}
+	return nil
 }
 
 // runBurying runs a script that may make a session, and first buries what is in
@@ -242,6 +244,17 @@ type event struct {
 	encoded codec.Encoded
 	digest  string // names it in the inbox and among the events seen
 	err     error  // it could not be decoded
+
+	promise *promise // of the receipt, if this process accepted it and handles it at once
+}
+
+// settle tells the receipt how its event ended.
+func (e *event) settle(o Outcome) {
+	if e.promise != nil {
+		e.promise.outcome = o
+		close(e.promise.done)
+		e.promise = nil
+	}
 }
 
 func (b *Bot) encodeEvent(e session.Event) (*event, error) {
@@ -269,7 +282,7 @@ const elementHead = 16 + 6
 // decodeElement reads an element of the inbox.
 func decodeElement(element string) *event {
 	if len(element) < elementHead {
-		return &event{err: fmt.Errorf("%w: an inbox element of %d bytes", session.ErrCorrupt, len(element))}
+		return &event{digest: "?" + element, err: fmt.Errorf("%w: an inbox element of %d bytes", session.ErrCorrupt, len(element))}
 	}
 	e := &event{digest: element[:16], encoded: codec.Encoded(element[elementHead:])}
 	e.Event, e.payload, e.err = codec.DecodeEvent(e.encoded)
@@ -281,44 +294,4 @@ func decodeElement(element string) *event {
 func digestOf(eventID string) string {
 	sum := sha256.Sum256([]byte(eventID))
 	return string(sum[:16])
-}
-
-// waiters are the local callers who wait for an event's outcome.
-type waiters struct {
-	mu sync.Mutex
-	by map[string][]chan Outcome // bot id NUL digest
-}
-
-func (w *waiters) add(key string) chan Outcome {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.by == nil {
-		w.by = map[string][]chan Outcome{}
-	}
-	c := make(chan Outcome, 1)
-	w.by[key] = append(w.by[key], c)
-	return c
-}
-
-func (w *waiters) remove(key string, c chan Outcome) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i, other := range w.by[key] {
-		if other == c {
-			w.by[key] = append(w.by[key][:i], w.by[key][i+1:]...)
-			break
-		}
-	}
-	if len(w.by[key]) == 0 {
-		delete(w.by, key)
-	}
-}
-
-func (w *waiters) settle(key string, o Outcome) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range w.by[key] {
-		c <- o
-	}
-	delete(w.by, key)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,8 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...a
 	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {
 		end = limit
 	}
-	if script != lua.Load && script != lua.History {
+	writes := !slices.Contains(reads, script)
+	if writes {
 		if s.opts.ReadOnly {
 			return nil, fmt.Errorf("%w: %w", session.ErrInvalid, errReadOnly)
 		}
@@ -64,36 +66,47 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...a
 	deadline := len(full) - 1
 	full = append(full, args...)
 
-	unsure := false
+	unsure := false // whether an attempt before may have been applied
 	for attempt := 0; ; attempt++ {
-		full[deadline] = s.clock.at(at.bucket, end)
+		if !unsure {
+			// After that it stays: what the script remembers of the first attempt it
+			// remembers only until the deadline that came with it.
+			full[deadline] = s.clock.at(at.bucket, end)
+		}
 		r, err := s.send(ctx, script, full)
-		if err == nil {
+		final := false
+		switch {
+		case err == nil:
 			s.clock.heard(at.bucket, r.int(1))
 			if r.status() != "LATE" {
 				return r, nil
 			}
-			// Too late by the estimate of a clock that the reply has corrected.
+			// Too late by the estimate of a clock that this reply has corrected.
 			err = errors.New("the request reached the server after its deadline")
-		} else {
+			final = unsure
+		default:
 			switch whatHappened(err) {
-			case refused:
-				return nil, s.explain(ctx, err, script, at)
 			case unknown:
 				unsure = true
+			case refused:
+				err, final = s.explain(ctx, err, script, at), true
 			}
 		}
-		if !sleep(ctx, backoff(attempt)) || !time.Now().Before(end) {
-			if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-				err = errors.Join(cause, err)
-			}
-			if unsure {
-				return nil, errors.Join(session.ErrUnknownOutcome, err)
-			}
-			return nil, err
+		if !final && sleep(ctx, backoff(attempt)) && time.Now().Before(end) {
+			continue
 		}
+		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+			err = errors.Join(cause, err)
+		}
+		if unsure && writes {
+			err = errors.Join(session.ErrUnknownOutcome, err)
+		}
+		return nil, err
 	}
 }
+
+// reads are the scripts that write nothing.
+var reads = []*lua.Script{lua.History, lua.Load, lua.Look}
 
 // send sends the script once, by its digest or, where the server does not know
 // it yet, in full.

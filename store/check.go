@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -57,7 +58,7 @@ type botCheck struct {
 
 type sessionCheck struct {
 	pairs map[string]string
-	ttl   map[string]bool // kind -> whether Redis itself would drop it
+	ttl   map[string]time.Duration // kind -> until Redis itself drops it; negative: never
 }
 
 func (c *check) found(format string, args ...any) {
@@ -134,18 +135,16 @@ func (c *check) read(ctx context.Context, b *botCheck) error {
 	}
 	for id := range b.keys["s"] {
 		at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: b.at.bucket}
-		sc := &sessionCheck{ttl: map[string]bool{}}
+		sc := &sessionCheck{ttl: map[string]time.Duration{}}
 		if sc.pairs, err = client.HGetAll(ctx, l.key("session", at)).Result(); err != nil {
 			c.found("%s: %w", at.ref, err)
 			continue
 		}
 		for kind, name := range map[string]string{"s": "session", "h": "history", "f": "file"} {
 			if b.keys[kind][id] {
-				ttl, err := client.PTTL(ctx, l.key(name, at)).Result()
-				if err != nil {
+				if sc.ttl[kind], err = client.PTTL(ctx, l.key(name, at)).Result(); err != nil {
 					return err
 				}
-				sc.ttl[kind] = ttl > 0
 			}
 		}
 		b.sessions[id] = sc
@@ -172,9 +171,23 @@ func scores(ctx context.Context, client redis.Cmdable, key string) (map[string]f
 }
 
 func (c *check) compare(b *botCheck) {
-	states, names := map[string]int{}, map[string]bool{}
+	states, names, living := map[string]int{}, map[string]bool{}, 0
 	for id, sc := range b.sessions {
 		ref := session.Ref{Bot: b.name, ID: id}
+		held := sc.pairs[codec.FieldUntil] != "" && sc.pairs[codec.FieldUntil] != "0"
+		work, ended := held || b.keys["q"][id] || b.keys["o"][id], sc.pairs[codec.FieldEnd] == "1"
+		if _, due := b.due[id]; (work || ended) != due {
+			c.found("%s is due: %t (held: %t, inbox: %t, outbox: %t, ended: %t)", ref, due, held, b.keys["q"][id], b.keys["o"][id], ended)
+		}
+		for kind, ttl := range sc.ttl {
+			if gap := ttl - sc.ttl["s"]; (ttl < 0) != (sc.ttl["s"] < 0) || gap.Abs() > 10*time.Second {
+				c.found("%s: Redis drops its key %q in %v, the hash in %v", ref, kind, ttl, sc.ttl["s"])
+			}
+		}
+		if ended { // out of the index; its hash only carries the lease
+			continue
+		}
+		living++
 		state, user := sc.pairs[codec.FieldState], sc.pairs[codec.FieldUser]
 		states[state]++
 		names["s"+state+"\x00"+id] = true
@@ -185,20 +198,8 @@ func (c *check) compare(b *botCheck) {
 			c.found("%s is not among the sessions by activity", ref)
 		}
 		exp, _ := strconv.ParseFloat(sc.pairs[codec.FieldExpires], 64)
-		if score, listed := b.expiry[id]; exp > 0 && (!listed || score > exp) {
+		if score, listed := b.expiry[id]; exp > 0 && (!listed || score > exp && !work) {
 			c.found("%s expires at %.0f, and is listed for %.0f (listed: %t)", ref, exp, score, listed)
-		}
-		held := sc.pairs[codec.FieldUntil] != "" && sc.pairs[codec.FieldUntil] != "0"
-		_, due := b.due[id]
-		if work := held || b.keys["q"][id] || b.keys["o"][id]; work && !due {
-			c.found("%s has work (held: %t, inbox: %t, outbox: %t) and is not due", ref, held, b.keys["q"][id], b.keys["o"][id])
-		} else if !work && due && sc.pairs[codec.FieldEnd] == "" {
-			c.found("%s is due and has no work", ref)
-		}
-		for kind, has := range sc.ttl {
-			if net := sc.pairs[codec.FieldNet] != "" && sc.pairs[codec.FieldNet] != "0"; net != has {
-				c.found("%s: its key %q expires by itself: %t; the others: %t", ref, kind, has, net)
-			}
 		}
 	}
 	for id := range b.activity {
@@ -231,8 +232,8 @@ func (c *check) compare(b *botCheck) {
 			c.found("%s: %s sessions are counted in %q, none is there", b.name, n, state)
 		}
 	}
-	if want := len(b.sessions); want > 0 && b.living != strconv.Itoa(want) || want == 0 && b.living != "" {
-		c.found("%s: %d sessions live, counted are %q", b.name, want, b.living)
+	if living > 0 && b.living != strconv.Itoa(living) || living == 0 && b.living != "" {
+		c.found("%s: %d sessions live, counted are %q", b.name, living, b.living)
 	}
 	for _, kind := range []string{"h", "f"} {
 		for id := range b.keys[kind] {

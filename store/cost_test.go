@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -20,15 +21,16 @@ import (
 // counters are what a server counts by itself.
 type counters struct {
 	scripts, commands, in, out int64
+	micros                     int64 // that scripts took
 }
 
 func (c counters) minus(before counters) counters {
-	return counters{c.scripts - before.scripts, c.commands - before.commands, c.in - before.in, c.out - before.out}
+	return counters{c.scripts - before.scripts, c.commands - before.commands, c.in - before.in, c.out - before.out, c.micros - before.micros}
 }
 
 // count reads the server's counters. The INFO calls count too, the same in
 // every measurement.
-func count(t *testing.T, client *redis.Client) counters {
+func count(t testing.TB, client *redis.Client) counters {
 	t.Helper()
 	info := client.Info(t.Context(), "stats", "commandstats").Val()
 	var c counters
@@ -44,6 +46,9 @@ func count(t *testing.T, client *redis.Client) counters {
 			n, _ := strconv.ParseInt(calls, 10, 64)
 			if key == "cmdstat_evalsha" {
 				c.scripts += n
+				_, micros, _ := strings.Cut(value, "usec=")
+				micros, _, _ = strings.Cut(micros, ",")
+				c.micros, _ = strconv.ParseInt(micros, 10, 64)
 			} else if key != "cmdstat_info" {
 				c.commands += n
 			}
@@ -52,7 +57,7 @@ func count(t *testing.T, client *redis.Client) counters {
 	return c
 }
 
-func open(t *testing.T, url string, opts *store.Options) *store.Store {
+func open(t testing.TB, url string, opts *store.Options) *store.Store {
 	t.Helper()
 	st, err := store.Open(t.Context(), url, opts)
 	if err != nil {
@@ -62,7 +67,7 @@ func open(t *testing.T, url string, opts *store.Options) *store.Store {
 	return st
 }
 
-func observer(t *testing.T, url string) *redis.Client {
+func observer(t testing.TB, url string) *redis.Client {
 	t.Helper()
 	opts, err := redis.ParseURL(url)
 	if err != nil {
@@ -74,14 +79,14 @@ func observer(t *testing.T, url string) *redis.Client {
 }
 
 // trips counts the scripts that a store sends, by a hook on its client, but for
-// heartbeats and the test's own looks.
+// heartbeats and for what looks on: the test, and those who wait for outcomes.
 type trips struct{ n atomic.Int64 }
 
 func (c *trips) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (c *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if args := cmd.Args(); cmd.Name() == "evalsha" && args[1] != lua.Beat.SHA && args[1] != lua.Load.SHA {
+		if args := cmd.Args(); cmd.Name() == "evalsha" && !slices.Contains([]any{lua.Beat.SHA, lua.Load.SHA, lua.History.SHA}, args[1]) {
 			c.n.Add(1)
 		}
 		return next(ctx, cmd)

@@ -88,6 +88,8 @@
 //   - A handler may run twice: its effects on the session count once, its calls to the outside do not.
 //   - A reply may be sent twice, if a replica dies between sending it and noting that: [Delivery.Key] is the same then.
 //   - What Redis itself loses is lost: at a fail-over without waiting for replicas, or without an append-only file.
+//   - A session whose fleet is wholly down for a week longer than its time to live is dropped by Redis itself; an event
+//     that waits for it then is handled in a fresh session.
 //   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new.
 //   - An event of a session that is destroyed from outside before its turn is dropped, as [Session.Destroy] says.
 //   - A replica set whose servers' clocks differ may, at a fail-over, end leases and waits by that much too soon or too

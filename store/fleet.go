@@ -55,9 +55,12 @@ func owner(names []string, bucket int) string {
 }
 
 // share returns the buckets that are this replica's to look at: all of them as
-// long as it knows of nobody.
+// long as it knows of nobody for sure.
 func (f *fleet) share(b *Bot) []int {
-	names, _ := f.get()
+	names, asked := f.get()
+	if time.Since(asked) > 3*beatEvery(len(names)) {
+		names = nil // too old to leave a bucket to somebody who may be dead
+	}
 	if !slices.Contains(names, b.store.name) {
 		names = append(slices.Clone(names), b.store.name)
 	}
@@ -155,7 +158,9 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 		names = found
 		b.fleet.set(names)
 	}
-	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == b.store.name })
+	if b.serving.Load() != nil { // and has no room: somebody else
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == b.store.name })
+	}
 	to := owner(names, at.bucket)
 	if to == "" {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,9 @@ type parcel struct {
 	message session.Message
 	err     error // it could not be decoded
 }
+
+// name is how the outbox knows the parcel.
+func (p parcel) name() string { return p.life + ":" + strconv.FormatInt(p.seq, 10) }
 
 // hold reads a hand-out. The lease counts from before the request was first
 // sent, so that it never ends later here than on the server.
@@ -97,6 +101,13 @@ func (h *hold) begin(parent context.Context) context.Context {
 	return h.ctx
 }
 
+// extend gives what is done next, one reply of several, its full MaxTurn.
+func (h *hold) extend() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.turnEnd = time.Now().Add(h.runner.bot.opts.MaxTurn)
+}
+
 // limit is when the holder must have stopped: a tenth of the lease before its end.
 func (h *hold) limit() time.Time { return h.until.Add(-h.runner.bot.opts.Lease / 10) }
 
@@ -108,7 +119,7 @@ func (h *hold) nextRenewal() time.Duration {
 // tick renews the lease, or ends a turn that takes too long.
 func (h *hold) tick() {
 	h.mu.Lock()
-	if h.stopped {
+	if h.stopped || h.lost {
 		h.mu.Unlock()
 		return
 	}
@@ -154,10 +165,9 @@ func (h *hold) tick() {
 // lose ends what runs under a lease that is gone. Nothing of it is committed.
 func (h *hold) lose(why error) {
 	h.mu.Lock()
-	h.lost = !h.stopped
-	lost := h.lost
-	h.mu.Unlock()
-	if lost {
+	defer h.mu.Unlock()
+	if !h.stopped {
+		h.lost = true
 		h.cancel(errors.Join(session.ErrFenced, why))
 	}
 }

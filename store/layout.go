@@ -30,7 +30,7 @@ import (
 //	bs:{256.17.3f}:n:pizza        ZSET    s<state> NUL <id> and u<user> NUL <id>, all with score 0
 //	bs:{256.17.3f}:c:pizza        HASH    state -> sessions in it
 //	bs:{256.17.3f}:g:pizza        HASH    from NUL to -> moves made
-//	bs:{256.17.3f}:ttl:pizza      ZSET    ids by expiry (ms), never too late, perhaps too early
+//	bs:{256.17.3f}:ttl:pizza      ZSET    ids by expiry (ms), perhaps too early; too late only while work keeps the session alive
 //	bs:{256.17.3f}:due:pizza      ZSET    sessions with work, by when to look at them (ms)
 //	bs:{256.17.3f}:dead:pizza     ZSET    sessions with dead letters, by the time of the last
 //	bs:{256.17.3f}:w:pizza        STRING  the channel of those who watch, with a life of seconds

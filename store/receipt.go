@@ -22,8 +22,17 @@ type Receipt struct {
 	bot    *Bot
 	at     place
 	digest string
+	here   *promise // of the turn, if it was handed to this process
 	err    error
 }
+
+// A promise is an outcome that another goroutine will know.
+type promise struct {
+	done    chan struct{} // closed when outcome is set; never, if the turn ends elsewhere
+	outcome Outcome
+}
+
+func newPromise() *promise { return &promise{done: make(chan struct{})} }
 
 // Receipt returns the receipt of an event that was accepted earlier, by any
 // process. There is no I/O.
@@ -42,10 +51,11 @@ const (
 	Dropped OutcomeStatus = "dropped" // its session was destroyed before
 )
 
-// An Outcome is how an event ended. All who wait for one event get the same.
+// An Outcome is how an event ended. All who wait for one event get the same
+// status; its replies they get as long as the chat holds them.
 type Outcome struct {
 	Status  OutcomeStatus
-	Replies []session.Message // of its turn, in order. Those that the chat no longer holds are missing
+	Replies []session.Message // of its turn, in order
 	Error   string            // why it is dead
 }
 
@@ -57,30 +67,41 @@ func (r *Receipt) Wait(ctx context.Context) (Outcome, error) {
 	if r.err != nil {
 		return Outcome{}, fmt.Errorf("wait: %w", r.err)
 	}
-	key := r.at.ref.ID + "\x00" + r.digest
-	local := r.bot.waiting.add(key)
-	defer r.bot.waiting.remove(key, local)
-	// A turn in this process tells at once; one elsewhere is found by looking.
-	for pause := 2 * time.Millisecond; ; pause = min(pause*3/2, 200*time.Millisecond) {
-		o, done, err := r.look(ctx)
-		if err != nil {
-			return Outcome{}, fmt.Errorf("wait for event %q of %s: %w", r.EventID, r.Ref, err)
-		}
-		if done {
-			return o, nil
-		}
+	o, err := r.wait(ctx)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("wait for event %q of %s: %w", r.EventID, r.Ref, err)
+	}
+	return o, nil
+}
+
+// wait hears of a turn in this process at once; one elsewhere, or one that goes
+// elsewhere, is found by looking.
+func (r *Receipt) wait(ctx context.Context) (Outcome, error) {
+	var here <-chan struct{}
+	pause := time.Duration(0)
+	if r.here != nil {
+		here, pause = r.here.done, longestPause
+	}
+	for {
 		timer := time.NewTimer(pause)
 		select {
-		case o := <-local:
+		case <-here:
 			timer.Stop()
-			return o, nil
+			return r.here.outcome, nil
 		case <-ctx.Done():
 			timer.Stop()
-			return Outcome{}, fmt.Errorf("wait for event %q of %s: %w", r.EventID, r.Ref, context.Cause(ctx))
+			return Outcome{}, context.Cause(ctx)
 		case <-timer.C:
 		}
+		if o, done, err := r.look(ctx); done || err != nil {
+			return o, err
+		}
+		pause = min(max(pause*3/2, 2*time.Millisecond), longestPause)
 	}
 }
+
+// longestPause is the longest time between two looks for an outcome.
+const longestPause = 200 * time.Millisecond
 
 // look reads what is known of the event, once.
 func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,9 +92,7 @@ func (r *runner) spawn(h *hold) {
 func (r *runner) spawnClaim(at place) {
 	go func() {
 		defer r.leave()
-		if _, err := r.claim(at); err != nil {
-			r.bot.store.log.Warn("session not leased", "session", at.ref.String(), "error", err)
-		}
+		_, _ = r.claim(at)
 	}()
 }
 
@@ -110,9 +109,10 @@ func (r *runner) claim(at place) (did bool, err error) {
 		return h != nil, nil
 	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound):
 		return false, nil
-	default:
-		return false, err
 	}
+	b.store.log.Warn("session not leased", "session", at.ref.String(), "error", err)
+	b.postpone(r.calls, "due", at, 10*time.Second, err)
+	return false, err
 }
 
 // next turns the last part of a reply into the hold that it hands out, or does
@@ -134,6 +134,7 @@ func (r *runner) next(at place, began time.Time, next reply) *hold {
 // run does everything there is to do for a session, until it is given back.
 func (r *runner) run(h *hold) {
 	for h != nil {
+		h.begin(r.base)
 		r.mu.Lock()
 		r.holds[h] = struct{}{}
 		r.mu.Unlock()
@@ -146,7 +147,6 @@ func (r *runner) run(h *hold) {
 }
 
 func (r *runner) once(h *hold) *hold {
-	h.begin(r.base)
 	defer h.cancel(nil)
 	if h.bad != nil {
 		return r.release(h, "retry", r.bot.opts.Lease, h.bad)
@@ -160,6 +160,9 @@ func (r *runner) once(h *hold) *hold {
 // turn runs the handler on an event and ends the turn as it says.
 func (r *runner) turn(h *hold) *hold {
 	b := r.bot
+	if err := context.Cause(h.ctx); err != nil { // handed out after the replica's end
+		return r.release(h, "back", 0, err)
+	}
 	if why := errors.Join(r.tooManyCrashes(h), h.event.err); why != nil {
 		return r.bury(h, why)
 	}
@@ -201,12 +204,18 @@ func (r *runner) failed(h *hold, err error) *hold {
 	return r.bury(h, err)
 }
 
-// want says whether this replica takes the next event of a session it holds.
-func (r *runner) want() string { return flag(!r.isStopping()) }
+// want says whether this runner takes the next event of a session it holds. That
+// of an Update never does: its handler is not the bot's.
+func (r *runner) want() string { return flag(cap(r.slots) > 0 && !r.isStopping()) }
 
 // commit writes the turn, and returns what comes next for the session.
 func (r *runner) commit(h *hold, t *Turn) *hold {
-	after, err := r.write(h, t)
+	change, dirty := t.end()
+	wired, err := r.bot.wire(change, dirty)
+	if err != nil { // too large, or no encoding: the handler's own failure
+		return r.failed(h, err)
+	}
+	after, err := r.write(h, change, wired)
 	switch {
 	case err == nil:
 		return after
@@ -215,40 +224,38 @@ func (r *runner) commit(h *hold, t *Turn) *hold {
 	case errors.Is(err, session.ErrWrongState):
 		// A live Move came between: the event runs again, on the new state.
 		return r.release(h, "back", 0, err)
+	case errors.Is(err, session.ErrCorrupt), errors.Is(err, session.ErrNewerLayout):
+		return r.failed(h, err) // it will not get better
 	}
-	return r.failed(h, err)
+	r.bot.store.log.Error("turn not committed", "session", h.at.ref.String(), "error", err)
+	return r.release(h, "back", r.bot.opts.Backoff, err) // the server's failure: nobody is to blame
 }
 
 // write commits a turn by the script of that name: see lua/commit.lua.
-func (r *runner) write(h *hold, t *Turn) (after *hold, err error) {
+func (r *runner) write(h *hold, change session.Change, wired []any) (after *hold, err error) {
 	b := r.bot
 	if !h.finish() {
 		return nil, session.ErrFenced
 	}
-	change, dirty := t.end()
-	wired, err := b.wire(change, dirty)
-	if err != nil {
-		return nil, err
-	}
-	digest, want := "", ""
+	digest := ""
 	if h.event != nil {
-		digest, want = h.event.digest, r.want()
+		digest = h.event.digest
 	}
 	began := time.Now()
-	args := append([]any{h.at.ref.ID, b.name, h.token, digest, want, millis(b.opts.Lease)}, wired...)
+	args := append([]any{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease)}, wired...)
 	answer, err := b.store.run(r.calls, lua.Commit, h.at, args...)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = answer.refusal(h.at.ref)
 	}
-	if err := answer.refusal(h.at.ref); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	chat := numbered(change.Chat, answer)
 	if h.event != nil {
-		b.waiting.settle(h.at.ref.ID+"\x00"+digest, Outcome{Status: Handled, Replies: ofBot(chat)})
+		h.event.settle(Outcome{Status: Handled, Replies: ofBot(chat)})
 	}
-	after = r.next(h.at, began, answer.list(6))
-	if after != nil && after.work == session.WorkReply && answer.int(5) == 0 {
+	after = r.next(h.at, began, answer.list(4))
+	if after != nil && after.work == session.WorkReply && answer.int(3) == 0 {
 		// All that is to be sent is what this turn said: nothing had to come back.
 		after.rec, after.bad = h.rec, nil
 		after.parcels = parcelsOf(change, chat, h)
@@ -261,7 +268,7 @@ func numbered(entries []session.Entry, answer reply) []session.Message {
 	chat := make([]session.Message, len(entries))
 	for i, e := range entries {
 		chat[i] = e.Message
-		chat[i].Seq, chat[i].Time = answer.int(3)+int64(i), time.UnixMilli(answer.int(1)).UTC()
+		chat[i].Seq, chat[i].Time = answer.int(2)+int64(i), time.UnixMilli(answer.int(1)).UTC()
 	}
 	return chat
 }
@@ -296,7 +303,7 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why error)
 	if why != nil {
 		text = why.Error()
 	}
-	answer, err := r.bot.store.run(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, verdict, max(wait.Milliseconds(), 0), clip(text))
+	answer, err := r.bot.store.run(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, string(h.work), verdict, max(wait.Milliseconds(), 0), clip(text))
 	if err == nil {
 		err = answer.refusal(h.at.ref)
 	}
@@ -355,19 +362,19 @@ func (r *runner) bury(h *hold, why error) *hold {
 		return r.gone(h, err)
 	}
 	b.store.log.Error("dead letter", "session", h.at.ref.String(), "work", string(h.work), "error", why)
-	if digest != "" {
-		b.waiting.settle(h.at.ref.ID+"\x00"+digest, Outcome{Status: Dead, Error: letter.Error})
+	if h.event != nil {
+		h.event.settle(Outcome{Status: Dead, Error: letter.Error})
 	}
 	if b.opts.Dead != nil {
 		_ = protect(b.store.log, "Dead", h.at.ref, func() error { b.opts.Dead(r.calls, letter); return nil })
 	}
-	return r.next(h.at, began, answer.list(3))
+	return r.next(h.at, began, answer.list(2))
 }
 
 // deliver sends the replies that wait, in order, and notes them.
 func (r *runner) deliver(h *hold) *hold {
 	b := r.bot
-	var sent int64
+	sent := ""
 	var failure error
 	for i := range h.parcels {
 		p := &h.parcels[i]
@@ -375,13 +382,13 @@ func (r *runner) deliver(h *hold) *hold {
 			h.parcels = h.parcels[i:]
 			break
 		}
-		sent = p.seq
+		sent = p.name()
 		h.fails, h.crashes = 0, 0 // those were the first one's
 	}
 	if !h.take() {
 		return nil
 	}
-	if failure != nil && sent == 0 {
+	if failure != nil && sent == "" {
 		return r.unsent(h, failure)
 	}
 	if !h.finish() {
@@ -424,6 +431,7 @@ func (r *runner) send(h *hold, p *parcel) error {
 	if err := context.Cause(h.ctx); err != nil {
 		return err
 	}
-	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: p.message, Key: fmt.Sprintf("%s-%d", p.life, p.seq)}
+	h.extend()
+	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: p.message, Key: strings.ReplaceAll(p.name(), ":", "-")}
 	return protect(b.store.log, "Send", h.at.ref, func() error { return b.opts.Send(h.ctx, d) })
 }

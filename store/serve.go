@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 )
 
@@ -40,15 +40,15 @@ func (b *Bot) Serve(ctx context.Context, h Handler) error {
 	defer b.serving.Store(nil)
 
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){r.beats, r.looks, r.wakes} {
+	for _, loop := range []func(context.Context){r.beats, r.looks, r.reaps, r.wakes} {
 		loops.Go(func() { loop(ctx) })
 	}
 	<-ctx.Done()
 	r.mu.Lock()
 	close(r.stopping)
 	r.mu.Unlock()
-	loops.Wait()
 	r.shutDown()
+	loops.Wait()
 	return nil
 }
 
@@ -75,25 +75,21 @@ func (r *runner) shutDown() {
 		hung = append(hung, h)
 	}
 	r.mu.Unlock()
+	var released sync.WaitGroup
 	for _, h := range hung {
 		if h.take() {
-			r.release(h, "back", 0, ErrShutdown)
+			released.Go(func() { r.release(h, "back", 0, ErrShutdown) })
 		}
 	}
+	released.Wait()
 }
 
 // looks looks through this replica's share of the buckets once a second for
-// sessions that are due, and every ten seconds for those that have expired. It
-// makes sure of what wake-ups make fast.
+// sessions that are due. It makes sure of what wake-ups make fast.
 func (r *runner) looks(ctx context.Context) {
-	for round := 0; ; round++ {
+	for {
 		if err := r.look(ctx); err != nil && ctx.Err() == nil {
 			r.bot.store.log.Warn("look for due sessions failed", "bot", r.bot.name, "error", err)
-		}
-		if round%10 == 5 {
-			if err := r.reap(ctx); err != nil && ctx.Err() == nil {
-				r.bot.store.log.Warn("look for expired sessions failed", "bot", r.bot.name, "error", err)
-			}
 		}
 		if !sleep(ctx, 900*time.Millisecond+rand.N(200*time.Millisecond)) {
 			return
@@ -105,45 +101,58 @@ func (r *runner) looks(ctx context.Context) {
 const batch = 32
 
 func (r *runner) look(ctx context.Context) error {
-	for again := true; again && ctx.Err() == nil; {
+	for again := true; again; {
 		again = false
-		ids, err := r.bot.listed(ctx, "due", r.bot.fleet.share(r.bot))
+		found, err := r.bot.look(ctx, r.bot.fleet.share(r.bot), false)
 		if err != nil {
 			return err
 		}
-		for bucket, due := range ids {
-			again = again || len(due) == batch
-			for _, id := range due {
+		for bucket, ids := range found {
+			again = again || len(ids) == batch
+			for _, id := range ids {
 				if !r.enter(ctx) {
 					return nil
 				}
 				r.spawnClaim(place{ref: session.Ref{Bot: r.bot.name, ID: id}, bucket: bucket})
 			}
 		}
-		if again && !sleep(ctx, 20*time.Millisecond) { // let those claims leave the list
+		if again && !sleep(ctx, 50*time.Millisecond) { // let those claims leave the list
 			return nil
 		}
 	}
 	return nil
 }
 
-// reap buries what has expired.
-func (r *runner) reap(ctx context.Context) error {
+// reaps buries what has expired, in this replica's share of the buckets, every
+// ten seconds.
+func (r *runner) reaps(ctx context.Context) {
+	for sleep(ctx, 9*time.Second+rand.N(2*time.Second)) {
+		if err := r.reap(ctx, r.bot.fleet.share(r.bot)); err != nil && ctx.Err() == nil {
+			r.bot.store.log.Warn("look for expired sessions failed", "bot", r.bot.name, "error", err)
+		}
+	}
+}
+
+func (r *runner) reap(ctx context.Context, buckets []int) error {
+	b := r.bot
 	for again := true; again; {
 		again = false
-		ids, err := r.bot.listed(ctx, "expiry", r.bot.fleet.share(r.bot))
+		found, err := b.look(ctx, buckets, true)
 		if err != nil {
 			return err
 		}
-		for bucket, expired := range ids {
-			again = again || len(expired) == batch
-			for _, id := range expired {
+		for bucket, ids := range found {
+			again = again || len(ids) == batch
+			for _, id := range ids {
 				if ctx.Err() != nil {
 					return nil
 				}
-				at := place{ref: session.Ref{Bot: r.bot.name, ID: id}, bucket: bucket}
-				if _, err := r.bot.bury(ctx, at, "expired"); err != nil {
-					return err
+				at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: bucket}
+				if _, err := b.bury(ctx, at, "expired"); err != nil {
+					b.store.log.Warn("expired session not buried", "session", at.ref.String(), "error", err)
+					if !b.postpone(ctx, "expiry", at, time.Hour, err) {
+						return err
+					}
 				}
 			}
 		}
@@ -151,38 +160,69 @@ func (r *runner) reap(ctx context.Context) error {
 	return nil
 }
 
-// ahead is how far a look sees into the future, because the clock it goes by is
-// always a little behind. What is not due yet the script does not hand out.
-const ahead = 20 * time.Millisecond
-
-// listed returns, by bucket, ids whose score in a list of times has passed.
-func (b *Bot) listed(ctx context.Context, list string, buckets []int) (map[int][]string, error) {
-	cmds := make(map[int]*redis.StringSliceCmd, len(buckets))
-	_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for _, bucket := range buckets {
-			at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-			now := strconv.FormatInt(b.store.clock.at(bucket, time.Now().Add(ahead)), 10)
-			cmds[bucket] = pipe.ZRangeByScore(ctx, b.store.layout.key(list, at), &redis.ZRangeBy{Min: "-inf", Max: now, Count: batch})
-		}
-		return nil
-	})
-	ids := map[int][]string{}
-	var first error
-	for bucket, cmd := range cmds {
-		if found, e := cmd.Result(); e == nil && len(found) > 0 {
-			ids[bucket] = found
-		} else if e != nil {
-			first = e
-		}
+// postpone puts off a session that cannot be read, so that it does not stand in
+// the way of others in its list. It reports whether err was of that kind.
+func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Duration, err error) bool {
+	if !errors.Is(err, session.ErrCorrupt) && !errors.Is(err, session.ErrNewerLayout) {
+		return false
 	}
-	if len(ids) > 0 {
-		return ids, nil // some servers answered: go on with those
+	when := float64(b.store.clock.at(at.bucket, time.Now().Add(d)))
+	if err := b.store.client.ZAddXX(ctx, b.store.layout.key(list, at), redis.Z{Score: when, Member: at.ref.ID}).Err(); err != nil {
+		b.store.log.Warn("unreadable session not postponed", "session", at.ref.String(), "error", err)
+		return false
 	}
-	return nil, errors.Join(err, first)
+	return true
 }
 
-// Drain handles, on the caller's goroutine, everything that is due now, and
-// returns how many turns it ran: for tests, and for programs that run now and
+// look returns, by bucket, the ids that are due, or have expired: one script a
+// bucket, in one pipeline.
+func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (map[int][]string, error) {
+	found := map[int][]string{}
+	cmds := make([]*redis.Cmd, len(buckets))
+	for attempt := 0; ; attempt++ {
+		_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, bucket := range buckets {
+				at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
+				cmds[i] = pipe.EvalSha(ctx, lua.Look.SHA, b.store.layout.keys(lua.Look, at), "", "", batch, flag(expired))
+			}
+			return nil
+		})
+		if redis.HasErrorPrefix(err, "NOSCRIPT") && attempt == 0 {
+			if err := b.store.client.ScriptLoad(ctx, lua.Look.Text).Err(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if len(buckets) == 0 {
+			return found, nil
+		}
+		break
+	}
+	var fault error
+	for i, bucket := range buckets {
+		values, err := cmds[i].Slice()
+		if err != nil {
+			fault = err
+			continue
+		}
+		answer := reply(values)
+		b.store.clock.heard(bucket, answer.int(1))
+		ids := answer.texts(2)
+		if expired {
+			ids = answer.texts(3)
+		}
+		if len(ids) > 0 {
+			found[bucket] = ids
+		}
+	}
+	if len(found) > 0 {
+		return found, nil // some servers answered: go on with those
+	}
+	return nil, fault
+}
+
+// Drain handles, on the caller's goroutine, everything that is due now, buries
+// what has expired, and returns how many turns it ran: for tests, and for programs that run now and
 // then instead of serving (a scheduled job, a function). What fails is left for
 // a later Drain or for the replicas that serve.
 func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
@@ -192,21 +232,20 @@ func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
 	if h == nil {
 		return 0, fmt.Errorf("drain %s: %w: %w", b.name, session.ErrInvalid, errNoHandler)
 	}
-	if err := b.store.syncClock(ctx); err != nil {
-		return 0, fmt.Errorf("drain %s: %w", b.name, err)
-	}
 	r := b.newRunner(ctx, h, 1)
+	// Its end is the replica's: the handler that runs is told, and its event handed back.
+	defer context.AfterFunc(ctx, func() { r.stop(ErrShutdown) })()
 	failed := map[string]bool{}
 	var faults []error
-	for found := true; found && ctx.Err() == nil; {
-		found = false
-		ids, err := b.listed(ctx, "due", b.store.layout.all())
+	for again := true; again && ctx.Err() == nil; {
+		again = false
+		found, err := b.look(ctx, b.store.layout.all(), false)
 		if err != nil {
 			return r.turns, fmt.Errorf("drain %s: %w", b.name, err)
 		}
-		for bucket, due := range ids {
-			for _, id := range due {
-				if failed[id] {
+		for bucket, ids := range found {
+			for _, id := range ids {
+				if failed[id] || ctx.Err() != nil {
 					continue
 				}
 				at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: bucket}
@@ -215,9 +254,12 @@ func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
 					failed[id] = true
 					faults = append(faults, fmt.Errorf("drain %s: %w", at.ref, err))
 				}
-				found = found || did
+				again = again || did
 			}
 		}
+	}
+	if err := r.reap(ctx, b.store.layout.all()); err != nil {
+		faults = append(faults, fmt.Errorf("drain %s: %w", b.name, err))
 	}
 	return r.turns, errors.Join(append(faults, context.Cause(ctx))...)
 }

@@ -50,7 +50,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 	if err != nil {
 		return err
 	}
-	r := b.newRunner(ctx, fn, 1)
+	r := b.newRunner(ctx, fn, 0)
 	h := r.hold(at, began, answer.list(2))
 	h.begin(ctx)
 	defer h.cancel(nil)
@@ -67,21 +67,27 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 	if err == nil {
 		err = t.Err()
 	}
-	if _, dirty := t.end(); err != nil || !dirty {
-		r.release(h, "back", 0, err)
+	change, dirty := t.end()
+	var wired []any
+	if err == nil && dirty {
+		wired, err = b.wire(change, dirty)
+	}
+	if err != nil || !dirty {
+		r.release(h, "back", 0, nil)
 		return err
 	}
 	if ctx.Err() != nil { // the caller no longer wants it
 		r.release(h, "back", 0, nil)
 		return context.Cause(ctx)
 	}
-	after, err := r.write(h, t)
+	after, err := r.write(h, change, wired)
+	if err != nil {
+		r.release(h, "back", 0, nil)
+	}
 	if errors.Is(err, session.ErrWrongState) {
-		r.release(h, "back", 0, err)
 		return errStateMoved
 	}
 	if err != nil {
-		r.release(h, "back", 0, err)
 		return err
 	}
 	r.run(after)
@@ -92,9 +98,10 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 // ends meanwhile: a lease that was granted and not heard of would keep the
 // session from everybody for as long as it lasts.
 func (b *Bot) leaseForUpdate(ctx context.Context, at place) (began time.Time, answer reply, err error) {
+	var busy error
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 40*time.Millisecond) {
 		if ctx.Err() != nil {
-			return began, nil, context.Cause(ctx)
+			return began, nil, errors.Join(busy, context.Cause(ctx))
 		}
 		began = time.Now()
 		answer, err = b.store.run(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
@@ -111,8 +118,7 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place) (began time.Time, an
 		case !errors.Is(err, session.ErrBusy):
 			return began, nil, err
 		}
-		if !sleep(ctx, pause/2+rand.N(pause)) {
-			return began, nil, errors.Join(session.ErrBusy, context.Cause(ctx))
-		}
+		busy = err
+		sleep(ctx, pause/2+rand.N(pause))
 	}
 }

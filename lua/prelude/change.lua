@@ -77,17 +77,17 @@ local function apply(c, s, id, put)
     state = ARGV[i]
   end
   for i = c.set, c.del - 1 do put[#put + 1] = ARGV[i] end
-  for i = c.del, c.chat - 1 do deleted = deleted + redis.call('HDEL', session, ARGV[i]) end
+  for i = c.del, c.chat - 1, 100 do
+    deleted = deleted + redis.call('HDEL', session, unpack(ARGV, i, math.min(i + 99, c.chat - 1)))
+  end
   if c.chat <= c.last then
     local when = stamp(s.at)
     for i = c.chat, c.last, 2 do
       local message = when .. ARGV[i + 1]
       s.seq = s.seq + 1
-      if not c.destroy then -- a life that ends here leaves no chat, only what is still to be sent
-        local length = redis.call('RPUSH', history, message)
-        if length == 1 and s.net > 0 then redis.call('PEXPIREAT', history, int(s.net)) end
-        if c.limit > 0 and length > c.limit then redis.call('LTRIM', history, -c.limit, -1) end
-      end
+      local length = redis.call('RPUSH', history, message)
+      if length == 1 and s.net > 0 then redis.call('PEXPIREAT', history, int(s.net)) end
+      if c.limit > 0 and length > c.limit then redis.call('LTRIM', history, -c.limit, -1) end
       if ARGV[i] == '1' then redis.call('RPUSH', outbox, s.gen .. ':' .. int(s.seq) .. ':' .. message) end
     end
     put[#put + 1] = 'seq'
@@ -106,19 +106,7 @@ local function apply(c, s, id, put)
     put[#put + 1] = state
     s.state = state
   end
-  local before = s.exp
-  slide(s, c.bot_ttl, put, {session, history, file})
-  -- The reaper finds a session by its place in expiry and re-scores it there:
-  -- only a place that is missing, or too late, must be written now.
-  if s.exp > 0 and (before == 0 or s.exp < before) then
-    redis.call('ZADD', expiry, int(s.exp), id)
-  elseif s.exp == 0 and before > 0 then
-    redis.call('ZREM', expiry, id)
-  end
-  if c.destroy then
-    redis.call('HSET', session, 'end', '1')
-    s.ended = true
-  end
+  slide(s, c.bot_ttl, put, id)
   if c.dirty then
     s.ver = s.ver + 1
     put[#put + 1] = 'ver'
@@ -128,4 +116,14 @@ local function apply(c, s, id, put)
   put[#put + 1] = int(s.at)
   redis.call('ZADD', activity, int(s.at), id)
   return deleted, first, s.seq
+end
+
+-- finish takes a session that its own turn ended out of the index. Its hash
+-- only carries the lease on until the replies are sent.
+local function finish(s, id, bot)
+  leave(id, bot, {'s' .. s.state .. '\0' .. id, 'u' .. s.user .. '\0' .. id})
+  redis.call('DEL', history)
+  redis.call('HDEL', session, 'ttl')
+  redis.call('HSET', session, 'end', '1')
+  s.ended, s.ttl = true, false
 end

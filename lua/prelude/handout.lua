@@ -4,15 +4,23 @@
 -- how often it failed before, the head of the inbox or the whole outbox, and
 -- the hash as it stands.
 local function handed(s, payload)
-  local fails = s.work == 'reply' and s.ofails or s.fails
-  return {s.work, s.token, int(fails), int(s.crashes), payload, redis.call('HGETALL', session)}
+  local fails, crashes = s.fails, s.crashes
+  if s.work == 'reply' then fails, crashes = s.ofails, s.ocrashes end
+  return {s.work, s.token, int(fails), int(crashes), payload, redis.call('HGETALL', session)}
+end
+
+-- still tells what the caller of op, or whoever has the token, holds of a
+-- session: for one whose reply was lost, and who asks again.
+local function still(s, op, token)
+  if s and s.lease > now and (s.holder == op or s.token == token) then return s.work end
+  return 'idle'
 end
 
 -- grant gives the lease to the caller of op. Each grant has a new token: the
 -- server's microseconds, which go on when a replica of Redis takes over, and
--- never less than the last one.
+-- always more than the last one and than the life's number.
 local function grant(s, work, op, lease, id, put)
-  s.token = int(math.max(tonumber(s.token) + 1, micros))
+  s.token = int(math.max(tonumber(s.token) + 1, tonumber(s.gen) + 1, micros))
   s.lease, s.holder, s.work = now + tonumber(lease), op, work
   for _, f in ipairs({'token', s.token, 'until', int(s.lease), 'holder', op, 'work', work}) do put[#put + 1] = f end
   redis.call('ZADD', due, int(s.lease), id)
@@ -34,21 +42,28 @@ local function pop(s, put)
   put[#put + 1] = int(s.bytes)
 end
 
--- forgive forgets the failures of what was at the head.
+-- forgive forgets the failures of the event that was at the head of the inbox.
 local function forgive(s)
   if s.fails + s.crashes + s.wait > 0 then redis.call('HDEL', session, 'fails', 'crashes', 'wait', 'err') end
   s.fails, s.crashes, s.wait = 0, 0, 0
 end
 
+-- forgive_reply does so for the reply that was at the head of the outbox.
+local function forgive_reply(s)
+  if s.ofails + s.ocrashes + s.owait > 0 then redis.call('HDEL', session, 'ofails', 'ocrashes', 'owait', 'err') end
+  s.ofails, s.ocrashes, s.owait = 0, 0, 0
+end
+
 -- outcome notes what became of an event, under its digest, for its duplicates
 -- and its receipts: status, when to forget it, token, first and last message,
 -- and, as accept wrote them, the call that accepted it and whether that made
--- the session.
+-- the session. The line outlives every retry of the call that writes it.
 local function outcome(digest, status, s, first, last)
   local known = redis.call('HGET', events, digest) or ''
   local forget, call = string.match(known, '^%a (%d+) .-(%S+ %d)$')
-  redis.call('HSET', events, digest, table.concat({status, forget or int(math.floor(now / 1000)), s.token, int(first),
-    int(last), call or '- 0'}, ' '))
+  forget = math.max(tonumber(forget or 0), math.ceil(tonumber(deadline) / 1000) + 1)
+  redis.call('HSET', events, digest, table.concat({status, int(forget), s.token, int(first), int(last), call or '- 0'}, ' '))
+  if known == '' and redis.call('PTTL', events) < 0 then redis.call('PEXPIREAT', events, int(forget * 1000)) end
 end
 
 -- onward decides what the holder of a session does next: send what is in the
@@ -69,6 +84,10 @@ local function onward(s, id, op, want, lease, put)
     free(s, id, put, s.ended and now or nil)
     return s.ended and 'ended' or 'idle'
   end
+  if s.ended then -- what waited behind the end begins a new life: lease makes it
+    free(s, id, put, now)
+    return 'due'
+  end
   if s.wait > now or s.yield > now then
     free(s, id, put, math.max(s.wait, s.yield))
     return 'idle'
@@ -76,10 +95,6 @@ local function onward(s, id, op, want, lease, put)
   if want ~= '1' then
     free(s, id, put, now)
     return 'due'
-  end
-  if s.ended then -- an event that waited behind the end begins a new life
-    redis.call('HDEL', session, 'end')
-    s.ended = false
   end
   grant(s, 'event', op, lease, id, put)
   return 'event'

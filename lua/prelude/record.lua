@@ -5,7 +5,7 @@
 local function read(key)
   local v = redis.call('HMGET', key, 'layout', 'gen', 'ver', 'state', 'user', 'seq', 'at', 'exp', 'net',
     'ttl', 'token', 'until', 'holder', 'work', 'qb', 'es', 'fails', 'crashes', 'wait', 'ofails', 'owait',
-    'yield', 'end', 'turns')
+    'yield', 'end', 'turns', 'ocrashes')
   if not v[1] then
     if redis.call('EXISTS', key) == 1 then return nil, {'CORRUPT', now, 'layout'} end
     return nil
@@ -17,19 +17,20 @@ local function read(key)
     lease = tonumber(v[12] or 0), holder = v[13] or '', work = v[14] or '', bytes = tonumber(v[15] or 0),
     sweep = tonumber(v[16] or 0), fails = tonumber(v[17] or 0), crashes = tonumber(v[18] or 0),
     wait = tonumber(v[19] or 0), ofails = tonumber(v[20] or 0), owait = tonumber(v[21] or 0),
-    yield = tonumber(v[22] or 0), ended = v[23] == '1', turns = tonumber(v[24] or 0)
+    yield = tonumber(v[22] or 0), ended = v[23] == '1', turns = tonumber(v[24] or 0),
+    ocrashes = tonumber(v[25] or 0)
   }
   if not (tonumber(s.gen) and s.ver and s.state and s.seq and s.at and s.exp and s.net and tonumber(s.token)
       and s.lease and s.bytes and s.sweep and s.fails and s.crashes and s.wait and s.ofails and s.owait
-      and s.yield and s.turns) then
+      and s.yield and s.turns and s.ocrashes) then
     return nil, {'CORRUPT', now, 'one of its numbers'}
   end
   return s
 end
 
 -- gone tells whether a session is over though its keys are still there: idle
--- for too long, or ended by its own turn. One with work in hand or waiting is
--- not.
+-- for too long, or ended by its own turn and all its replies sent. One with work
+-- in hand or waiting is not.
 local function gone(s, inbox, outbox)
   if not s.ended and (s.exp == 0 or s.exp > now) then return false end
   return s.lease <= now and redis.call('LLEN', inbox) == 0 and redis.call('LLEN', outbox) == 0

@@ -7,33 +7,50 @@ local function hset(key, pairs)
   end
 end
 
--- slide gives the session its full time to live again. The hash's exp decides
+-- lifetime returns when the session expires if it is idle from now on, and when
+-- Redis itself is to drop its keys, both 0 for never. The hash's exp decides
 -- whether a session has expired; Redis' own expiry is only the net below it, a
 -- week later, and moves only when exp has come near it, because each PEXPIREAT
--- costs as much as the rest of a small write. put collects the hash's fields.
+-- costs as much as the rest of a small write.
 local WEEK, DAY = 604800000, 86400000
-local function slide(s, ttl, put, keys)
-  if s.ttl then ttl = s.ttl end
-  ttl = tonumber(ttl)
-  local exp, net = 0, 0
-  if ttl > 0 then
-    exp, net = now + ttl, s.net
-    local least = exp + WEEK
-    local most = least + math.max(ttl / 2, DAY)
-    if net < least or net > most then net = math.floor(most) end
-  end
-  if exp ~= s.exp then
-    put[#put + 1] = 'exp'
-    put[#put + 1] = int(exp)
-    s.exp = exp
-  end
-  if net == s.net then return end
-  put[#put + 1] = 'net'
-  put[#put + 1] = int(net)
-  s.net = net
-  for _, key in ipairs(keys) do
+local function lifetime(s, ttl)
+  ttl = tonumber(s.ttl or ttl)
+  if ttl <= 0 then return 0, 0 end
+  local least = now + ttl + WEEK
+  local most = math.floor(least + math.max(ttl / 2, DAY))
+  if s.net < least or s.net > most then return now + ttl, most end
+  return now + ttl, s.net
+end
+
+-- anchor sets the net, for all of the session's keys at once.
+local function anchor(net)
+  for _, key in ipairs({session, history, file}) do
     if net > 0 then redis.call('PEXPIREAT', key, int(net)) else redis.call('PERSIST', key) end
   end
+end
+
+-- outlast keeps Redis from dropping a session that its work keeps alive until
+-- the moment when.
+local function outlast(s, when, put)
+  if s.net == 0 or s.net >= when + WEEK then return end
+  s.net = when + WEEK + DAY
+  anchor(s.net)
+  for _, f in ipairs({'net', int(s.net)}) do put[#put + 1] = f end
+end
+
+-- slide gives the session its full time to live again. put collects the hash's
+-- fields. The reaper finds a session by its place in expiry and corrects it
+-- there: only a place that is missing, or too late, must be written now.
+local function slide(s, ttl, put, id)
+  local exp, net = lifetime(s, ttl)
+  if exp > 0 and (s.exp == 0 or exp < s.exp) then
+    redis.call('ZADD', expiry, int(exp), id)
+  elseif exp == 0 and s.exp > 0 then
+    redis.call('ZREM', expiry, id)
+  end
+  if net ~= s.net then anchor(net) end
+  for _, f in ipairs({'exp', int(exp), 'net', int(net)}) do put[#put + 1] = f end
+  s.exp, s.net = exp, net
 end
 
 -- stamp is a moment as the six bytes before a list's element.
