@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	mathrand "math/rand/v2"
 	"strings"
 	"sync"
@@ -138,7 +139,7 @@ func (o *demoOptions) run(ctx context.Context) error {
 	}
 	url := o.redis
 	if url == "" {
-		server, err := embedded.Start(nil)
+		server, err := embedded.Start(slog.New(slog.DiscardHandler)) // the demo says itself where its sessions are
 		if err != nil {
 			return err
 		}
@@ -205,7 +206,7 @@ func (o *demoOptions) run(ctx context.Context) error {
 }
 
 func (r *demoRun) announce(url string) {
-	where := "in this process"
+	where := "in this process, and gone with it"
 	if r.redis != "" {
 		where = "on " + address(url)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
@@ -97,7 +98,7 @@ func TestDemo(t *testing.T) {
 
 func TestDemoPrintsATable(t *testing.T) {
 	t.Parallel()
-	got := rawCommand(t, nil, with(quick, "--limit", "4", "--kill", "0", "--duplicate", "0", "--replicas", "1")...)
+	got := rawCommand(t, nil, with(quick, "--limit", "4", "--kill", "0", "--duplicate", "0", "--replicas", "1", "--lease", "10s")...)
 	if got.Code != 0 {
 		t.Fatalf("exit %d, stdout %q, stderr:\n%s", got.Code, got.Stdout, got.Err)
 	}
@@ -169,7 +170,7 @@ func TestDemoFailsWhenASessionWasMeddledWith(t *testing.T) {
 
 func TestDemoGivesUpWhenNothingGoesOn(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(nil)
+	server, err := embedded.Start(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

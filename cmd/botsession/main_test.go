@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"regexp"
 	"strings"
@@ -92,7 +93,7 @@ type world struct {
 
 func newWorld(t *testing.T) world {
 	t.Helper()
-	st, err := embedded.Open(t.Context(), &store.Options{Name: "replica-a"})
+	st, err := embedded.Open(t.Context(), &store.Options{Name: "replica-a", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ import (
 
 func TestAReplicaWithoutADemoAnswersItsWebhook(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(nil)
+	server, err := embedded.Start(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

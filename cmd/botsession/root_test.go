@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -137,7 +138,7 @@ func TestAServerThatIsNotThere(t *testing.T) {
 
 func TestTheFlagWinsOverTheEnvironment(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(nil)
+	server, err := embedded.Start(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,8 +41,9 @@ type Store struct {
 	server *Server
 }
 
-// Open starts a server and opens a store on it. Its warning that nothing is
-// kept goes to opts.Logger; nil options mean the defaults, and no warning.
+// Open starts a server and opens a store on it; nil options mean the defaults.
+// Its warning that nothing is kept goes to opts.Logger, or where there is none
+// to [slog.Default]: it is the one thing that this project says unasked.
 func Open(ctx context.Context, opts *store.Options) (*Store, error) {
 	var log *slog.Logger
 	if opts != nil {
@@ -77,8 +78,8 @@ type Server struct {
 	clock sync.WaitGroup
 }
 
-// Start starts a server. It warns on log, unless log is nil, that nothing is
-// kept.
+// Start starts a server. It warns on log that nothing is kept; nil means
+// [slog.Default].
 func Start(log *slog.Logger) (*Server, error) {
 	redis, err := miniredis.Run()
 	if err != nil {
@@ -86,10 +87,11 @@ func Start(log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{redis: redis, stop: make(chan struct{})}
 	s.clock.Go(s.expire)
-	if log != nil {
-		log.Warn("the embedded store KEEPS NOTHING: all sessions are gone when this process ends; use a Redis server for anything but demos and development",
-			"url", s.URL())
+	if log == nil {
+		log = slog.Default()
 	}
+	log.Warn("the embedded store KEEPS NOTHING: all sessions are gone when this process ends; use a Redis server for anything but demos and development",
+		"url", s.URL())
 	return s, nil
 }
 

@@ -16,7 +16,7 @@ import (
 
 func TestKeysExpire(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(nil)
+	server, err := embedded.Start(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestKeysExpire(t *testing.T) {
 func TestTwoStoresShareSessions(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	here, err := embedded.Open(ctx, nil)
+	here, err := embedded.Open(ctx, &store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
