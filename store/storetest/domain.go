@@ -22,6 +22,7 @@ var theSession = []check{
 	{promise: "one file fires one of two successive file transitions", run: fileFiresOnce},                              // 6
 	{promise: "a turn without a prediction keeps message and chat and leaves the intent as it was", run: noPrediction},  // 7
 	{promise: "a move from another state is refused with the state it found, and changes nothing", run: moveFromWrong},  // 8
+	{promise: "a live move lowers the flags of intent and file, and keeps both", run: liveMoveConsumes},                 // added
 	{promise: "of twenty racing moves one succeeds", run: movesRace},                                                    // 8
 	{promise: "a move and the data beside it are written both or neither", run: moveWithData},                           // 9
 	{promise: "each move of a turn goes from where the one before left", run: movesInTurn},                              // 9
@@ -291,6 +292,27 @@ func moveFromWrong(s *scene) {
 	}
 	equal(s, "session after refused moves", s.load(sess), before)
 	equal(s, "chat after refused moves", s.chat(sess), chat)
+}
+
+func liveMoveConsumes(s *scene) {
+	sess := s.bot().Session("1")
+	s.create(sess, store.Origin{State: "s0"})
+	raise := func() {
+		s.ok(sess.SetIntent(s.Context(), &session.Intent{Name: "hi"}))
+		s.ok(sess.SetFile(s.Context(), session.File{Name: "f"}))
+		s.ok(sess.SetFlag(s.Context(), "vip", true))
+	}
+	raise()
+	s.ok(sess.Move(s.Context(), session.Transition{From: "s0", To: "s1"}))
+	snap := s.load(sess)
+	equal(s, "flags after Move", snap.Flags, map[string]bool{"vip": true})
+	if snap.Intent == nil || snap.File == nil {
+		s.Errorf("intent %v, file %v after Move: want both readable", snap.Intent, snap.File)
+	}
+	raise()
+	_, err := sess.Apply(s.Context(), session.Change{Moves: []string{"s2", "s1"}})
+	s.ok(err)
+	equal(s, "flags after Apply with moves", s.load(sess).Flags, map[string]bool{"vip": true})
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -227,7 +227,8 @@ func flatCost(s *scene) {
 	}
 	remember(s, bot.Session("long"), 3000)
 	remember(s, bot.Session("brief"), 3)
-	cost("brief") // loads the scripts
+	cost("brief") // loads the scripts, on each server
+	cost("long")
 	brief, long := cost("brief"), cost("long")
 	equal(s, "scripts of a turn after a long chat", long.scripts, brief.scripts)
 	if long.bytes > brief.bytes+100 { // a few digits more

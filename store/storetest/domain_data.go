@@ -123,12 +123,16 @@ func fill(s *scene, bot *store.Bot, id string) *store.Session {
 }
 
 func resetLive(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	r := s.replica()
+	bot := r.Bot("bot", &store.BotOptions{Initial: "s0"})
 	for _, keep := range []bool{true, false} {
 		sess := fill(s, bot, map[bool]string{true: "keep", false: "drop"}[keep])
 		before := s.load(sess)
 		s.ok(sess.Reset(s.Context(), keep))
 		afresh(s, sess, before)
+		if key, there := s.keys(r.client, sess.Ref())["f"]; there {
+			s.Errorf("the key %q still holds the file's bytes", key)
+		}
 		want := []string{"u hello", "b hi"}
 		if !keep {
 			want = nil
@@ -264,7 +268,7 @@ func nothingElseCreates(s *scene) {
 	r := s.replica()
 	bot := r.Bot("bot", nil)
 	sess := bot.Session("1")
-	ctx := s.Context()
+	ctx := s.limited()
 	_, applied := sess.Apply(ctx, session.Change{Set: map[string]any{"k": "v"}})
 	_, deleted := sess.Delete(ctx, "k")
 	_, destroyed := sess.Destroy(ctx)

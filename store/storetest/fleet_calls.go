@@ -65,9 +65,7 @@ func increments(s *scene) {
 				errs.add(second(bot.Accept(s.Context(), "1", session.Event{ID: fmt.Sprint(worker, "-", i), Kind: "tick"})))
 				continue
 			}
-			ctx, cancel := context.WithTimeout(s.Context(), 2*patience)
-			errs.add(bot.Update(ctx, "1", increment))
-			cancel()
+			errs.add(s.update(bot, "1", increment))
 		}
 	})
 	s.ok(errors.Join(errs.list()...))
@@ -102,12 +100,12 @@ func waits(s *scene) {
 	equal(s, "Updates that ran during the turn", ran.Load(), 0)
 
 	done := make(chan error, 1)
-	go func() { done <- other.Update(s.Context(), "1", count) }()
+	go func() { done <- s.update(other, "1", count) }()
 	time.Sleep(50 * time.Millisecond) // it may not have come yet: then it has nothing to wait for
 	equal(s, "Updates that ran during the turn", ran.Load(), 0)
 	g.open()
 	s.handled(r)
-	s.ok(<-done)
+	s.ok(receive(s, "the Update that waited is done", done))
 	n, _, err := counter.Load(s.Context(), other.Session("1"))
 	s.ok(err)
 	equal(s, "increments", n, 2)
@@ -126,7 +124,7 @@ func unchanged(s *scene) {
 		t.Snapshot()
 		return nil
 	}
-	s.ok(bot.Update(s.Context(), "1", look))
+	s.ok(s.update(bot, "1", look))
 	equal(s, "session after an Update that only looked", s.load(sess), before)
 	o := s.say(bot, "1", session.Event{Kind: "timer"}, look)
 	equal(s, "outcome", o.Status, store.Handled)
@@ -135,7 +133,7 @@ func unchanged(s *scene) {
 	equal(s, "data", snap.Data, before.Data)
 	equal(s, "messages", len(s.chat(sess)), 0)
 
-	s.ok(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Set("k", "w"); return nil }))
+	s.ok(s.update(bot, "1", func(_ context.Context, t *store.Turn) error { t.Set("k", "w"); return nil }))
 	equal(s, "version after an Update that wrote", s.load(sess).Version, before.Version+1)
 }
 
@@ -145,7 +143,7 @@ func updateFails(s *scene) {
 	s.create(sess, store.Origin{})
 	before := s.load(sess)
 	reason := errors.New("not today")
-	s.is(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error {
+	s.is(s.update(bot, "1", func(_ context.Context, t *store.Turn) error {
 		t.Set("k", "v")
 		t.Move("elsewhere")
 		t.Reply("hello")
@@ -153,11 +151,11 @@ func updateFails(s *scene) {
 	}), reason)
 	equal(s, "session after a failed Update", s.load(sess), before)
 	equal(s, "messages after a failed Update", len(s.chat(sess)), 0)
-	s.is(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error {
+	s.is(s.update(bot, "1", func(_ context.Context, t *store.Turn) error {
 		t.Set("", "a key without a name")
 		return nil
 	}), session.ErrInvalid)
-	s.ok(bot.Update(s.Context(), "1", echo)) // it holds nothing any more
+	s.ok(s.update(bot, "1", echo)) // it holds nothing any more
 }
 
 func fairness(s *scene) {
@@ -181,19 +179,17 @@ func fairness(s *scene) {
 	}()
 	s.eventually("events wait", func() bool { return s.status(other.Session("1")).Waiting > 3 })
 	for i := range 3 {
-		limited, cancel := context.WithTimeout(s.Context(), patience)
-		if err := other.Update(limited, "1", increment); err != nil {
-			s.Errorf("Update %d among the events: %v", i, err)
+		if err := s.update(other, "1", increment); err != nil {
+			s.Fatalf("Update %d among the events: %v", i, err)
 		}
-		cancel()
 	}
 	before := s.status(other.Session("1"))
 	s.eventually("events are handled among the Updates", func() bool {
-		s.ok(other.Update(s.Context(), "1", increment))
+		s.ok(s.update(other, "1", increment))
 		return s.status(other.Session("1")).Version > before.Version+5
 	})
 	stop()
-	if err := <-flooded; err != nil && !errors.Is(err, context.Canceled) {
+	if err := receive(s, "the flood has ended", flooded); err != nil && !errors.Is(err, context.Canceled) {
 		s.Errorf("accepting: %v", err)
 	}
 }
@@ -211,7 +207,7 @@ func updateFenced(s *scene) {
 		if _, err := sess.Create(s.Context(), store.Origin{}); err != nil {
 			s.Fatal(err)
 		}
-		err := bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error {
+		err := s.update(bot, "1", func(_ context.Context, t *store.Turn) error {
 			t.Set("k", "v")
 			return c.end()
 		})

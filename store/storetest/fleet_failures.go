@@ -207,11 +207,11 @@ func panics(s *scene) {
 		equal(s, "data", len(s.load(bot.Session(id)).Data), 0)
 	}
 	equal(s, "runs", runs.Load(), 6)
-	err := bot.Update(s.Context(), "1", func(context.Context, *store.Turn) error { panic("in an Update") })
+	err := s.update(bot, "1", func(context.Context, *store.Turn) error { panic("in an Update") })
 	if err == nil || !strings.Contains(err.Error(), "in an Update") {
 		s.Errorf("an Update that panics: %v, want what it panicked with", err)
 	}
-	s.ok(bot.Update(s.Context(), "1", echo)) // and it holds nothing any more
+	s.ok(s.update(bot, "1", echo)) // and it holds nothing any more
 }
 
 func hangs(s *scene) {

@@ -200,7 +200,7 @@ func lostReplies(s *scene) {
 	}
 	var runs int
 	lost(lua.Commit, 2, func() {
-		s.ok(bot.Update(ctx, "1", func(_ context.Context, t *store.Turn) error {
+		s.ok(s.update(bot, "1", func(_ context.Context, t *store.Turn) error {
 			runs++
 			t.Reply("updated")
 			return nil
@@ -328,7 +328,7 @@ func retryAfterReset(s *scene) {
 		s.ok(c.begin())
 		fresh := s.load(other.Session("1"))
 		close(resume)
-		s.ok(<-done) // its first answer
+		s.ok(receive(s, "the retry is answered", done)) // as the first time
 		equal(s, "session after "+c.what+" and the retry", s.load(other.Session("1")), fresh)
 		equal(s, "chat after "+c.what+" and the retry", s.chat(sess), nil)
 		r.fail(lua.Change, nil)

@@ -167,7 +167,7 @@ func sessionsApart(s *scene) {
 		s.handled(s.accept(bot, fmt.Sprint(i), "hi"))
 		s.ok(bot.Session("slow").Set(s.Context(), fmt.Sprint(i), "a live change does not wait either"))
 	}
-	s.ok(bot.Update(s.Context(), "0", echo))
+	s.ok(s.update(bot, "0", echo))
 	equal(s, "messages of the slow session", len(s.chat(bot.Session("slow"))), 0)
 	g.open()
 	s.handled(slow)
@@ -245,9 +245,7 @@ func listAndCounts(s *scene) {
 			case 6:
 				err = sess.Reset(s.Context(), i%2 == 0)
 			case 7:
-				ctx, cancel := context.WithTimeout(s.Context(), patience)
-				err = bot.Update(ctx, id, func(_ context.Context, t *store.Turn) error { t.Move(states[i%4]); return nil })
-				cancel()
+				err = s.update(bot, id, func(_ context.Context, t *store.Turn) error { t.Move(states[i%4]); return nil })
 			}
 			if err != nil && !errors.Is(err, session.ErrNotFound) && !errors.Is(err, session.ErrFenced) {
 				errs.add(fmt.Errorf("step %d of worker %d: %w", i, worker, err))

@@ -248,7 +248,7 @@ func liveReply(s *scene) {
 	s.handled(s.accept(serving, "1", "a"))
 	sess := other.Session("1")
 	s.ok(sess.Reply(s.Context(), "news"))
-	s.ok(other.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Reply("more news"); return nil }))
+	s.ok(s.update(other, "1", func(_ context.Context, t *store.Turn) error { t.Reply("more news"); return nil }))
 	want := []string{"a.0", "a.1", "a.2", "news", "more news"}
 	s.eventually("the live replies are sent", func() bool { return len(sent.list()) >= len(want) })
 	equal(s, "replies sent", texts(sent.list()), want)

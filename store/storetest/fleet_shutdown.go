@@ -68,7 +68,7 @@ func shutdown(s *scene) {
 		return echo(ctx, t)
 	})
 	s.happens("Serve has ended", stopped)
-	s.is(<-quit, store.ErrShutdown)
+	s.is(receive(s, "the handler that stays is told", quit), store.ErrShutdown)
 	for _, id := range []string{"a", "b", "stays"} {
 		s.handled(heir.Receipt(id, "hi"))
 	}
@@ -122,7 +122,7 @@ func stubbornHandler(s *scene) {
 
 func servesAgain(s *scene) {
 	bot := s.bot()
-	ctx := s.Context()
+	ctx := s.limited()
 	s.is(bot.Serve(ctx, nil), session.ErrInvalid)
 	stop := s.serve(bot, echo)
 	s.handled(s.accept(bot, "1", "a"))

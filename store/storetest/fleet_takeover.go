@@ -18,6 +18,7 @@ var theTakeover = []check{
 	{promise: "a replica that dies with many turns in hand makes no dead letter of them", run: manyTurns, heavy: true}, // 21
 	{promise: "what a replica accepted before it died is handled by another, once", run: diesInTurn},                   // 22
 	{promise: "what a replica that never serves accepted is handled, though it died", run: diesAfterAccept},            // 22
+	{promise: "an event that no replica survives becomes a dead letter in the end", run: deadly},                       // added
 	{promise: "a handler that outlives its lease is told why, and nothing of it shows", run: pausesInTurn},             // 25
 	{promise: "a late commit of a replica that paused is refused", run: commitsLate},                                   // 25
 	{promise: "a long handler keeps its lease, and the renewals end with it", run: longHandler},                        // 26
@@ -102,6 +103,38 @@ func diesAfterAccept(s *scene) {
 	s.handled(serving.Receipt("2", "hi"))
 }
 
+func deadly(s *scene) {
+	opts := &store.BotOptions{Lease: 50 * time.Millisecond, MaxAttempts: 1}
+	viewer := s.bot()
+	s.accept(viewer, "1", "deadly")
+	victims := 0
+	var o store.Outcome
+	s.eventually("it is given up", func() bool {
+		if victims > 20 {
+			s.Fatalf("%d replicas died of it", victims)
+		}
+		r := s.replica()
+		_, err := r.Bot("bot", opts).Drain(s.limited(), func(context.Context, *store.Turn) error {
+			victims++
+			r.kill()
+			return nil
+		})
+		if err == nil && s.status(viewer.Session("1")).Waiting == 0 {
+			o = s.outcome(viewer.Receipt("1", "deadly"))
+			return true
+		}
+		return false
+	})
+	equal(s, "outcome", o.Status, store.Dead)
+	letters, err := viewer.Session("1").DeadLetters(s.Context())
+	s.ok(err)
+	if victims < 2 || len(letters) != 1 || letters[0].Crashes != victims || letters[0].Failures != 0 {
+		s.Errorf("dead letters %+v after %d replicas died, want one that counts them as crashes", letters, victims)
+	}
+	equal(s, "chat", s.chat(viewer.Session("1")), []string{"u deadly"})
+	s.handledOnce(viewer, "1")
+}
+
 func pausesInTurn(s *scene) {
 	paused, heir := s.replica(), s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
 	bot := paused.Bot("bot", &store.BotOptions{Lease: shortLease})
@@ -127,12 +160,7 @@ func pausesInTurn(s *scene) {
 	s.handled(heir.Receipt("1", "hi"))
 	thaw()
 	g.open()
-	select {
-	case err := <-cause:
-		s.is(err, session.ErrFenced)
-	case <-time.After(patience):
-		s.Errorf("the handler's context does not end with its lease")
-	}
+	s.is(receive(s, "the handler's context ends with its lease", cause), session.ErrFenced)
 	stop() // its handler has returned, and done whatever it will
 	snap := s.load(heir.Session("1"))
 	equal(s, "state", snap.State, "start")

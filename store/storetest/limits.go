@@ -183,7 +183,7 @@ func readOnly(s *scene) {
 	equal(s, "sessions listed", len(all), 1)
 	_, err = looking.Counts(s.Context())
 	s.ok(err)
-	ctx := s.Context()
+	ctx := s.limited()
 	_, created := own.Create(ctx, store.Origin{})
 	_, destroyed := own.Destroy(ctx)
 	_, accepted := looking.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"})

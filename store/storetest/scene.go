@@ -95,6 +95,19 @@ func (s *scene) serve(bot *store.Bot, handler store.Handler) (stop func()) {
 	return stop
 }
 
+// limited returns a context for calls that a broken store might never answer.
+func (s *scene) limited() context.Context {
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	s.Cleanup(cancel)
+	return ctx
+}
+
+func (s *scene) update(bot *store.Bot, id string, fn store.Handler) error {
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	return bot.Update(ctx, id, fn)
+}
+
 // replicas waits until so many replicas serve the bot.
 func (s *scene) replicas(bot *store.Bot, n int) {
 	s.Helper()
@@ -134,7 +147,9 @@ func (s *scene) say(bot *store.Bot, id string, e session.Event, handler store.Ha
 
 func (s *scene) drain(bot *store.Bot, handler store.Handler) int {
 	s.Helper()
-	n, err := bot.Drain(s.Context(), handler)
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	n, err := bot.Drain(ctx, handler)
 	s.ok(err)
 	return n
 }
@@ -219,11 +234,18 @@ func (s *scene) eventually(what string, done func() bool) {
 // happens waits for a signal.
 func (s *scene) happens(what string, signal <-chan struct{}) {
 	s.Helper()
+	receive(s, what, signal)
+}
+
+// receive waits for what a goroutine sends.
+func receive[T any](s *scene, what string, from <-chan T) (v T) {
+	s.Helper()
 	select {
-	case <-signal:
+	case v = <-from:
 	case <-time.After(patience):
 		s.Fatalf("still not so after %v: %s", patience, what)
 	}
+	return v
 }
 
 // ok ends the test unless err is nil.

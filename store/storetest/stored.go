@@ -99,7 +99,7 @@ func wrongTypes(s *scene) {
 			s.ok(r.client.Del(s.Context(), key).Err())
 			s.ok(r.client.ZAdd(s.Context(), key, redis.Z{Score: 1, Member: "not what it should be"}).Err())
 			before := s.dumpOf(r.client, around)
-			if err := call(s.Context(), "1"); err != nil {
+			if err := call(s.limited(), "1"); err != nil {
 				failed[kind]++
 				var corrupt *session.CorruptError
 				if !errors.As(err, &corrupt) || !errors.Is(err, session.ErrCorrupt) {
@@ -139,7 +139,7 @@ func newerLayout(s *scene) {
 		if what == "DeadLetters" {
 			continue // they outlive the session, and its layout
 		}
-		if err := call(s.Context(), "1"); !errors.Is(err, session.ErrNewerLayout) {
+		if err := call(s.limited(), "1"); !errors.Is(err, session.ErrNewerLayout) {
 			s.Errorf("%s on a session of a newer layout: %v, want %v", what, err, session.ErrNewerLayout)
 		}
 	}
@@ -172,7 +172,7 @@ func brokenHash(s *scene) {
 		if what == "DeadLetters" || what == "History" {
 			continue // need nothing of the hash that is broken
 		}
-		if err := call(s.Context(), "1"); !errors.Is(err, session.ErrCorrupt) {
+		if err := call(s.limited(), "1"); !errors.Is(err, session.ErrCorrupt) {
 			s.Errorf("%s on a session whose version is no number: %v, want %v", what, err, session.ErrCorrupt)
 		}
 	}
