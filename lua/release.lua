@@ -30,7 +30,7 @@ if when > now and s.work ~= 'update' then
   for _, f in ipairs({till, int(when), 'err', err}) do put[#put + 1] = f end
 end
 if s.work ~= 'reply' and unsent > 0 then when = now end -- a reply that was made meanwhile need not wait
-if waiting + unsent == 0 then when = nil else outlast(s, when, put) end
+if waiting + unsent == 0 then when = nil else outlast(s, now + tonumber(wait), put) end
 free(s, id, put, when)
 hset(session, put)
 remember(op, deadline, '', sweep)

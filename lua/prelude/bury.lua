@@ -13,7 +13,7 @@ local function bury(s, id, bot)
   -- What was accepted and what is to be sent stays: a new session takes it over.
   local known = {}
   for _, member in ipairs(redis.call('ZRANGE', names, 0, -1)) do
-    if string.sub(member, string.find(member, '\0', 1, true) + 1) == id then known[#known + 1] = member end
+    if string.sub(member, (string.find(member, '\0', 1, true) or #member) + 1) == id then known[#known + 1] = member end
   end
   leave(id, bot, known)
 end

@@ -20,7 +20,7 @@ local function parse_change(at)
   return c
 end
 
--- check_change reads every key that apply may write: see check_enter.
+-- check_change reads every key that apply may write: see check_index.
 local function check_change(c)
   redis.call('LLEN', history)
   redis.call('LLEN', outbox)
