@@ -1,0 +1,227 @@
+// Command benchmark measures botsession against other ways of keeping a
+// chatbot's sessions in Redis, on one server in one run, and says which of the
+// project's goals are reached:
+//
+//	go run .                    start a Redis on the loopback, measure everything, print tables
+//	go run . --quick            fewer sizes, one repeat
+//	go run . --data FILE        with the messages of real dialogues, see readDialogues
+//	go run . --redis URL        on a server that runs already (its other keys are not touched)
+//	go run . --json             one object a line
+//
+// It is a module of its own, so that nobody who imports the library downloads
+// what it is compared with.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.As(err, new(usageError)):
+		fmt.Fprintln(os.Stderr, "error:", err)
+		fmt.Fprintln(os.Stderr, "hint: --help lists the flags")
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// A usageError is a command line that cannot be followed.
+type usageError struct{ error }
+
+// options are the command line.
+type options struct {
+	config
+	redis, data    string
+	json, markdown bool
+}
+
+func parse(args []string, errs io.Writer) (*options, error) {
+	o := &options{}
+	flags := flag.NewFlagSet("benchmark", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	var histories, callers, memory string
+	var quick bool
+	flags.StringVar(&o.redis, "redis", "", "redis:// `URL` of a server to measure on; empty: one is started")
+	flags.StringVar(&o.data, "data", "", "`FILE` of dialogues, JSON lines, plain or gzip; empty: messages of the same sizes are generated")
+	flags.BoolVar(&o.json, "json", false, "print one JSON object a line")
+	flags.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")
+	flags.BoolVar(&quick, "quick", false, "10, 100 and 1000 messages, 1 and 32 callers, one repeat")
+	flags.StringVar(&histories, "histories", "10,100,1000,10000", "messages of history")
+	flags.StringVar(&callers, "callers", "1,32,256", "callers at once")
+	flags.IntVar(&o.repeats, "repeats", 3, "how often everything is measured; the median is given")
+	flags.DurationVar(&o.budget, "time", 300*time.Millisecond, "of turns, for each contender, history, callers and repeat")
+	flags.StringVar(&memory, "memory", "20,200", "messages of the idle sessions whose memory is measured")
+	flags.IntVar(&o.sessions, "sessions", 500, "idle sessions whose memory is measured")
+	flags.StringVar(&o.only, "only", "", "comma-separated parts of the names of the contenders to measure")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		}
+		return nil, usageError{err}
+	}
+	if flags.NArg() > 0 {
+		return nil, usageError{fmt.Errorf("an argument too many: %q", flags.Arg(0))}
+	}
+	if quick {
+		given := map[string]bool{}
+		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		for name, value := range map[string]string{"histories": "10,100,1000", "callers": "1,32", "repeats": "1", "time": "150ms",
+			"memory": "20", "sessions": "200"} {
+			if !given[name] {
+				if err := flags.Set(name, value); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	for name, list := range map[string]struct {
+		text  string
+		to    *[]int
+		least int
+	}{"histories": {histories, &o.histories, 4}, "callers": {callers, &o.callers, 1}, "memory": {memory, &o.memory, 4}} {
+		for part := range strings.SplitSeq(list.text, ",") {
+			if part = strings.TrimSpace(part); part == "" {
+				continue
+			}
+			n, err := strconv.Atoi(part)
+			if err != nil || n < list.least || list.least == 4 && n%2 == 1 {
+				return nil, usageError{fmt.Errorf("--%s: %q: want numbers, at least %d, messages in pairs", name, part, list.least)}
+			}
+			*list.to = append(*list.to, n)
+		}
+	}
+	if len(o.histories) == 0 || len(o.callers) == 0 || o.repeats < 1 || o.budget <= 0 || o.sessions < 1 {
+		return nil, usageError{errors.New("--histories, --callers, --repeats, --time and --sessions must not be empty or zero")}
+	}
+	return o, nil
+}
+
+// run does everything that the command line says.
+func run(ctx context.Context, args []string, out, errs io.Writer) (err error) {
+	o, err := parse(args, errs)
+	if err != nil {
+		return err
+	}
+	data, source := generateDialogues(300), "generated messages"
+	if o.data != "" {
+		if data, err = readDialogues(o.data); err != nil {
+			return err
+		}
+		source = fmt.Sprintf("messages of %d real dialogues", len(data))
+	}
+	all := chosen(contenders(), o.only)
+	if len(all) == 0 {
+		return usageError{fmt.Errorf("--only %q: no contender is called so", o.only)}
+	}
+	var s *server
+	if o.redis != "" {
+		s, err = useServer(ctx, o.redis)
+	} else {
+		s, err = startServer(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+
+	b := newBench(s, data, o.config, errs)
+	r := &report{Contenders: all, Config: o.config}
+	began := time.Now()
+	if err := b.speed(ctx, all); err != nil {
+		return err
+	}
+	if r.Idles, err = b.idles(ctx, all); err != nil {
+		return err
+	}
+	if r.Races, err = b.races(ctx, all); err != nil {
+		return err
+	}
+	r.Cells, r.Costs = b.cells, b.costs
+	r.Goals = b.goals(ctx, r.Idles, r.Races)
+	if r.Machine, err = b.machine(ctx, source, time.Since(began)); err != nil {
+		return err
+	}
+	if o.json {
+		return r.writeJSON(out)
+	}
+	r.print(out, o.markdown)
+	return nil
+}
+
+// chosen returns the contenders whose name contains one of the parts.
+func chosen(all []contender, only string) []contender {
+	if only == "" {
+		return all
+	}
+	var some []contender
+	for _, c := range all {
+		for part := range strings.SplitSeq(only, ",") {
+			if strings.Contains(c.name, strings.TrimSpace(part)) {
+				some = append(some, c)
+				break
+			}
+		}
+	}
+	return some
+}
+
+// machine says where the figures come from.
+type machine struct {
+	CPU      string        `json:"cpu"`
+	Cores    int           `json:"cores"`
+	Go       string        `json:"go"`
+	Redis    string        `json:"redis"`
+	Messages string        `json:"messages"`
+	Repeats  int           `json:"repeats"`
+	Took     time.Duration `json:"took_ns"`
+}
+
+func (m machine) String() string {
+	return fmt.Sprintf("%s, %d cores, %s/%s, %s, Redis %s on the loopback, clients and server on the same machine; %s; median of %d; took %s.",
+		m.CPU, m.Cores, runtime.GOOS, runtime.GOARCH, m.Go, m.Redis, m.Messages, m.Repeats, m.Took.Round(time.Second))
+}
+
+func (b *bench) machine(ctx context.Context, source string, took time.Duration) (machine, error) {
+	m := machine{CPU: cpu(), Cores: runtime.NumCPU(), Go: runtime.Version(), Messages: source, Repeats: b.config.repeats, Took: took}
+	text, err := b.server.control.Info(ctx, "server").Result()
+	for line := range strings.Lines(text) {
+		if version, ok := strings.CutPrefix(line, "redis_version:"); ok {
+			m.Redis = strings.TrimSpace(version)
+		}
+	}
+	return m, err
+}
+
+// cpu names the processor, where the system tells.
+func cpu() string {
+	file, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "unknown processor"
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
