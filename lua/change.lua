@@ -22,7 +22,7 @@ if not s or s.ended or gone(s, inbox, outbox) then return {'NOTFOUND', now} end
 local c = parse_change(4)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 check_change(c)
-local waiting = redis.call('LLEN', inbox)
+queues(s)
 redis.call('ZCARD', due)
 
 local put, next = {}, 'idle'
@@ -31,12 +31,13 @@ if c.reset ~= '' then
   put[#put + 1] = 'token'
   put[#put + 1] = s.token
   redis.call('DEL', outbox)
+  s.unsent = 0
   forgive_reply(s)
   forgive(s)
-  free(s, id, put, waiting > 0 and now or nil)
+  free(s, id, put, s.waiting > 0 and now or nil)
 end
 local deleted = apply(c, s, id, put)
-if redis.call('LLEN', outbox) + (c.reset ~= '' and waiting or 0) > 0 then
+if s.unsent + (c.reset ~= '' and s.waiting or 0) > 0 then
   if s.lease > now then
     redis.call('ZADD', due, 'NX', int(s.lease), id)
   elseif s.owait <= now then

@@ -17,11 +17,11 @@ local s, refusal = read(session)
 if refusal then return refusal end
 
 -- Was it committed already, and only the reply lost?
-local sweep, before = 0, nil
+local sweep, before, known = 0, nil, nil
 if digest == '' then
   before, sweep = seen(op)
 else
-  local known = redis.call('HGET', events, digest)
+  known = redis.call('HGET', events, digest)
   local by, first = string.match(known or '', '^d %d+ (%d+) (%d+) ')
   if by == token then before = first end
 end
@@ -36,17 +36,16 @@ end
 local c = parse_change(9)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 check_change(c)
-redis.call('LLEN', inbox)
+queues(s)
 redis.call('ZCARD', due)
 if c.destroy then check_index() end
 
-local put = {}
-local backlog = redis.call('LLEN', outbox)
+local put, backlog = {}, s.unsent
 local _, first, last = apply(c, s, id, put)
 if digest ~= '' then
   pop(s, put)
   forgive(s)
-  outcome(digest, 'd', s, first, last)
+  outcome(known, digest, 'd', s, first, last)
   put[#put + 1] = 'turns'
   put[#put + 1] = int(s.turns + 1)
 else

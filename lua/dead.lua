@@ -19,8 +19,8 @@ end
 if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
 local c = parse_change(10)
 check_change(c)
-redis.call('LLEN', inbox)
-redis.call('HLEN', events)
+queues(s)
+local known = redis.call('HGET', events, digest)
 redis.call('LLEN', letters)
 redis.call('ZCARD', due)
 redis.call('ZCARD', dead)
@@ -29,11 +29,12 @@ local put = {}
 local _, first, last = apply(c, s, id, put)
 if s.work == 'reply' then
   redis.call('LPOP', outbox)
+  s.unsent = math.max(s.unsent - 1, 0)
   forgive_reply(s)
 else
   pop(s, put)
   forgive(s)
-  outcome(digest, 'x', s, first, last)
+  outcome(known, digest, 'x', s, first, last)
 end
 redis.call('RPUSH', letters, stamp(now) .. letter)
 redis.call('PEXPIRE', letters, keep)

@@ -13,8 +13,7 @@
 if late(deadline) then return {'LATE', now} end
 local s, refusal = read(session)
 if refusal then return refusal end
-local waiting = redis.call('LLEN', inbox)
-local unsent = redis.call('LLEN', outbox)
+local waiting, unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)
 redis.call('ZCARD', due)
 
 if mode == 'update' and (not s or s.ended or gone(s, inbox, outbox)) then return {'NOTFOUND', now} end
@@ -38,6 +37,7 @@ if s.lease > now then
   return {'BUSY', now, s.lease}
 end
 
+s.waiting, s.unsent = waiting, unsent
 local put = {}
 if s.lease > 0 and s.work == 'event' then -- handed out, and never heard of again
   s.crashes = s.crashes + 1

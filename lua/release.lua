@@ -16,8 +16,7 @@ if refusal then return refusal end
 local before, sweep = seen(op)
 if before then return {'OK', now, {'idle'}} end
 if not s or s.token ~= token or s.work ~= work then return {'FENCED', now} end
-local waiting = redis.call('LLEN', inbox)
-local unsent = redis.call('LLEN', outbox)
+queues(s)
 redis.call('ZCARD', due)
 
 local put, when = {}, now + tonumber(wait)
@@ -29,8 +28,8 @@ end
 if when > now and s.work ~= 'update' then
   for _, f in ipairs({till, int(when), 'err', err}) do put[#put + 1] = f end
 end
-if s.work ~= 'reply' and unsent > 0 then when = now end -- a reply that was made meanwhile need not wait
-if waiting + unsent == 0 then when = nil else outlast(s, now + tonumber(wait), put) end
+if s.work ~= 'reply' and s.unsent > 0 then when = now end -- a reply that was made meanwhile need not wait
+if s.waiting + s.unsent == 0 then when = nil else outlast(s, now + tonumber(wait), put) end
 free(s, id, put, when)
 hset(session, put)
 remember(op, deadline, '', sweep)

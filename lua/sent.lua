@@ -18,11 +18,14 @@ if s.token ~= token then
   return answer({'OK', now}, s, s.work)
 end
 if s.work ~= 'reply' then return {'OK', now, {'idle'}} end -- noted before, and only the reply lost
-redis.call('LLEN', inbox)
+queues(s)
 redis.call('ZCARD', due)
 
 for i, reply in ipairs(redis.call('LRANGE', outbox, 0, 99)) do
-  if string.sub(reply, 1, #upto + 1) == upto .. ':' then redis.call('LTRIM', outbox, i, -1) end
+  if string.sub(reply, 1, #upto + 1) == upto .. ':' then
+    redis.call('LTRIM', outbox, i, -1)
+    s.unsent = s.unsent - i
+  end
 end
 forgive_reply(s)
 local put = {}

@@ -20,16 +20,16 @@ local function parse_change(at)
   return c
 end
 
--- check_change reads every key that apply may write: see check_index.
+-- check_change reads every key that apply may write, but for the queues: see
+-- check_index.
 local function check_change(c)
   redis.call('LLEN', history)
-  redis.call('LLEN', outbox)
   redis.call('ZCARD', activity)
   redis.call('ZCARD', expiry)
+  if c.set > c.moves then redis.call('HLEN', moves) end
   if c.set > c.moves or c.reset ~= '' then
     redis.call('ZCARD', names)
     redis.call('HLEN', counts)
-    redis.call('HLEN', moves)
   end
 end
 
@@ -81,15 +81,17 @@ local function apply(c, s, id, put)
     deleted = deleted + redis.call('HDEL', session, unpack(ARGV, i, math.min(i + 99, c.chat - 1)))
   end
   if c.chat <= c.last then
-    local when = stamp(s.at)
+    local when, chat, replies = stamp(s.at), {}, {}
     for i = c.chat, c.last, 2 do
-      local message = when .. ARGV[i + 1]
       s.seq = s.seq + 1
-      local length = redis.call('RPUSH', history, message)
-      if length == 1 and s.net > 0 then redis.call('PEXPIREAT', history, int(s.net)) end
-      if c.limit > 0 and length > c.limit then redis.call('LTRIM', history, -c.limit, -1) end
-      if ARGV[i] == '1' then redis.call('RPUSH', outbox, s.gen .. ':' .. int(s.seq) .. ':' .. message) end
+      chat[#chat + 1] = when .. ARGV[i + 1]
+      if ARGV[i] == '1' then replies[#replies + 1] = s.gen .. ':' .. int(s.seq) .. ':' .. chat[#chat] end
     end
+    local length = push(history, chat)
+    if length == #chat and s.net > 0 then redis.call('PEXPIREAT', history, int(s.net)) end
+    if c.limit > 0 and length > c.limit then redis.call('LTRIM', history, -c.limit, -1) end
+    push(outbox, replies)
+    s.unsent = s.unsent + #replies
     put[#put + 1] = 'seq'
     put[#put + 1] = int(s.seq)
   end

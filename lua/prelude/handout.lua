@@ -37,7 +37,8 @@ end
 -- pop takes the head event, which is done with, out of the inbox.
 local function pop(s, put)
   local head = redis.call('LPOP', inbox)
-  s.bytes = redis.call('LLEN', inbox) == 0 and 0 or math.max(s.bytes - #(head or ''), 0)
+  s.waiting = math.max(s.waiting - 1, 0)
+  s.bytes = s.waiting == 0 and 0 or math.max(s.bytes - #(head or ''), 0)
   put[#put + 1] = 'qb'
   put[#put + 1] = int(s.bytes)
 end
@@ -56,14 +57,16 @@ end
 
 -- outcome notes what became of an event, under its digest, for its duplicates
 -- and its receipts: status, when to forget it, token, first and last message,
--- and, as accept wrote them, the call that accepted it and whether that made
--- the session. The line outlives every retry of the call that writes it.
-local function outcome(digest, status, s, first, last)
-  local known = redis.call('HGET', events, digest) or ''
-  local forget, call = string.match(known, '^%a (%d+) .-(%S+ %d)$')
-  forget = math.max(tonumber(forget or 0), math.ceil(tonumber(deadline) / 1000) + 1)
+-- and, as accept wrote them in the line known, the call that accepted it and
+-- whether that made the session. The line outlives every retry of the call that writes it.
+local function outcome(known, digest, status, s, first, last)
+  local till, call = string.match(known or '', '^%a (%d+) .-(%S+ %d)$')
+  local least = math.ceil(tonumber(deadline) / 1000) + 1
+  local forget = math.max(tonumber(till or 0), least)
   redis.call('HSET', events, digest, table.concat({status, int(forget), s.token, int(first), int(last), call or '- 0'}, ' '))
-  if known == '' and redis.call('PTTL', events) < 0 then redis.call('PEXPIREAT', events, int(forget * 1000)) end
+  if forget == least and redis.call('PTTL', events) < forget * 1000 - now then
+    redis.call('PEXPIREAT', events, int(forget * 1000))
+  end
 end
 
 -- onward decides what the holder of a session does next: send what is in the
@@ -71,7 +74,7 @@ end
 -- in this same script. An Update that waits comes before the next event. Its
 -- result goes to answer once put is written.
 local function onward(s, id, op, want, lease, put)
-  if redis.call('LLEN', outbox) > 0 then
+  if s.unsent > 0 then
     if s.owait > now then
       free(s, id, put, s.owait)
       return 'idle'
@@ -80,7 +83,7 @@ local function onward(s, id, op, want, lease, put)
     for _, f in ipairs({'until', int(s.lease), 'work', 'reply'}) do put[#put + 1] = f end
     return 'reply'
   end
-  if redis.call('LLEN', inbox) == 0 then
+  if s.waiting == 0 then
     free(s, id, put, s.ended and now or nil)
     return s.ended and 'ended' or 'idle'
   end

@@ -35,3 +35,9 @@ local function gone(s, inbox, outbox)
   if not s.ended and (s.exp == 0 or s.exp > now) then return false end
   return s.lease <= now and redis.call('LLEN', inbox) == 0 and redis.call('LLEN', outbox) == 0
 end
+
+-- queues counts what waits and what is unsent. Whoever adds or takes keeps the
+-- counts right, so that each list is asked once a script.
+local function queues(s)
+  s.waiting, s.unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)
+end

@@ -7,6 +7,15 @@ local function hset(key, pairs)
   end
 end
 
+-- push appends many elements to a list and returns its length.
+local function push(key, elements)
+  local length
+  for i = 1, #elements, 100 do
+    length = redis.call('RPUSH', key, unpack(elements, i, math.min(i + 99, #elements)))
+  end
+  return length
+end
+
 -- lifetime returns when the session expires if it is idle from now on, and when
 -- Redis itself is to drop its keys, both 0 for never. The hash's exp decides
 -- whether a session has expired; Redis' own expiry is only the net below it, a
