@@ -35,7 +35,7 @@ type BotOptions struct {
 	HistoryLimit int           // messages kept of a chat; zero means all
 	InboxLimit   int           // events that may wait for one session; zero means 1000
 	InboxBytes   int           // and their bytes; zero means 16 MiB
-	DedupeWindow time.Duration // for how long an event's id is remembered; zero means 24 h
+	DedupeWindow time.Duration // for how long an event's id is remembered, at least Options.Timeout; zero means 24 h
 }
 
 // crashFactor is how many more hand-outs than failures an event may have that

@@ -124,13 +124,27 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
 	if err := s.readMeta(ctx); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, fmt.Errorf("open store at %s: %w", address(client), err)
 	}
 	s.clock = newClock(len(s.layout.tags) + 1) // one more for the server of the replicas' key
 	if err := s.syncClock(ctx); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, fmt.Errorf("open store at %s: %w", address(client), err)
 	}
 	return s, nil
+}
+
+// address says where a client connects to.
+func address(client redis.UniversalClient) string {
+	switch c := client.(type) {
+	case *redis.Client:
+		if c.Options().Addr == "FailoverClient" { // go-redis' name for it
+			return "the master that the Sentinels name"
+		}
+		return c.Options().Addr
+	case *redis.ClusterClient:
+		return strings.Join(c.Options().Addrs, ",")
+	}
+	return "the server"
 }
 
 // readMeta finds out, or fixes, what all replicas must agree on.
