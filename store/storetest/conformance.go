@@ -37,6 +37,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"limits", theLimits},
 		{"time to live", theTimeToLive},
 		{"stored form", theStoredForm},
+		{"attacks", theAttacks},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

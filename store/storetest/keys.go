@@ -16,7 +16,7 @@ import (
 // sweep ends a test: what its replicas left behind must fit together. Then it
 // is deleted.
 func (s *scene) sweep() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	client := s.connect(s.T)
 	defer client.Close()
@@ -35,14 +35,25 @@ func (s *scene) sweep() {
 // clear deletes all keys of the scene.
 func (s *scene) clear(ctx context.Context, client redis.UniversalClient) {
 	keys, err := scan(ctx, client, s.space+":*")
-	for _, key := range keys {
-		if e := client.Del(ctx, key).Err(); e != nil {
+	for some := range slices.Chunk(keys, 500) {
+		if e := wipe(ctx, client, some); e != nil {
 			err = e
 		}
 	}
 	if err != nil {
 		s.Errorf("clearing the namespace %s: %v", s.space, err)
 	}
+}
+
+// wipe deletes keys, wherever they are.
+func wipe(ctx context.Context, client redis.UniversalClient, keys []string) error {
+	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, key := range keys {
+			pipe.Del(ctx, key)
+		}
+		return nil
+	})
+	return err
 }
 
 // scan lists the keys that match a pattern, on whatever server they are.
@@ -105,8 +116,8 @@ func bucketKeys(hash string, ref session.Ref) []string {
 	return keys
 }
 
-// dump reads all keys of the scene's sessions, as text to compare.
-func (s *scene) dump(client redis.UniversalClient) map[string]string {
+// dump reads all keys of the scene's sessions, to compare.
+func (s *scene) dump(client redis.UniversalClient) map[string]any {
 	s.Helper()
 	keys, err := scan(s.Context(), client, s.space+":{*")
 	s.ok(err)
@@ -114,7 +125,7 @@ func (s *scene) dump(client redis.UniversalClient) map[string]string {
 }
 
 // dumpOf reads those of the keys that are there.
-func (s *scene) dumpOf(client redis.UniversalClient, keys []string) map[string]string {
+func (s *scene) dumpOf(client redis.UniversalClient, keys []string) map[string]any {
 	s.Helper()
 	ctx := s.Context()
 	kinds, values := make([]*redis.StatusCmd, len(keys)), make([]redis.Cmder, len(keys))
@@ -141,18 +152,41 @@ func (s *scene) dumpOf(client redis.UniversalClient, keys []string) map[string]s
 		return nil
 	})
 	s.ok(err)
-	dump := map[string]string{}
+	dump := map[string]any{}
 	for i, key := range keys {
 		switch v := values[i].(type) {
 		case *redis.StringCmd:
-			dump[key] = fmt.Sprintf("string %q", v.Val())
+			dump[key] = v.Val()
 		case *redis.MapStringStringCmd:
-			dump[key] = fmt.Sprintf("hash %q", v.Val())
+			dump[key] = v.Val()
 		case *redis.StringSliceCmd:
-			dump[key] = fmt.Sprintf("list %q", v.Val())
+			dump[key] = v.Val()
 		case *redis.ZSliceCmd:
-			dump[key] = fmt.Sprintf("zset %v", v.Val())
+			dump[key] = v.Val()
 		}
 	}
 	return dump
+}
+
+// restore makes the keys what they were when they were dumped.
+func (s *scene) restore(client redis.UniversalClient, keys []string, dump map[string]any) {
+	s.Helper()
+	ctx := s.Context()
+	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, key := range keys {
+			pipe.Del(ctx, key)
+			switch v := dump[key].(type) {
+			case string:
+				pipe.Set(ctx, key, v, 0)
+			case map[string]string:
+				pipe.HSet(ctx, key, v)
+			case []string:
+				pipe.RPush(ctx, key, v)
+			case []redis.Z:
+				pipe.ZAdd(ctx, key, v...)
+			}
+		}
+		return nil
+	})
+	s.ok(err)
 }

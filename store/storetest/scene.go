@@ -58,6 +58,9 @@ func (s *scene) replicaWith(opts store.Options) *replica {
 	s.Cleanup(func() { r.client.Close() })
 	r.client.AddHook(r.wire)
 	opts.Namespace = s.space
+	if opts.Timeout == 0 {
+		opts.Timeout = patience
+	}
 	if opts.Buckets == 0 {
 		opts.Buckets = 8 // few, so that looking at all of them is cheap
 	}

@@ -44,7 +44,11 @@ func everyCall(bot *store.Bot) map[string]func(ctx context.Context, id string) e
 		"Reset":   live(func(ctx context.Context, s sess) error { return s.Reset(ctx, false) }),
 		"Destroy": live(func(ctx context.Context, s sess) error { return second(s.Destroy(ctx)) }),
 		"Create":  live(func(ctx context.Context, s sess) error { return second(s.Create(ctx, store.Origin{})) }),
-		"Update":  func(ctx context.Context, id string) error { return bot.Update(ctx, id, increment) },
+		"Apply": live(func(ctx context.Context, s sess) error { // all at once: what is checked too late shows as a part of it
+			return second(s.Apply(ctx, session.Change{Moves: []string{"s1"}, Set: map[string]any{"k": "v"}, Delete: []string{"gone"},
+				Flags: map[string]bool{"f": true}, Chat: []session.Entry{{Message: hello, Send: true}}, File: &session.File{Name: "f", Data: []byte("f")}}))
+		}),
+		"Update": func(ctx context.Context, id string) error { return bot.Update(ctx, id, increment) },
 		"Accept": func(ctx context.Context, id string) error {
 			return second(bot.Accept(ctx, id, session.Event{ID: "new", Text: "new"}))
 		},
@@ -71,18 +75,6 @@ func (s *scene) hashOf(client redis.UniversalClient, sess *store.Session) string
 	return key
 }
 
-// wipe deletes what a test broke, so that the sweep does not find it.
-func (s *scene) wipe(client redis.UniversalClient, keys []string) {
-	s.Helper()
-	_, err := client.Pipelined(s.Context(), func(pipe redis.Pipeliner) error {
-		for _, key := range keys {
-			pipe.Del(s.Context(), key)
-		}
-		return nil
-	})
-	s.ok(err)
-}
-
 func wrongTypes(s *scene) {
 	r := s.replica()
 	var sent record[store.Delivery]
@@ -91,10 +83,12 @@ func wrongTypes(s *scene) {
 	bot := r.Bot("bot", opts)
 	hash := s.hashOf(r.client, bot.Session("1"))
 	around := bucketKeys(hash, bot.Session("1").Ref())
+	spoil(s, bot)
+	whole := s.dumpOf(r.client, around)
 	failed := map[string]int{}
 	for _, kind := range []string{"s", "h", "q", "o", "e", "p", "x", "f"} {
 		for what, call := range everyCall(bot) {
-			spoil(s, bot)
+			s.restore(r.client, around, whole)
 			key := strings.Replace(hash, "}:s:", "}:"+kind+":", 1)
 			s.ok(r.client.Del(s.Context(), key).Err())
 			s.ok(r.client.ZAdd(s.Context(), key, redis.Z{Score: 1, Member: "not what it should be"}).Err())
@@ -114,17 +108,17 @@ func wrongTypes(s *scene) {
 				}
 				equal(s, fmt.Sprintf("what is stored after %s with a wrong key of kind %s", what, kind), after, before)
 			}
-			s.wipe(r.client, around)
 		}
 		if failed[kind] == 0 {
 			s.Errorf("no call noticed a wrong key of kind %s", kind)
 		}
 	}
+	s.ok(wipe(s.Context(), r.client, around)) // the sweep must not find it
 }
 
 // without forgets the keys that end so.
-func without(dump map[string]string, end string) {
-	maps.DeleteFunc(dump, func(key, _ string) bool { return strings.HasSuffix(key, end) })
+func without(dump map[string]any, end string) {
+	maps.DeleteFunc(dump, func(key string, _ any) bool { return strings.HasSuffix(key, end) })
 }
 
 func newerLayout(s *scene) {
@@ -134,7 +128,7 @@ func newerLayout(s *scene) {
 	spoil(s, bot)
 	s.ok(r.client.HSet(s.Context(), key, "layout", "99").Err())
 	before := s.dump(r.client)
-	defer s.wipe(r.client, bucketKeys(key, bot.Session("1").Ref()))
+	defer func() { s.ok(wipe(s.Context(), r.client, bucketKeys(key, bot.Session("1").Ref()))) }() // the sweep must not find it
 	for what, call := range everyCall(bot) {
 		if what == "DeadLetters" {
 			continue // they outlive the session, and its layout

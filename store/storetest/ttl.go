@@ -234,7 +234,7 @@ func lateWrite(s *scene) {
 	after := s.dump(r.client)
 	for key, value := range after {
 		if _, was := before[key]; !was {
-			s.Errorf("a late write made the key %q: %s", key, value)
+			s.Errorf("a late write made the key %q: %v", key, value)
 		}
 	}
 	s.gone(sess)
