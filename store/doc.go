@@ -66,7 +66,7 @@
 //
 // # What is guaranteed
 //
-// The tests of these promises bear their names.
+// Package storetest checks these promises on every kind of server.
 //
 //  1. Atomic. A call or a commit applies whole or not at all. Every guard and every type check comes before the first write.
 //  2. Once. A call that is retried after a lost reply, a reset or a time-out applies once, and the retry gets the first

@@ -21,7 +21,7 @@ import (
 //	bs:{256.17.3f}:h:pizza/42     LIST    chat history: 6 bytes of time, then the message
 //	bs:{256.17.3f}:q:pizza/42     LIST    inbox: 16 bytes of digest, 6 of time, then the event
 //	bs:{256.17.3f}:o:pizza/42     LIST    outbox: life, ':', number, ':', then as in the history
-//	bs:{256.17.3f}:e:pizza/42     HASH    events seen: digest -> status, when to forget it (s), token, first and last message
+//	bs:{256.17.3f}:e:pizza/42     HASH    events seen: digest -> what became of it, see below
 //	bs:{256.17.3f}:p:pizza/42     HASH    calls seen: call id -> when to forget it (ms), answer
 //	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: 6 bytes of time, then the letter
 //	bs:{256.17.3f}:f:pizza/42     STRING  the last file's bytes
@@ -36,8 +36,15 @@ import (
 //	bs:{256.17.3f}:w:pizza        STRING  the channel of those who watch, with a life of seconds
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
 //
-// The status in e is p (accepted; then the call's id and whether it made the
-// session), d (handled), x (dead letter) or o (dropped by a destroy).
+// A line of e is one of
+//
+//	p <forget> <call> <made>                          accepted
+//	d <forget> <token> <first> <last> <call> <made>   handled, under that token; its messages' numbers
+//	x <forget> <token> <first> <last> <call> <made>   a dead letter
+//	o <forget> <call> <made>                          dropped by a destroy
+//
+// where forget is in seconds, call is the end of the id of the call that
+// accepted the event, and made is 1 if that made the session.
 const (
 	layoutVersion  = 1
 	defaultBuckets = 256
