@@ -241,12 +241,14 @@ func lateWrite(s *scene) {
 }
 
 func waitingKeepsAlive(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{TTL: 200 * time.Millisecond})
+	const brief = 200 * time.Millisecond
+	bot := s.bot()
 	sess, twin := bot.Session("1"), bot.Session("2")
 	s.create(sess, store.Origin{})
 	s.ok(sess.Set(s.Context(), "k", "v"))
 	r := s.accept(bot, "1", "hi")
-	s.create(twin, store.Origin{}) // the last change of all
+	s.ok(sess.SetTTL(s.Context(), brief))
+	s.create(twin, store.Origin{TTL: brief}) // the last change of all
 	s.eventually("a session that began later has expired", func() bool {
 		_, err := twin.Load(s.Context())
 		return errors.Is(err, session.ErrNotFound)
@@ -270,7 +272,8 @@ func waitingKeepsAlive(s *scene) {
 }
 
 func runningKeepsAlive(s *scene) {
-	opts := store.BotOptions{Lease: longLease, TTL: 200 * time.Millisecond}
+	const brief = 200 * time.Millisecond
+	opts := store.BotOptions{Lease: longLease}
 	bot, other := s.replica().Bot("bot", &opts), s.replica().Bot("bot", &opts)
 	g := s.gate()
 	s.serve(bot, func(_ context.Context, t *store.Turn) error {
@@ -284,7 +287,8 @@ func runningKeepsAlive(s *scene) {
 	r := s.accept(bot, "1", "hi")
 	s.happens("the turn runs", g.arrived)
 	twin := other.Session("2")
-	s.create(twin, store.Origin{})
+	s.ok(other.Session("1").SetTTL(s.Context(), brief))
+	s.create(twin, store.Origin{TTL: brief})
 	s.eventually("a session that began later has expired", func() bool {
 		_, err := twin.Load(s.Context())
 		return errors.Is(err, session.ErrNotFound)
