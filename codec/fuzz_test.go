@@ -134,13 +134,13 @@ func FuzzMessage(f *testing.F) {
 }
 
 func FuzzRecord(f *testing.F) {
-	f.Add("ver", []byte("8"), "d:a", []byte("m\x01"))
+	f.Add("head", []byte("1 1 8 0 0 0 0 0 0 - 0"), "d:a", []byte("m\x01"))
 	f.Add("intent", []byte("m\xc0"), "file", []byte(`j["a","b",1]`))
-	f.Add("layout", []byte("2"), "f:x", []byte("1"))
-	f.Add("until", []byte("9223372036854775807"), "exp", []byte("-1"))
+	f.Add("head", []byte("2 1"), "f:x", []byte("1"))
+	f.Add("lease", []byte("1 9223372036854775807 event a#b 0 0 0"), "retry", []byte("1 2 3 4 5 -1"))
 	f.Fuzz(func(t *testing.T, field1 string, value1 []byte, field2 string, value2 []byte) {
 		r, err := ReadRecord(someRef, []string{
-			FieldLayout, "1", FieldLife, "1", FieldVersion, "1", FieldState, "s", field1, string(value1), field2, string(value2),
+			FieldHead, leastHead, FieldLease, leastLease, FieldState, "s", field1, string(value1), field2, string(value2),
 		})
 		if err != nil {
 			if !errors.Is(err, session.ErrCorrupt) && !errors.Is(err, session.ErrNewerLayout) {

@@ -15,7 +15,19 @@ import (
 // the encoded values are decoded only when they are asked for.
 type Record struct {
 	ref    session.Ref
-	fields map[string]string
+	fields map[string]string // but for those three
+	head   struct {
+		layout, life, version, seq, turns, created, active, expires, net int64
+		ttl                                                              string
+		ended                                                            int64
+	}
+	lease struct {
+		token               string
+		until               int64
+		work, holder        string
+		yield, bytes, sweep int64
+	}
+	retry struct{ fails, crashes, wait, replyFails, replyCrashes, replyWait int64 }
 }
 
 // ReadRecord takes what HGETALL answered: field, value, field, value, as raw
@@ -23,49 +35,90 @@ type Record struct {
 //
 //   - [session.ErrNotFound] for no fields at all;
 //   - [session.ErrNewerLayout] for a layout that this version does not know;
-//   - a [session.CorruptError] for a field without a value, for a number that is
-//     none, and when the layout, the life, the version or the state is missing.
+//   - a [session.CorruptError] for a field without a value, for a head, a lease
+//     or a retry that cannot be read, and when the head, the lease or the state
+//     is missing.
 func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
-	r := &Record{ref: ref, fields: make(map[string]string, len(pairs)/2)}
 	if len(pairs) == 0 {
 		return nil, fmt.Errorf("session %s: %w", ref, session.ErrNotFound)
 	}
+	r := &Record{ref: ref, fields: make(map[string]string, len(pairs)/2)}
 	if len(pairs)%2 == 1 {
 		return nil, r.corrupt(pairs[len(pairs)-1], errors.New("a field without a value"))
 	}
+	var head, lease, retry string
 	for i := 0; i < len(pairs); i += 2 {
-		r.fields[pairs[i]] = pairs[i+1]
-	}
-	if layout, err := strconv.ParseInt(r.fields[FieldLayout], 10, 64); err == nil && layout > Layout {
-		return nil, fmt.Errorf("session %s: %w: %d, this version reads up to %d", ref, session.ErrNewerLayout, layout, Layout)
-	}
-	for _, field := range []string{FieldLayout, FieldLife, FieldVersion, FieldState} {
-		if r.fields[field] == "" {
-			return nil, r.corrupt(field, errors.New("it is missing"))
+		switch pairs[i] {
+		case FieldHead:
+			head = pairs[i+1]
+		case FieldLease:
+			lease = pairs[i+1]
+		case FieldRetry:
+			retry = pairs[i+1]
+		default:
+			r.fields[pairs[i]] = pairs[i+1]
 		}
 	}
-	for _, field := range numberFields {
-		text, ok := r.fields[field]
-		if _, err := strconv.ParseInt(text, 10, 64); ok && err != nil {
-			return nil, r.corrupt(field, fmt.Errorf("%q is no integer of 64 bits", text))
+	if first, _, _ := strings.Cut(head, " "); first != strconv.Itoa(Layout) {
+		if layout, err := strconv.ParseInt(first, 10, 64); err == nil && layout > Layout {
+			return nil, fmt.Errorf("session %s: %w: %d, this version reads up to %d", ref, session.ErrNewerLayout, layout, Layout)
 		}
+	}
+	h, l, y := &r.head, &r.lease, &r.retry
+	if err := words(head, &h.layout, &h.life, &h.version, &h.seq, &h.turns, &h.created, &h.active, &h.expires, &h.net, &h.ttl, &h.ended); err != nil {
+		return nil, r.corrupt(FieldHead, err)
+	}
+	if err := words(lease, &l.token, &l.until, &l.work, &l.holder, &l.yield, &l.bytes, &l.sweep); err != nil {
+		return nil, r.corrupt(FieldLease, err)
+	}
+	if retry != "" {
+		if err := words(retry, &y.fails, &y.crashes, &y.wait, &y.replyFails, &y.replyCrashes, &y.replyWait); err != nil {
+			return nil, r.corrupt(FieldRetry, err)
+		}
+	}
+	if r.State() == "" {
+		return nil, r.corrupt(FieldState, errors.New("it is missing"))
 	}
 	return r, nil
+}
+
+// words reads a packed field: as many words as there are places, a *string or
+// an *int64 each.
+func words(packed string, places ...any) error {
+	if packed == "" {
+		return errors.New("it is missing")
+	}
+	rest, more := packed, true
+	for _, place := range places {
+		var word string
+		if !more {
+			return fmt.Errorf("%q has fewer than %d words", packed, len(places))
+		}
+		word, rest, more = strings.Cut(rest, " ")
+		switch place := place.(type) {
+		case *string:
+			*place = word
+		case *int64:
+			n, err := strconv.ParseInt(word, 10, 64)
+			if err != nil || n < 0 {
+				return fmt.Errorf("%q in %q is no integer of 64 bits", word, packed)
+			}
+			*place = n
+		}
+	}
+	if more {
+		return fmt.Errorf("%q has more than %d words", packed, len(places))
+	}
+	return nil
 }
 
 func (r *Record) corrupt(field string, reason error) error {
 	return &session.CorruptError{Ref: r.ref, Field: field, Reason: reason}
 }
 
-// number returns a field that ReadRecord has checked; 0 where it is absent.
-func (r *Record) number(field string) int64 {
-	n, _ := strconv.ParseInt(r.fields[field], 10, 64)
-	return n
-}
-
-// moment returns a field of milliseconds as a time in UTC; 0 gives the zero time.
-func (r *Record) moment(field string) time.Time {
-	if ms := r.number(field); ms != 0 {
+// moment returns milliseconds as a time in UTC; 0 gives the zero time.
+func moment(ms int64) time.Time {
+	if ms != 0 {
 		return time.UnixMilli(ms).UTC()
 	}
 	return time.Time{}
@@ -75,16 +128,16 @@ func (r *Record) moment(field string) time.Time {
 func (r *Record) Ref() session.Ref { return r.ref }
 
 // Life returns the number of the life.
-func (r *Record) Life() int64 { return r.number(FieldLife) }
+func (r *Record) Life() int64 { return r.head.life }
 
 // Version returns the number of changes so far.
-func (r *Record) Version() int64 { return r.number(FieldVersion) }
+func (r *Record) Version() int64 { return r.head.version }
 
 // Seq returns the sequence number of the chat's last message.
-func (r *Record) Seq() int64 { return r.number(FieldSeq) }
+func (r *Record) Seq() int64 { return r.head.seq }
 
 // Turns returns the number of events handled in this life.
-func (r *Record) Turns() int64 { return r.number(FieldTurns) }
+func (r *Record) Turns() int64 { return r.head.turns }
 
 // State returns the current state's name.
 func (r *Record) State() string { return r.fields[FieldState] }
@@ -159,4 +212,10 @@ func (r *Record) names(prefix string) []string {
 
 // Ended reports whether the session was ended by its own turn, and waits to be
 // buried.
-func (r *Record) Ended() bool { return r.fields[FieldEnd] == "1" }
+func (r *Record) Ended() bool { return r.head.ended != 0 }
+
+// Expires returns when the session expires, in ms; 0 for never.
+func (r *Record) Expires() int64 { return r.head.expires }
+
+// Held reports whether a replica has the session's lease, even one that is over.
+func (r *Record) Held() bool { return r.lease.until != 0 }

@@ -2,8 +2,10 @@ package codec
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +24,12 @@ func pairsOf(fields map[string]string) []string {
 	return pairs
 }
 
+// The least that a session's packed fields can say.
+const (
+	leastHead  = "1 1 0 0 0 0 0 0 0 - 0"
+	leastLease = "0 0 free - 0 0 0"
+)
+
 // wholeHash is a hash with every field in it.
 func wholeHash(t testing.TB, c Codec) map[string]string {
 	t.Helper()
@@ -34,12 +42,10 @@ func wholeHash(t testing.TB, c Codec) map[string]string {
 		t.Fatal(del, err)
 	}
 	fields := map[string]string{
-		FieldLayout: "1", FieldLife: "1", FieldVersion: "8", FieldState: "weather", FieldPlatform: "telegram", FieldUser: "ada",
-		FieldSeq: "12", FieldTurns: "6", FieldCreated: "1758000000000", FieldActive: "1758000042000", FieldExpires: "1760592042000",
-		FieldTTL: "2592000000", FieldNet: "1760595642000", FieldToken: "1758000042000123", FieldUntil: "1758000072000",
-		FieldHolder: "bot#7f9c#41", FieldWork: "event", FieldFails: "2", FieldCrashes: "1", FieldWait: "1758000050000",
-		FieldReplyFails: "1", FieldReplyCrashes: "2", FieldReplyWait: "1758000060000", FieldError: "timeout", FieldInboxBytes: "312",
-		FieldSweep: "1758003600000", FieldYield: "0", FieldEnd: "1",
+		FieldHead:  "1 1 8 12 6 1758000000000 1758000042000 1760592042000 1760595642000 2592000000 1",
+		FieldLease: "1758000042000123 1758000072000 event bot#7f9c#41 0 312 1758003600000",
+		FieldRetry: "2 1 1758000050000 1 2 1758000060000", FieldError: "timeout",
+		FieldState: "weather", FieldPlatform: "telegram", FieldUser: "ada",
 	}
 	for i := 0; i < len(set); i += 2 {
 		fields[set[i]] = set[i+1]
@@ -132,13 +138,13 @@ func TestRecord(t *testing.T) {
 	})
 	t.Run("the least hash is a session", func(t *testing.T) {
 		t.Parallel()
-		r := mustRead(t, map[string]string{FieldLayout: "1", FieldLife: "1", FieldVersion: "0", FieldState: "start"})
+		r := mustRead(t, map[string]string{FieldHead: leastHead, FieldLease: leastLease, FieldState: "start"})
 		got, err := r.Snapshot()
 		want := session.Snapshot{Ref: someRef, Life: 1, State: "start", Flags: map[string]bool{}, Data: map[string]any{}}
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Error(err, diff)
 		}
-		if diff := cmp.Diff(session.Status{Ref: someRef, State: "start"}, r.Status()); diff != "" || r.Turns() != 0 || r.Ended() {
+		if diff := cmp.Diff(session.Status{Ref: someRef, State: "start", Lease: session.Lease{Token: "0"}}, r.Status()); diff != "" || r.Turns() != 0 || r.Ended() || r.Held() {
 			t.Error(diff, r.Turns(), r.Ended())
 		}
 	})
@@ -161,14 +167,14 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 	})
 	t.Run("a newer layout is refused by its number", func(t *testing.T) {
 		t.Parallel()
-		_, err := ReadRecord(someRef, []string{FieldLayout, "7", "anything", "else"})
+		_, err := ReadRecord(someRef, []string{FieldHead, "7 whatever", "anything", "else"})
 		wantErr(t, err, session.ErrNewerLayout, "weather/ada", "7", "1")
 	})
 	t.Run("a field without a value is corrupt", func(t *testing.T) {
 		t.Parallel()
 		corruptField(t, append(pairsOf(wholeHash(t, Msgpack)), "odd"), "odd")
 	})
-	for _, field := range []string{FieldLayout, FieldLife, FieldVersion, FieldState} {
+	for _, field := range []string{FieldHead, FieldLease, FieldState} {
 		t.Run("a hash without "+field+" is corrupt", func(t *testing.T) {
 			t.Parallel()
 			fields := wholeHash(t, Msgpack)
@@ -176,12 +182,28 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 			corruptField(t, pairsOf(fields), field)
 		})
 	}
-	for _, field := range numberFields {
-		for _, text := range []string{"x", "1.5", "1e3", "99999999999999999999", " 1"} {
-			t.Run(field+" cannot be "+text, func(t *testing.T) {
+	words := map[string][]int{FieldHead: {0, 1, 2, 3, 4, 5, 6, 7, 8, 10}, FieldLease: {1, 4, 5, 6}, FieldRetry: {0, 1, 2, 3, 4, 5}}
+	for field, numbers := range words {
+		for _, n := range numbers {
+			for _, text := range []string{"x", "", "-1", "1.5", "1e3", "99999999999999999999", " 1"} {
+				t.Run(fmt.Sprintf("word %d of %s cannot be %q", n, field, text), func(t *testing.T) {
+					t.Parallel()
+					fields := wholeHash(t, Msgpack)
+					word := strings.Split(fields[field], " ")
+					word[n] = text
+					fields[field] = strings.Join(word, " ")
+					corruptField(t, pairsOf(fields), field)
+				})
+			}
+		}
+		for _, change := range []func(string) string{
+			func(s string) string { return s + " 1" },
+			func(s string) string { return s[:strings.LastIndexByte(s, ' ')] },
+		} {
+			fields := wholeHash(t, Msgpack)
+			fields[field] = change(fields[field])
+			t.Run(fmt.Sprintf("%s cannot be %q", field, fields[field]), func(t *testing.T) {
 				t.Parallel()
-				fields := wholeHash(t, Msgpack)
-				fields[field] = text
 				corruptField(t, pairsOf(fields), field)
 			})
 		}
@@ -248,10 +270,10 @@ func TestSnapshotOfADamagedHash(t *testing.T) {
 func TestFieldNamesAreDistinct(t *testing.T) {
 	t.Parallel()
 	all := wholeHash(t, Msgpack)
-	if n := len(slices.Collect(maps.Keys(all))); n != 28+3+2+4 {
+	if n := len(slices.Collect(maps.Keys(all))); n != 7+3+2+4 {
 		t.Errorf("%d fields", n)
 	}
-	for _, field := range numberFields {
+	for _, field := range StatusFields {
 		if _, ok := all[field]; !ok {
 			t.Errorf("the whole hash lacks %q", field)
 		}

@@ -45,9 +45,9 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 		Flags:    flags,
 		Data:     data,
 		Seq:      r.Seq(),
-		Created:  r.moment(FieldCreated),
-		Active:   r.moment(FieldActive),
-		Expires:  r.moment(FieldExpires),
+		Created:  moment(r.head.created),
+		Active:   moment(r.head.active),
+		Expires:  moment(r.head.expires),
 	}, errors.Join(errs...)
 }
 
@@ -55,13 +55,12 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 // and unsent replies, and the server's clock, are left for the caller to fill:
 // the hash does not hold them.
 func (r *Record) Status() session.Status {
-	retry := r.moment(FieldWait)
-	if reply := r.moment(FieldReplyWait); reply.After(retry) {
-		retry = reply
-	}
-	holder := r.fields[FieldHolder]
+	holder, work := r.lease.holder, r.lease.work
 	if i := strings.LastIndexByte(holder, '#'); i >= 0 {
 		holder = holder[:i]
+	}
+	if work == "free" {
+		holder, work = "", ""
 	}
 	return session.Status{
 		Ref:      r.ref,
@@ -69,18 +68,13 @@ func (r *Record) Status() session.Status {
 		Platform: r.Platform(),
 		User:     r.User(),
 		Version:  r.Version(),
-		Lease: session.Lease{
-			Holder: holder,
-			Work:   session.Work(r.fields[FieldWork]),
-			Token:  r.fields[FieldToken],
-			Until:  r.moment(FieldUntil),
-		},
-		Failures: int(r.number(FieldFails)),
-		Crashes:  int(r.number(FieldCrashes)),
-		RetryAt:  retry,
+		Lease:    session.Lease{Holder: holder, Work: session.Work(work), Token: r.lease.token, Until: moment(r.lease.until)},
+		Failures: int(r.retry.fails),
+		Crashes:  int(r.retry.crashes),
+		RetryAt:  moment(max(r.retry.wait, r.retry.replyWait)),
 		Error:    r.Error(),
-		Created:  r.moment(FieldCreated),
-		Active:   r.moment(FieldActive),
-		Expires:  r.moment(FieldExpires),
+		Created:  moment(r.head.created),
+		Active:   moment(r.head.active),
+		Expires:  moment(r.head.expires),
 	}
 }

@@ -2,8 +2,8 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock record watch write index handout
--- KEYS   session inbox outbox events due activity names counts expiry bots watch
+-- USES   clock record watch list life index handout
+-- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- REPLY  OK now created {event token fails crashes {} hash}   handed to the caller
 --        OK now created {idle}                                queued; who holds the session goes on with it
@@ -16,25 +16,26 @@
 if late(deadline) then return {'LATE', now} end
 local call = string.match(op, '[^-]*$') -- the part of the call's id that no other call has
 local known = redis.call('HGET', events, digest)
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
 
-local till = known and tonumber(string.match(known, '^%a (%d+)') or '')
-if known and not till then return {'CORRUPT', now, 'events'} end
-if known and (till * 1000 > now or string.sub(known, 1, 1) == 'p') then
-  local by, made = string.match(known, ' (%S+) (%d)$')
-  if by ~= call then return {'DUPLICATE', now, known} end
-  -- Our own call, whose reply was lost: the same answer again.
-  if still(s, op) == 'event' then return {'OK', now, tonumber(made), handed(s, {})} end
-  return {'OK', now, tonumber(made), {'due'}}
+if known then
+  local status, till = string.match(known, '^(%a) (%d+)')
+  if not till then return {'CORRUPT', now, 'events'} end
+  if till * 1000 > now or status == 'p' then
+    local by, made = string.match(known, ' (%S+) (%d)$')
+    if by ~= call then return {'DUPLICATE', now, known} end
+    -- Our own call, whose reply was lost: the same answer again.
+    if still(s, op) == 'event' then return {'OK', now, tonumber(made), handed(s, {})} end
+    return {'OK', now, tonumber(made), {'due'}}
+  end
 end
-if s and gone(s, inbox, outbox) or not s and torn(id) then return {'EXPIRED', now} end
+if s and gone(s) or not s and torn(id) then return {'EXPIRED', now} end
 
-local waiting = redis.call('LLEN', inbox)
-local unsent = redis.call('LLEN', outbox)
+local waiting, unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)
 local element = digest .. stamp(now) .. event
-local full = s and s.bytes or 0
-if waiting >= tonumber(limit) or full + #element > tonumber(bytes) then return {'FULL', now, waiting, full} end
+local full = (s and s.bytes or 0) + #element
+if waiting >= tonumber(limit) or full > tonumber(bytes) then return {'FULL', now, waiting, full - #element} end
 redis.call('ZCARD', due)
 local created = 0
 if not s or s.ended then
@@ -42,46 +43,36 @@ if not s or s.ended then
   created = 1
   s = enter(s, id, bot, initial, platform, user, '', ttl)
 end
-local put = {}
 redis.call('RPUSH', inbox, element)
-s.bytes = full + #element
-put[#put + 1] = 'qb'
-put[#put + 1] = int(s.bytes)
+s.bytes = full
 
+local forget = math.ceil((now + window) / 1000)
+redis.call('HSET', events, digest, 'p ' .. int(forget) .. ' ' .. call .. ' ' .. created)
 -- The ids seen are swept twice a window; their key lives two windows past that.
 -- One whose event still waits is kept.
 if now >= s.sweep then
   local all = redis.call('HGETALL', events)
   for i = 1, #all, 2 do
-    local status, forget = string.match(all[i + 1], '^(%a) (%d+)')
-    if status ~= 'p' and tonumber(forget or 0) * 1000 <= now then redis.call('HDEL', events, all[i]) end
+    local status, till = string.match(all[i + 1], '^(%a) (%d+)')
+    if status ~= 'p' and (till or 0) * 1000 <= now then redis.call('HDEL', events, all[i]) end
   end
-  put[#put + 1] = 'es'
-  put[#put + 1] = int(now + math.floor(tonumber(window) / 2))
+  s.sweep = now + math.floor(window / 2)
+  redis.call('PEXPIREAT', events, int(now + 2 * window + 1000))
 end
-local forget = math.ceil((now + tonumber(window)) / 1000)
-redis.call('HSET', events, digest, 'p ' .. int(forget) .. ' ' .. call .. ' ' .. created)
-if now >= s.sweep then redis.call('PEXPIREAT', events, int(now + 2 * tonumber(window) + 1000)) end
 
-local step
-if s.lease == 0 and waiting == 0 and unsent == 0 then
-  if want == '1' then
-    grant(s, 'event', op, lease, id, put)
-    step = 'event'
-  else
-    redis.call('ZADD', due, int(now), id)
-    step = 'due'
-  end
-elseif s.lease > now then
+local step = 'due'
+if s.lease > now then
   redis.call('ZADD', due, 'NX', int(s.lease), id)
   step = 'idle'
 elseif s.lease == 0 and math.max(s.wait, s.owait) > now then
   step = 'idle' -- what is before it waits for its next attempt, and is listed for then
+elseif want == '1' and s.lease == 0 and waiting == 0 and unsent == 0 then
+  grant(s, 'event', op, lease, id)
+  step = 'event'
 else
   redis.call('ZADD', due, int(now), id)
-  step = 'due'
 end
-hset(session, put)
+save(s, {})
 notice('accepted', id, s)
 if step == 'event' then return {'OK', now, created, handed(s, {})} end
 return {'OK', now, created, {step}}

@@ -2,8 +2,8 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock record watch write index change handout calls bury
--- KEYS   session history inbox outbox events calls file due activity names counts moves expiry bots watch
+-- USES   clock record watch list life index change handout onward done calls bury
+-- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
 -- ARGV   op deadline id bot token digest want lease change...
 --        digest is empty for an Update, which has no event
 -- REPLY  OK now first backlog next     first: number of the turn's first message; backlog: replies that were
@@ -13,7 +13,7 @@
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
 if late(deadline) then return {'LATE', now} end
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
 
 -- Was it committed already, and only the reply lost?
@@ -30,9 +30,7 @@ if before then
 end
 
 -- Tokens are compared as strings: numbers lose digits.
-if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or gone(s, inbox, outbox) then
-  return {'FENCED', now}
-end
+if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or gone(s) then return {'FENCED', now} end
 local c = parse_change(9)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 check_change(c)
@@ -41,25 +39,26 @@ redis.call('ZCARD', due)
 if c.destroy then check_index() end
 
 local put, backlog = {}, s.unsent
-local _, first, last = apply(c, s, id, put)
-if digest ~= '' then
-  pop(s, put)
-  forgive(s)
-  outcome(known, digest, 'd', s, first, last)
-  put[#put + 1] = 'turns'
-  put[#put + 1] = int(s.turns + 1)
-else
+local _, first = apply(c, s, id, put)
+if digest == '' then
   remember(op, deadline, int(first), sweep)
+else
+  s.turns = s.turns + 1
+  done(s, known, digest, 'd', first, s.seq)
 end
-if c.destroy then finish(s, id, bot) end
-local step = onward(s, id, op, want, lease, put)
-hset(session, put)
+if c.destroy then -- out of the index; the hash only carries the lease on until the replies are sent
+  leave(id, bot, s.state, redis.call('HGET', session, 'user') or '')
+  redis.call('DEL', history)
+  s.ended, s.ttl = true, '-'
+end
+local step = onward(s, id, op, want, lease)
+save(s, put)
 notice('committed', id, s, digest)
 if step == 'ended' then
   bury(s, id, bot)
   return {'OK', now, first, backlog, {'idle'}}
 end
 if step == 'reply' and backlog == 0 then -- the caller has just made these itself
-  return {'OK', now, first, 0, {'reply', s.token, '0', '0', {}, {}}}
+  return {'OK', now, first, 0, {'reply', s.token, 0, 0, {}, {}}}
 end
 return answer({'OK', now, first, backlog}, s, step)

@@ -1,7 +1,7 @@
 -- create: makes a session, or says that it is there.
 --
--- USES   clock record watch write index calls
--- KEYS   session inbox outbox calls activity names counts expiry bots watch
+-- USES   clock record watch life index calls
+-- KEYS   session inbox outbox calls activity names expiry bots watch
 -- ARGV   op deadline id bot state platform user own ttl
 --        own is a time to live of the session's own in ms, or empty
 -- REPLY  OK now created
@@ -11,9 +11,9 @@
 if late(deadline) then return {'LATE', now} end
 local before, sweep = seen(op)
 if before then return {'OK', now, 1} end
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
-if s and gone(s, inbox, outbox) or not s and torn(id) then return {'EXPIRED', now} end
+if s and gone(s) or not s and torn(id) then return {'EXPIRED', now} end
 if s and not s.ended then return {'OK', now, 0} end
 check_index()
 s = enter(s, id, bot, state, platform, user, own, ttl)

@@ -1,8 +1,8 @@
 -- dead: makes the head of the inbox, or of the outbox, a dead letter, with why,
 -- and goes on. The change holds what stays in the session: the user's message.
 --
--- USES   clock record watch write change handout calls
--- KEYS   session history inbox outbox events calls file due activity names counts moves expiry letters dead watch
+-- USES   clock record watch list life change handout onward done calls
+-- KEYS   session history inbox outbox events calls file due activity names moves expiry letters dead watch
 -- ARGV   op deadline id token digest want lease letter keep change...
 --        keep is how long the letter lives, ms
 -- REPLY  OK now next                   see handout
@@ -10,12 +10,10 @@
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
 if late(deadline) then return {'LATE', now} end
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
 local before, sweep = seen(op)
-if before then
-  return answer({'OK', now}, s, still(s, op, token))
-end
+if before then return answer({'OK', now}, s, still(s, op, token)) end
 if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
 local c = parse_change(10)
 check_change(c)
@@ -26,22 +24,20 @@ redis.call('ZCARD', due)
 redis.call('ZCARD', dead)
 
 local put = {}
-local _, first, last = apply(c, s, id, put)
+local _, first = apply(c, s, id, put)
 if s.work == 'reply' then
   redis.call('LPOP', outbox)
   s.unsent = math.max(s.unsent - 1, 0)
-  forgive_reply(s)
+  s.ofails, s.ocrashes, s.owait = 0, 0, 0
 else
-  pop(s, put)
-  forgive(s)
-  outcome(known, digest, 'x', s, first, last)
+  done(s, known, digest, 'x', first, s.seq)
 end
 redis.call('RPUSH', letters, stamp(now) .. letter)
 redis.call('PEXPIRE', letters, keep)
 redis.call('ZADD', dead, int(now), id)
-redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(now - tonumber(keep)))
+redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(now - keep))
 remember(op, deadline, '', sweep)
-local step = onward(s, id, op, want, lease, put)
-hset(session, put)
+local step = onward(s, id, op, want, lease)
+save(s, put)
 notice('dead', id, s, digest)
 return answer({'OK', now}, s, step)

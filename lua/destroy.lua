@@ -3,8 +3,8 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock record watch write index bury calls
--- KEYS   session history inbox outbox events calls file due activity names counts expiry bots watch
+-- USES   clock record watch life index bury calls
+-- KEYS   session history inbox outbox events calls file due activity names expiry bots watch
 -- ARGV   op deadline id bot mode
 -- REPLY  OK now events replies         so many were dropped
 --        NOTFOUND now
@@ -16,7 +16,7 @@ if before then
   local dropped, replies = string.match(before, '^%d+ (%d+) (%d+)$')
   return {'OK', now, tonumber(dropped), tonumber(replies)}
 end
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
 local waiting = redis.call('LLEN', inbox)
 local unsent = redis.call('LLEN', outbox)
@@ -25,17 +25,16 @@ check_index()
 redis.call('ZCARD', due)
 
 if mode == 'now' then
-  if not s or s.ended or gone(s, inbox, outbox) then return {'NOTFOUND', now} end
+  if not s or s.ended or gone(s) then return {'NOTFOUND', now} end
 else
-  if s and not gone(s, inbox, outbox) then
+  if s and not gone(s) then
     -- Alive, or kept alive by its work, for which Redis itself must not drop it.
     if s.ended or s.exp == 0 then
       redis.call('ZREM', expiry, id)
     else
       redis.call('ZADD', expiry, int(s.exp > now and s.exp or now + 60000), id)
-      local put = {}
-      outlast(s, now, put)
-      hset(session, put)
+      outlast(s, now)
+      save(s, {})
     end
     return {'NOTFOUND', now}
   end

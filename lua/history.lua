@@ -11,9 +11,9 @@
 --        LAYOUT now layout | CORRUPT now field
 
 after, limit = tonumber(after), tonumber(limit)
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
-if not s or s.ended or gone(s, inbox, outbox) then return {'NOTFOUND', now} end
+if not s or s.ended or gone(s) then return {'NOTFOUND', now} end
 
 local length = redis.call('LLEN', history)
 local base = s.seq - length -- the number of the message before the first that is kept

@@ -1,8 +1,8 @@
 -- lease: takes a session that has work waiting or whose holder was never heard
 -- of again (mode serve), or takes it for an Update (mode update).
 --
--- USES   clock record write index handout
--- KEYS   session inbox outbox due activity names counts expiry bots
+-- USES   clock record life index handout onward
+-- KEYS   session inbox outbox due activity names expiry bots
 -- ARGV   op deadline id bot mode lease initial ttl
 -- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it
 --        BUSY now until                somebody holds it
@@ -11,12 +11,12 @@
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
 if late(deadline) then return {'LATE', now} end
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
 local waiting, unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)
 redis.call('ZCARD', due)
 
-if mode == 'update' and (not s or s.ended or gone(s, inbox, outbox)) then return {'NOTFOUND', now} end
+if mode == 'update' and (not s or s.ended or gone(s)) then return {'NOTFOUND', now} end
 if not s then
   if waiting + unsent == 0 then
     redis.call('ZREM', due, id)
@@ -30,7 +30,8 @@ end
 if s.lease > now then
   if still(s, op) ~= 'idle' then return answer({'OK', now}, s, s.work) end
   if mode == 'update' then
-    redis.call('HSET', session, 'yield', int(now + 250)) -- the next turn waits for us that long
+    s.yield = now + 250 -- the next turn waits for us that long
+    save(s, {})
   else
     redis.call('ZADD', due, int(s.lease), id)
   end
@@ -38,13 +39,9 @@ if s.lease > now then
 end
 
 s.waiting, s.unsent = waiting, unsent
-local put = {}
-if s.lease > 0 and s.work == 'event' then -- handed out, and never heard of again
-  s.crashes = s.crashes + 1
-  for _, f in ipairs({'crashes', int(s.crashes)}) do put[#put + 1] = f end
-elseif s.lease > 0 and s.work == 'reply' then
-  s.ocrashes = s.ocrashes + 1
-  for _, f in ipairs({'ocrashes', int(s.ocrashes)}) do put[#put + 1] = f end
+if s.lease > 0 then -- handed out, and never heard of again
+  if s.work == 'event' then s.crashes = s.crashes + 1 end
+  if s.work == 'reply' then s.ocrashes = s.ocrashes + 1 end
 end
 if s.ended and unsent == 0 and waiting > 0 then -- events waited behind the end of the life before
   check_index()
@@ -53,14 +50,14 @@ if s.ended and unsent == 0 and waiting > 0 then -- events waited behind the end 
 end
 local step
 if mode == 'update' then
-  grant(s, 'update', op, lease, id, put)
-  if s.yield > 0 then redis.call('HDEL', session, 'yield') end
+  grant(s, 'update', op, lease, id)
+  s.yield = 0
   step = 'update'
 elseif unsent > 0 and s.owait <= now then
-  grant(s, 'reply', op, lease, id, put)
+  grant(s, 'reply', op, lease, id)
   step = 'reply'
 else
-  step = onward(s, id, op, '1', lease, put)
+  step = onward(s, id, op, '1', lease)
 end
-hset(session, put)
+save(s, {})
 return answer({'OK', now}, s, step)

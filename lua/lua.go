@@ -40,7 +40,7 @@ type Script struct {
 	Args []string // the names in the header's ARGV line, in order
 }
 
-// The scripts. History, Load and Look write nothing.
+// The scripts. History, Load, Look and Tally write nothing.
 var (
 	Accept  = load("accept")
 	Beat    = load("beat")
@@ -56,10 +56,11 @@ var (
 	Release = load("release")
 	Renew   = load("renew")
 	Sent    = load("sent")
+	Tally   = load("tally")
 )
 
 // All lists the scripts, by name.
-var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Look, Release, Renew, Sent}
+var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Look, Release, Renew, Sent, Tally}
 
 // load joins a script with the pieces that its header names. It panics on a
 // header it cannot read: the files are part of the program.

@@ -3,7 +3,7 @@
 -- retry), or because this replica stops, or could not commit (verdict back,
 -- which does not count as a failure).
 --
--- USES   clock record write handout calls
+-- USES   clock record life onward calls handout
 -- KEYS   session history inbox outbox calls file due
 -- ARGV   op deadline id token work verdict wait err
 -- REPLY  OK now next                   {due}: there is work, and nobody holds the session
@@ -11,7 +11,7 @@
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
 if late(deadline) then return {'LATE', now} end
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
 local before, sweep = seen(op)
 if before then return {'OK', now, {'idle'}} end
@@ -19,18 +19,19 @@ if not s or s.token ~= token or s.work ~= work then return {'FENCED', now} end
 queues(s)
 redis.call('ZCARD', due)
 
-local put, when = {}, now + tonumber(wait)
-local fails, n, till = 'fails', s.fails, 'wait'
-if s.work == 'reply' then fails, n, till = 'ofails', s.ofails, 'owait' end
-if verdict == 'retry' then
-  for _, f in ipairs({fails, int(n + 1)}) do put[#put + 1] = f end
+local put, when = {}, now + wait
+local failed = verdict == 'retry' and 1 or 0
+if work == 'reply' then
+  s.ofails = s.ofails + failed
+  if when > now then s.owait = when end
+elseif work == 'event' then
+  s.fails = s.fails + failed
+  if when > now then s.wait = when end
 end
-if when > now and s.work ~= 'update' then
-  for _, f in ipairs({till, int(when), 'err', err}) do put[#put + 1] = f end
-end
-if s.work ~= 'reply' and s.unsent > 0 then when = now end -- a reply that was made meanwhile need not wait
-if s.waiting + s.unsent == 0 then when = nil else outlast(s, now + tonumber(wait), put) end
-free(s, id, put, when)
-hset(session, put)
+if when > now and work ~= 'update' then put = {'err', err} end
+if work ~= 'reply' and s.unsent > 0 then when = now end -- a reply that was made meanwhile need not wait
+if s.waiting + s.unsent == 0 then when = nil else outlast(s, now + wait) end
+free(s, id, when)
+save(s, put)
 remember(op, deadline, '', sweep)
 return {'OK', now, {when and when <= now and 'due' or 'idle'}}

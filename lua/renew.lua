@@ -8,8 +8,9 @@
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
 if late(deadline) then return {'LATE', now} end
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
-if not s or s.token ~= token or s.lease == 0 or gone(s, inbox, outbox) then return {'FENCED', now} end
-redis.call('HSET', session, 'until', int(now + tonumber(lease)))
+if not s or s.token ~= token or s.lease == 0 or gone(s) then return {'FENCED', now} end
+s.lease = now + lease
+save(s, {})
 return {'OK', now}

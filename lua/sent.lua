@@ -1,7 +1,7 @@
 -- sent: notes replies as sent and goes on: with more replies, with the next
 -- event, or by giving the session back.
 --
--- USES   clock record write handout
+-- USES   clock record handout onward
 -- KEYS   session inbox outbox due
 -- ARGV   op deadline id token upto want lease
 --        upto is the life and number of the last reply that was sent, as "life:number"
@@ -10,7 +10,7 @@
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
 if late(deadline) then return {'LATE', now} end
-local s, refusal = read(session)
+local s, refusal = read()
 if refusal then return refusal end
 if not s then return {'FENCED', now} end
 if s.token ~= token then
@@ -27,8 +27,7 @@ for i, reply in ipairs(redis.call('LRANGE', outbox, 0, 99)) do
     s.unsent = s.unsent - i
   end
 end
-forgive_reply(s)
-local put = {}
-local step = onward(s, id, op, want, lease, put)
-hset(session, put)
+s.ofails, s.ocrashes, s.owait = 0, 0, 0
+local step = onward(s, id, op, want, lease)
+save(s, {})
 return answer({'OK', now}, s, step)

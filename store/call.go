@@ -106,7 +106,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...a
 }
 
 // reads are the scripts that write nothing.
-var reads = []*lua.Script{lua.History, lua.Load, lua.Look}
+var reads = []*lua.Script{lua.History, lua.Load, lua.Look, lua.Tally}
 
 // send sends the script once, by its digest or, where the server does not know
 // it yet, in full.

@@ -50,15 +50,14 @@ type botCheck struct {
 	sessions map[string]*sessionCheck
 	activity map[string]bool
 	names    map[string]bool
-	counts   map[string]string
 	expiry   map[string]float64
 	due      map[string]float64
 	living   string
 }
 
 type sessionCheck struct {
-	pairs map[string]string
-	ttl   map[string]time.Duration // kind -> until Redis itself drops it; negative: never
+	rec *codec.Record
+	ttl map[string]time.Duration // kind -> until Redis itself drops it; negative: never
 }
 
 func (c *check) found(format string, args ...any) {
@@ -121,9 +120,6 @@ func (c *check) read(ctx context.Context, b *botCheck) error {
 		return err
 	}
 	b.activity, b.names = setOf(activity), setOf(names)
-	if b.counts, err = client.HGetAll(ctx, l.key("counts", b.at)).Result(); err != nil {
-		return err
-	}
 	if b.living, err = client.HGet(ctx, l.key("bots", b.at), b.name).Result(); err != nil && !errors.Is(err, redis.Nil) {
 		return err
 	}
@@ -136,7 +132,15 @@ func (c *check) read(ctx context.Context, b *botCheck) error {
 	for id := range b.keys["s"] {
 		at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: b.at.bucket}
 		sc := &sessionCheck{ttl: map[string]time.Duration{}}
-		if sc.pairs, err = client.HGetAll(ctx, l.key("session", at)).Result(); err != nil {
+		hash, err := client.HGetAll(ctx, l.key("session", at)).Result()
+		if err == nil {
+			var pairs []string
+			for field, value := range hash {
+				pairs = append(pairs, field, value)
+			}
+			sc.rec, err = codec.ReadRecord(at.ref, pairs)
+		}
+		if err != nil {
 			c.found("%s: %w", at.ref, err)
 			continue
 		}
@@ -171,11 +175,11 @@ func scores(ctx context.Context, client redis.Cmdable, key string) (map[string]f
 }
 
 func (c *check) compare(b *botCheck) {
-	states, names, living := map[string]int{}, map[string]bool{}, 0
+	names, living := map[string]bool{}, 0
 	for id, sc := range b.sessions {
 		ref := session.Ref{Bot: b.name, ID: id}
-		held := sc.pairs[codec.FieldUntil] != "" && sc.pairs[codec.FieldUntil] != "0"
-		work, ended := held || b.keys["q"][id] || b.keys["o"][id], sc.pairs[codec.FieldEnd] == "1"
+		held, ended := sc.rec.Held(), sc.rec.Ended()
+		work := held || b.keys["q"][id] || b.keys["o"][id]
 		if _, due := b.due[id]; (work || ended) != due {
 			c.found("%s is due: %t (held: %t, inbox: %t, outbox: %t, ended: %t)", ref, due, held, b.keys["q"][id], b.keys["o"][id], ended)
 		}
@@ -188,16 +192,14 @@ func (c *check) compare(b *botCheck) {
 			continue
 		}
 		living++
-		state, user := sc.pairs[codec.FieldState], sc.pairs[codec.FieldUser]
-		states[state]++
-		names["s"+state+"\x00"+id] = true
-		if user != "" {
+		names["s"+sc.rec.State()+"\x00"+id] = true
+		if user := sc.rec.User(); user != "" {
 			names["u"+user+"\x00"+id] = true
 		}
 		if !b.activity[id] {
 			c.found("%s is not among the sessions by activity", ref)
 		}
-		exp, _ := strconv.ParseFloat(sc.pairs[codec.FieldExpires], 64)
+		exp := float64(sc.rec.Expires())
 		if score, listed := b.expiry[id]; exp > 0 && (!listed || score > exp && !work) {
 			c.found("%s expires at %.0f, and is listed for %.0f (listed: %t)", ref, exp, score, listed)
 		}
@@ -220,16 +222,6 @@ func (c *check) compare(b *botCheck) {
 	for member := range b.names {
 		if !names[member] {
 			c.found("%s: %q is among the names and should not be", b.name, member)
-		}
-	}
-	for state, n := range states {
-		if b.counts[state] != strconv.Itoa(n) {
-			c.found("%s: %d sessions are in %q, counted are %q", b.name, n, state, b.counts[state])
-		}
-	}
-	for state, n := range b.counts {
-		if states[state] == 0 {
-			c.found("%s: %s sessions are counted in %q, none is there", b.name, n, state)
 		}
 	}
 	if living > 0 && b.living != strconv.Itoa(living) || living == 0 && b.living != "" {

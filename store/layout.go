@@ -28,7 +28,6 @@ import (
 //
 //	bs:{256.17.3f}:i:pizza        ZSET    ids by last activity (ms)
 //	bs:{256.17.3f}:n:pizza        ZSET    s<state> NUL <id> and u<user> NUL <id>, all with score 0
-//	bs:{256.17.3f}:c:pizza        HASH    state -> sessions in it
 //	bs:{256.17.3f}:g:pizza        HASH    from NUL to -> moves made
 //	bs:{256.17.3f}:ttl:pizza      ZSET    ids by expiry (ms), perhaps too early; too late only while work keeps the session alive
 //	bs:{256.17.3f}:due:pizza      ZSET    sessions with work, by when to look at them (ms)
@@ -54,7 +53,7 @@ const (
 // kinds maps the names that scripts give their keys to the key's kind.
 var kinds = map[string]string{
 	"session": "s", "history": "h", "inbox": "q", "outbox": "o", "events": "e", "calls": "p", "letters": "x", "file": "f",
-	"activity": "i", "names": "n", "counts": "c", "moves": "g", "expiry": "ttl", "due": "due", "dead": "dead", "watch": "w",
+	"activity": "i", "names": "n", "moves": "g", "expiry": "ttl", "due": "due", "dead": "dead", "watch": "w",
 }
 
 // layout builds every key there is.

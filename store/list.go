@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 )
 
@@ -179,17 +180,17 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		return c, fmt.Errorf("count: %w", b.err)
 	}
 	type bucket struct {
-		states, moves *redis.MapStringStringCmd
-		due, dead     *redis.IntCmd
+		moves     *redis.MapStringStringCmd
+		due, dead *redis.IntCmd
 	}
 	cmds := make([]bucket, len(b.store.layout.tags))
 	_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i := range cmds {
 			at := place{ref: session.Ref{Bot: b.name}, bucket: i}
 			cmds[i] = bucket{
-				states: pipe.HGetAll(ctx, b.store.layout.key("counts", at)), moves: pipe.HGetAll(ctx, b.store.layout.key("moves", at)),
-				due:  pipe.ZCard(ctx, b.store.layout.key("due", at)),
-				dead: pipe.ZCount(ctx, b.store.layout.key("dead", at), strconv.FormatInt(b.store.clock.at(i, time.Now().Add(-deadLife)), 10), "+inf"),
+				moves: pipe.HGetAll(ctx, b.store.layout.key("moves", at)),
+				due:   pipe.ZCard(ctx, b.store.layout.key("due", at)),
+				dead:  pipe.ZCount(ctx, b.store.layout.key("dead", at), strconv.FormatInt(b.store.clock.at(i, time.Now().Add(-deadLife)), 10), "+inf"),
 			}
 		}
 		return nil
@@ -197,13 +198,19 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	if err != nil {
 		return c, fmt.Errorf("count %s: %w", b.name, err)
 	}
+	tallies, err := b.ask(ctx, lua.Tally, b.store.layout.all())
+	if err != nil {
+		return c, fmt.Errorf("count %s: %w", b.name, err)
+	}
+	for _, answer := range tallies {
+		tally := answer.list(2)
+		for i := 0; i+1 < len(tally); i += 2 {
+			c.States[tally.text(i)] += tally.int(i + 1)
+			c.Sessions += tally.int(i + 1)
+		}
+	}
 	moves := map[session.Transition]int64{}
 	for _, cmd := range cmds {
-		for state, n := range cmd.states.Val() {
-			count, _ := strconv.ParseInt(n, 10, 64)
-			c.States[state] += count
-			c.Sessions += count
-		}
 		for pair, n := range cmd.moves.Val() {
 			from, to, _ := strings.Cut(pair, "\x00")
 			count, _ := strconv.ParseInt(n, 10, 64)

@@ -141,8 +141,12 @@ func (r *Receipt) replies(ctx context.Context, line []string) ([]session.Message
 	token, _ := strconv.ParseInt(line[1], 10, 64)
 	first, _ := strconv.ParseInt(line[2], 10, 64)
 	last, _ := strconv.ParseInt(line[3], 10, 64)
-	life, err := r.bot.store.client.HGet(ctx, r.bot.store.layout.key("session", r.at), codec.FieldLife).Int64()
-	if err != nil || life > token {
+	hash, err := r.bot.store.client.HMGet(ctx, r.bot.store.layout.key("session", r.at), codec.StatusFields...).Result()
+	if err != nil {
+		return nil, nil
+	}
+	rec, err := codec.ReadRecord(r.Ref, present(codec.StatusFields, hash))
+	if err != nil || rec.Life() > token {
 		return nil, nil
 	}
 	all, err := r.bot.Session(r.Ref.ID).History(ctx, session.After(first-1, int(last-first+1)))

@@ -174,39 +174,11 @@ func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Durati
 	return true
 }
 
-// look returns, by bucket, the ids that are due, or have expired: one script a
-// bucket, in one pipeline.
+// look returns, by bucket, the ids that are due, or have expired.
 func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (map[int][]string, error) {
+	answers, err := b.ask(ctx, lua.Look, buckets, batch, flag(expired))
 	found := map[int][]string{}
-	cmds := make([]*redis.Cmd, len(buckets))
-	for attempt := 0; ; attempt++ {
-		_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, bucket := range buckets {
-				at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-				cmds[i] = pipe.EvalSha(ctx, lua.Look.SHA, b.store.layout.keys(lua.Look, at), "", "", batch, flag(expired))
-			}
-			return nil
-		})
-		if redis.HasErrorPrefix(err, "NOSCRIPT") && attempt == 0 {
-			if err := b.store.client.ScriptLoad(ctx, lua.Look.Text).Err(); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if len(buckets) == 0 {
-			return found, nil
-		}
-		break
-	}
-	var fault error
-	for i, bucket := range buckets {
-		values, err := cmds[i].Slice()
-		if err != nil {
-			fault = err
-			continue
-		}
-		answer := reply(values)
-		b.store.clock.heard(bucket, answer.int(1))
+	for bucket, answer := range answers {
 		ids := answer.texts(2)
 		if expired {
 			ids = answer.texts(3)
@@ -218,7 +190,44 @@ func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (map[int][]
 	if len(found) > 0 {
 		return found, nil // some servers answered: go on with those
 	}
-	return nil, fault
+	return nil, err
+}
+
+// ask runs a script that writes nothing on each of the buckets, in one pipeline.
+// Where some of them answer, the others' error comes with those answers.
+func (b *Bot) ask(ctx context.Context, script *lua.Script, buckets []int, args ...any) (map[int]reply, error) {
+	if len(buckets) == 0 {
+		return nil, nil
+	}
+	args = append([]any{"", ""}, args...)
+	cmds := make([]*redis.Cmd, len(buckets))
+	for attempt := 0; ; attempt++ {
+		_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, bucket := range buckets {
+				at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
+				cmds[i] = pipe.EvalSha(ctx, script.SHA, b.store.layout.keys(script, at), args...)
+			}
+			return nil
+		})
+		if attempt > 0 || !redis.HasErrorPrefix(err, "NOSCRIPT") {
+			break
+		}
+		if err := b.store.client.ScriptLoad(ctx, script.Text).Err(); err != nil {
+			return nil, err
+		}
+	}
+	var fault error
+	answers := make(map[int]reply, len(buckets))
+	for i, bucket := range buckets {
+		values, err := cmds[i].Slice()
+		if err != nil {
+			fault = err
+			continue
+		}
+		answers[bucket] = values
+		b.store.clock.heard(bucket, answers[bucket].int(1))
+	}
+	return answers, fault
 }
 
 // Drain handles, on the caller's goroutine, everything that is due now, buries

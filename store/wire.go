@@ -9,9 +9,9 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// wire turns a Change into the arguments that prelude/change.lua reads: ten
-// fixed ones, four counts, and the strings they count. dirty says whether it is
-// a change at all, which makes a new version.
+// wire turns a Change into the arguments that prelude/change.lua reads: five
+// fixed ones, four counts, the strings they count, and the special part. dirty
+// says whether it is a change at all, which makes a new version.
 func (b *Bot) wire(ch session.Change, dirty bool) ([]any, error) {
 	if err := b.checkChange(ch); err != nil {
 		return nil, err
@@ -32,27 +32,10 @@ func (b *Bot) wire(ch session.Change, dirty bool) ([]any, error) {
 			}
 		}
 	}
-	reset, ttl, file := "", "", ""
-	if ch.Reset != nil {
-		reset = "drop"
-		if ch.Reset.KeepChat {
-			reset = "keep"
-		}
-	}
-	switch {
-	case ch.TTL == nil:
-	case *ch.TTL == 0:
-		ttl = "bot"
-	default:
-		ttl = millis(*ch.TTL)
-	}
-	var bytes []byte
-	if ch.File != nil {
-		file, bytes = "1", ch.File.Data
-	}
-	args := make([]any, 0, 14+len(ch.Moves)+len(set)+len(del)+2*len(ch.Chat))
-	args = append(args, reset, b.opts.Initial, flag(ch.Destroy), ch.From, ttl, millis(b.opts.TTL), b.opts.HistoryLimit,
-		file, bytes, flag(dirty), len(ch.Moves), len(set), len(del), 2*len(ch.Chat))
+	special := b.special(ch)
+	args := make([]any, 0, 9+len(ch.Moves)+len(set)+len(del)+2*len(ch.Chat)+len(special))
+	args = append(args, ch.From, millis(b.opts.TTL), b.opts.HistoryLimit, flag(dirty), flag(len(special) > 0),
+		len(ch.Moves), len(set), len(del), 2*len(ch.Chat))
 	for _, state := range ch.Moves {
 		args = append(args, state)
 	}
@@ -69,7 +52,33 @@ func (b *Bot) wire(ch session.Change, dirty bool) ([]any, error) {
 		}
 		args = append(args, flag(entry.Send && b.opts.Send != nil), []byte(message))
 	}
-	return args, nil
+	return append(args, special...), nil
+}
+
+// special is the last part of a change, which most changes do not have.
+func (b *Bot) special(ch session.Change) []any {
+	if ch.Reset == nil && !ch.Destroy && ch.TTL == nil && ch.File == nil {
+		return nil
+	}
+	reset, ttl, file := "", "", ""
+	if ch.Reset != nil {
+		reset = "drop"
+		if ch.Reset.KeepChat {
+			reset = "keep"
+		}
+	}
+	switch {
+	case ch.TTL == nil:
+	case *ch.TTL == 0:
+		ttl = "-"
+	default:
+		ttl = millis(*ch.TTL)
+	}
+	var bytes []byte
+	if ch.File != nil {
+		file, bytes = "1", ch.File.Data
+	}
+	return []any{reset, b.opts.Initial, flag(ch.Destroy), ttl, file, bytes}
 }
 
 func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {

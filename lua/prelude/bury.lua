@@ -1,19 +1,35 @@
--- bury: removing a session: its places in the index and its keys. What outlives
+-- bury: taking a session out of the index, and removing its keys. What outlives
 -- a session stays: ids seen, answers to calls, dead letters.
+
+-- leave takes a session out of the index. state and user are its names there.
+local function leave(id, bot, state, user)
+  redis.call('ZREM', activity, id)
+  redis.call('ZREM', expiry, id)
+  redis.call('ZREM', names, 'u' .. user .. '\0' .. id)
+  if redis.call('ZREM', names, 's' .. state .. '\0' .. id) == 1 and redis.call('HINCRBY', bots, bot, -1) <= 0 then
+    redis.call('HDEL', bots, bot)
+  end
+end
+
 local function bury(s, id, bot)
+  local user = redis.call('HGET', session, 'user') or ''
   redis.call('DEL', session, history, file)
   if s then
     redis.call('DEL', inbox, outbox)
     redis.call('ZREM', due, id)
-    leave(id, bot, {'s' .. s.state .. '\0' .. id, 'u' .. s.user .. '\0' .. id})
+    leave(id, bot, s.state, user)
     return
   end
   -- The hash is gone without us (its net, an eviction, a DEL by hand), and with
   -- it the state's name: search for the id, which is all behind the first NUL.
   -- What was accepted and what is to be sent stays: a new session takes it over.
-  local known = {}
+  local state = ''
   for _, member in ipairs(redis.call('ZRANGE', names, 0, -1)) do
-    if string.sub(member, (string.find(member, '\0', 1, true) or #member) + 1) == id then known[#known + 1] = member end
+    local zero = string.find(member, '\0', 1, true) or #member
+    if string.sub(member, zero + 1) == id then
+      local name = string.sub(member, 2, zero - 1)
+      if string.sub(member, 1, 1) == 's' then state = name else user = name end
+    end
   end
-  leave(id, bot, known)
+  leave(id, bot, state, user)
 end

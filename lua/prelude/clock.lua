@@ -1,8 +1,7 @@
 -- clock: the server's time, taken once, so that all of a script happens at one
 -- moment. A client's clock is never asked.
 local time = redis.call('TIME')
-local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now = math.floor(micros / 1000) -- Unix milliseconds
+local now = time[1] * 1000 + math.floor(time[2] / 1000) -- Unix milliseconds
 
 -- int prints an integer in full: tostring and .. turn 16 digits into 1.7e+15.
 local function int(n)

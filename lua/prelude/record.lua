@@ -1,43 +1,69 @@
--- record: reading the session's hash, and whether the session is still there.
+-- record: a session's hash, read and written whole. Its numbers are packed into
+-- three fields (package codec shows them), because each field that a script
+-- reads or writes costs as much as a small command.
 
--- read returns what scripts need of the hash, or nil if there is none. The
--- second result is the refusal to answer with, when the hash cannot be read.
-local function read(key)
-  local v = redis.call('HMGET', key, 'layout', 'gen', 'ver', 'state', 'user', 'seq', 'at', 'exp', 'net',
-    'ttl', 'token', 'until', 'holder', 'work', 'qb', 'es', 'fails', 'crashes', 'wait', 'ofails', 'owait',
-    'yield', 'end', 'turns', 'ocrashes')
+-- read returns the session, or nil if there is none. The second result is the
+-- refusal to answer with, when the hash cannot be read.
+local function read()
+  local v = redis.call('HMGET', session, 'head', 'lease', 'state', 'retry')
   if not v[1] then
-    if redis.call('EXISTS', key) == 1 then return nil, {'CORRUPT', now, 'layout'} end
+    if redis.call('EXISTS', session) == 1 then return nil, {'CORRUPT', now, 'head'} end
     return nil
   end
-  if v[1] ~= '1' then return nil, {'LAYOUT', now, v[1]} end
+  local layout, gen, ver, seq, turns, born, at, exp, net, ttl, ended = string.match(v[1],
+    '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) ([01])$')
+  if layout ~= '1' then
+    layout = string.match(v[1], '^%d+')
+    if layout and layout ~= '1' then return nil, {'LAYOUT', now, layout} end
+    return nil, {'CORRUPT', now, 'head'}
+  end
+  local token, till, work, holder, yield, bytes, sweep = string.match(v[2] or '',
+    '^(%d+) (%d+) (%l+) (%S+) (%d+) (%d+) (%d+)$')
+  if not token then return nil, {'CORRUPT', now, 'lease'} end
+  if not v[3] then return nil, {'CORRUPT', now, 'state'} end
   local s = {
-    gen = v[2], ver = tonumber(v[3]), state = v[4], user = v[5] or '', seq = tonumber(v[6]), at = tonumber(v[7]),
-    exp = tonumber(v[8] or 0), net = tonumber(v[9] or 0), ttl = v[10], token = v[11] or '0',
-    lease = tonumber(v[12] or 0), holder = v[13] or '', work = v[14] or '', bytes = tonumber(v[15] or 0),
-    sweep = tonumber(v[16] or 0), fails = tonumber(v[17] or 0), crashes = tonumber(v[18] or 0),
-    wait = tonumber(v[19] or 0), ofails = tonumber(v[20] or 0), owait = tonumber(v[21] or 0),
-    yield = tonumber(v[22] or 0), ended = v[23] == '1', turns = tonumber(v[24] or 0),
-    ocrashes = tonumber(v[25] or 0)
+    gen = gen, ver = ver + 0, state = v[3], seq = seq + 0, turns = turns + 0, born = born, at = at + 0, exp = exp + 0,
+    net = net + 0, ttl = ttl, ended = ended == '1',
+    token = token, lease = till + 0, work = work, holder = holder, yield = yield + 0, bytes = bytes + 0, sweep = sweep + 0,
+    fails = 0, crashes = 0, wait = 0, ofails = 0, ocrashes = 0, owait = 0, retry = v[4]
   }
-  if not (tonumber(s.gen) and s.ver and s.state and s.seq and s.at and s.exp and s.net and tonumber(s.token)
-      and s.lease and s.bytes and s.sweep and s.fails and s.crashes and s.wait and s.ofails and s.owait
-      and s.yield and s.turns and s.ocrashes) then
-    return nil, {'CORRUPT', now, 'one of its numbers'}
+  if v[4] then
+    local fails, crashes, wait, ofails, ocrashes, owait = string.match(v[4], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+    if not fails then return nil, {'CORRUPT', now, 'retry'} end
+    s.fails, s.crashes, s.wait, s.ofails, s.ocrashes, s.owait = fails + 0, crashes + 0, wait + 0, ofails + 0, ocrashes + 0, owait + 0
   end
   return s
+end
+
+-- save writes the session as a script left it, in one command with the pairs of
+-- fields in put. Its head is written only if the script says that it changed.
+local function save(s, put)
+  local n = #put
+  put[n + 1] = 'lease'
+  put[n + 2] = string.format('%s %.0f %s %s %.0f %.0f %.0f', s.token, s.lease, s.work, s.holder, s.yield, s.bytes, s.sweep)
+  n = n + 2
+  if s.changed then
+    put[n + 1] = 'head'
+    put[n + 2] = string.format('1 %s %.0f %.0f %.0f %s %.0f %.0f %.0f %s %d', s.gen, s.ver, s.seq, s.turns, s.born, s.at,
+      s.exp, s.net, s.ttl, s.ended and 1 or 0)
+    n = n + 2
+  end
+  if s.fails + s.crashes + s.wait + s.ofails + s.ocrashes + s.owait > 0 then
+    put[n + 1] = 'retry'
+    put[n + 2] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f', s.fails, s.crashes, s.wait, s.ofails, s.ocrashes, s.owait)
+    n = n + 2
+  elseif s.retry then
+    redis.call('HDEL', session, 'retry', 'err')
+  end
+  for i = 1, n, 100 do -- bounded: a caller's data never decides how much is unpacked
+    redis.call('HSET', session, unpack(put, i, math.min(i + 99, n)))
+  end
 end
 
 -- gone tells whether a session is over though its keys are still there: idle
 -- for too long, or ended by its own turn and all its replies sent. One with work
 -- in hand or waiting is not.
-local function gone(s, inbox, outbox)
+local function gone(s)
   if not s.ended and (s.exp == 0 or s.exp > now) then return false end
   return s.lease <= now and redis.call('LLEN', inbox) == 0 and redis.call('LLEN', outbox) == 0
-end
-
--- queues counts what waits and what is unsent. Whoever adds or takes keeps the
--- counts right, so that each list is asked once a script.
-local function queues(s)
-  s.waiting, s.unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)
 end

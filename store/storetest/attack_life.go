@@ -33,9 +33,9 @@ func tornApart(s *scene) {
 	equal(s, "sessions listed of ann", len(anns), len(ids)-1)
 }
 
-// unreadable makes one session more than are read at a time, and breaks a field
+// unreadable makes one session more than are read at a time, and breaks the head
 // of their hashes. What is broken is deleted at the end.
-func (s *scene) unreadable(r *replica, field, value string, begin func(id string)) (n int) {
+func (s *scene) unreadable(r *replica, head string, begin func(id string)) (n int) {
 	s.Helper()
 	n = 33
 	var hash string
@@ -46,7 +46,7 @@ func (s *scene) unreadable(r *replica, field, value string, begin func(id string
 		if i == 0 {
 			hash = s.keys(r.client, ref)["s"]
 		}
-		s.ok(r.client.HSet(s.Context(), strings.TrimSuffix(hash, "bad0")+id, field, value).Err())
+		s.ok(r.client.HSet(s.Context(), strings.TrimSuffix(hash, "bad0")+id, "head", head).Err())
 	}
 	return n
 }
@@ -62,10 +62,10 @@ func (s *scene) wipeAll(r *replica) {
 }
 
 func unreadableExpired(s *scene) {
-	for field, value := range map[string]string{"ver": "many", "layout": "99"} {
+	for _, head := range []string{brokenHead, "99 a layout of later days"} {
 		r := s.replicaWith(store.Options{Buckets: 1})
 		bot := r.Bot("bot", &store.BotOptions{TTL: 20 * time.Millisecond})
-		bad := s.unreadable(r, field, value, func(id string) { s.create(bot.Session(id), store.Origin{}) })
+		bad := s.unreadable(r, head, func(id string) { s.create(bot.Session(id), store.Origin{}) })
 		s.create(bot.Session("good"), store.Origin{}) // the last to expire
 		s.eventually("the session has expired", func() bool {
 			_, err := bot.Session("good").Load(s.Context())
@@ -82,10 +82,10 @@ func unreadableExpired(s *scene) {
 }
 
 func unreadableDue(s *scene) {
-	for field, value := range map[string]string{"ver": "many", "layout": "99"} {
+	for _, head := range []string{brokenHead, "99 a layout of later days"} {
 		r := s.replicaWith(store.Options{Buckets: 1})
 		bot := r.Bot("bot", nil)
-		s.unreadable(r, field, value, func(id string) { s.accept(bot, id, "hi") })
+		s.unreadable(r, head, func(id string) { s.accept(bot, id, "hi") })
 		good := s.accept(bot, "good", "hi")
 		stop := s.serve(bot, echo)
 		s.handled(good)
