@@ -2,8 +2,8 @@ package codec
 
 import (
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 
 	"github.com/botsession/botsession/session"
 )
@@ -17,47 +17,74 @@ import (
 // encoded, for a name that no key or flag can have, and for a key that is both
 // set and deleted.
 func (c Codec) Fields(ch session.Change) (set []string, del []string, err error) {
-	w := hashWriter{set: make(map[string]string), del: make(map[string]bool)}
-	if ch.Message != nil {
-		w.encode(FieldMessage, "message", func() (Encoded, error) { return c.Encode(*ch.Message) })
+	w := hashWriter{
+		set: make([]string, 0, 2*(len(ch.Set)+len(ch.Flags)+5)),
+		del: make([]string, 0, len(ch.Delete)+len(ch.Flags)),
 	}
-	if ch.SetIntent {
-		w.encode(FieldIntent, "intent", func() (Encoded, error) { return c.EncodeIntent(ch.Intent) })
-		w.flag(session.FlagIntent, true)
-	}
-	if ch.File != nil {
-		w.encode(FieldFile, "file", func() (Encoded, error) { return c.EncodeFile(*ch.File) })
-		w.flag(session.FlagFile, true)
-	}
-	for _, name := range slices.Sorted(maps.Keys(ch.Flags)) {
-		w.check(session.ValidKey("flag", name))
-		w.flag(name, ch.Flags[name])
-	}
-	for _, key := range slices.Sorted(maps.Keys(ch.Set)) {
+	// In the order of the fields: d:, f:, file, intent, message.
+	for _, key := range sortedKeys(ch.Set) {
 		w.check(session.ValidKey("private data's key", key))
-		w.encode(PrefixData+key, fmt.Sprintf("private data %q", key), func() (Encoded, error) { return c.Encode(ch.Set[key]) })
+		if w.err == nil {
+			b, err := c.Encode(ch.Set[key])
+			w.put(PrefixData+key, b, err)
+		}
 	}
-	for _, key := range slices.Sorted(slices.Values(ch.Delete)) {
+	for _, key := range slices.Compact(slices.Sorted(slices.Values(ch.Delete))) {
 		w.check(session.ValidKey("private data's key", key))
 		if _, both := ch.Set[key]; both {
 			w.check(fmt.Errorf("private data %q: %w: it is both set and deleted", key, session.ErrInvalid))
 		}
-		w.del[PrefixData+key] = true
+		w.del = append(w.del, PrefixData+key)
+	}
+	flags := sortedKeys(ch.Flags)
+	for _, name := range flags {
+		w.check(session.ValidKey("flag", name))
+	}
+	raised := func(name string, up bool) {
+		if i, said := slices.BinarySearch(flags, name); up && !said {
+			flags = slices.Insert(flags, i, name)
+		}
+	}
+	raised(session.FlagIntent, ch.SetIntent)
+	raised(session.FlagFile, ch.File != nil)
+	for _, name := range flags {
+		if up, said := ch.Flags[name]; up || !said {
+			w.set = append(w.set, PrefixFlag+name, "1")
+		} else {
+			w.del = append(w.del, PrefixFlag+name)
+		}
+	}
+	if ch.File != nil {
+		b, err := c.EncodeFile(*ch.File)
+		w.put(FieldFile, b, err)
+	}
+	if ch.SetIntent {
+		b, err := c.EncodeIntent(ch.Intent)
+		w.put(FieldIntent, b, err)
+	}
+	if ch.Message != nil {
+		b, err := c.Encode(*ch.Message)
+		w.put(FieldMessage, b, err)
 	}
 	if w.err != nil {
 		return nil, nil, w.err
 	}
-	for _, field := range slices.Sorted(maps.Keys(w.set)) {
-		set = append(set, field, w.set[field])
+	return w.set, w.del, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m)+2)
+	for key := range m {
+		keys = append(keys, key)
 	}
-	return set, slices.Sorted(maps.Keys(w.del)), nil
+	slices.Sort(keys)
+	return keys
 }
 
 // A hashWriter gathers what is to be set and deleted, and the first error.
 type hashWriter struct {
-	set map[string]string
-	del map[string]bool
-	err error
+	set, del []string
+	err      error
 }
 
 func (w *hashWriter) check(err error) {
@@ -66,26 +93,14 @@ func (w *hashWriter) check(err error) {
 	}
 }
 
-func (w *hashWriter) encode(field, what string, encode func() (Encoded, error)) {
-	if w.err != nil {
-		return
-	}
-	b, err := encode()
+func (w *hashWriter) put(field string, b Encoded, err error) {
 	if err != nil {
-		w.err = fmt.Errorf("%s: %w", what, err)
+		what := field
+		if key, data := strings.CutPrefix(field, PrefixData); data {
+			what = fmt.Sprintf("private data %q", key)
+		}
+		w.check(fmt.Errorf("%s: %w", what, err))
 		return
 	}
-	w.set[field] = string(b)
-}
-
-// flag raises or lowers a flag, whatever it was to be before.
-func (w *hashWriter) flag(name string, up bool) {
-	field := PrefixFlag + name
-	delete(w.set, field)
-	delete(w.del, field)
-	if up {
-		w.set[field] = "1"
-	} else {
-		w.del[field] = true
-	}
+	w.set = append(w.set, field, string(b))
 }

@@ -6,7 +6,6 @@ import (
 	"reflect"
 
 	"github.com/botsession/botsession/session"
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // MaxDepth is how many lists and maps may lie within each other. Deeper values
@@ -73,7 +72,7 @@ func (c Codec) encode(v any, e encoder) (Encoded, error) {
 	switch c {
 	case 0, Msgpack:
 		p := newPacker()
-		defer msgpack.PutEncoder(p.Encoder)
+		defer p.free()
 		e.out = p
 	case JSON:
 		e.out = &jsonWriter{buf: append(make([]byte, 0, 64), byte(JSON))}

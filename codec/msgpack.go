@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 
 	"github.com/vmihailenco/msgpack/v5"
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
@@ -19,12 +20,23 @@ type packer struct {
 	buf bytes.Buffer
 }
 
-// newPacker takes an encoder from the library's pool, for PutEncoder.
+// packers keeps packers with their buffers, but for those that grew large.
+var packers = sync.Pool{New: func() any { return &packer{Encoder: msgpack.NewEncoder(nil)} }}
+
+const largePacker = 64 << 10
+
 func newPacker() *packer {
-	p := &packer{Encoder: msgpack.GetEncoder()}
+	p := packers.Get().(*packer)
+	p.buf.Reset()
 	p.buf.WriteByte(byte(Msgpack))
 	p.Reset(&p.buf)
 	return p
+}
+
+func (p *packer) free() {
+	if p.buf.Cap() <= largePacker {
+		packers.Put(p)
+	}
 }
 
 // EncodeFloat64 takes four bytes where a float32 is the same number.
@@ -38,7 +50,7 @@ func (p *packer) EncodeFloat64(v float64) error {
 func (p *packer) key(_ int, name string) error { return p.EncodeString(name) }
 func (p *packer) item(int)                     {}
 func (p *packer) end(byte)                     {}
-func (p *packer) bytes() []byte                { return p.buf.Bytes() }
+func (p *packer) bytes() []byte                { return bytes.Clone(p.buf.Bytes()) }
 
 // An unpacker reads msgpack with the library, and guards against what the
 // library lets pass. What it allocates is bounded by what is there, not by the

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -165,8 +166,8 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	r := b.serving.Load()
 	want := r != nil && r.tryEnter()
 	began := time.Now()
-	answer, err := b.runBurying(ctx, lua.Accept, at, b.name, event.digest, []byte(event.encoded), millis(b.opts.DedupeWindow),
-		b.opts.InboxLimit, b.opts.InboxBytes, flag(want), millis(b.opts.Lease), initial, e.Platform, e.User, millis(b.opts.TTL))
+	answer, err := b.runBurying(ctx, lua.Accept, at, b.name, event.digest, string(event.encoded), millis(b.opts.DedupeWindow),
+		strconv.Itoa(b.opts.InboxLimit), strconv.Itoa(b.opts.InboxBytes), flag(want), millis(b.opts.Lease), initial, e.Platform, e.User, millis(b.opts.TTL))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.status() == "OK" {
 		receipt.Created = answer.int(2) == 1
@@ -207,8 +208,8 @@ func (b *Bot) goOn(r *runner, entered bool, at place, began time.Time, next repl
 
 // runBurying runs a script that may make a session, and first buries what is in
 // its way: one that has expired, or what is left of one whose hash is gone.
-func (b *Bot) runBurying(ctx context.Context, script *lua.Script, at place, args ...any) (reply, error) {
-	args = append([]any{at.ref.ID}, args...)
+func (b *Bot) runBurying(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
+	args = append([]string{at.ref.ID}, args...)
 	for range 3 {
 		r, err := b.store.run(ctx, script, at, args...)
 		if err != nil {
@@ -265,7 +266,7 @@ func (b *Bot) encodeEvent(e session.Event) (*event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event %q: %w", e.ID, err)
 	}
-	if err := b.store.tooLarge(fmt.Sprintf("event %q", e.ID), len(encoded)); err != nil {
+	if err := b.store.tooLarge("event", e.ID, len(encoded)); err != nil {
 		return nil, err
 	}
 	// Decoded again, so that the handler sees the same here as on any replica.

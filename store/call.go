@@ -38,7 +38,7 @@ func (once) NoRetry() bool { return true }
 //   - session.ErrUnknownOutcome joined with the last cause. By then the
 //     deadline that the request carried has passed, so it was applied before or
 //     never will be.
-func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...any) (reply, error) {
+func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -58,13 +58,17 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...a
 
 	keys := s.layout.keys(script, at)
 	full := make([]any, 0, 5+len(keys)+len(args))
-	full = append(full, "evalsha", script.SHA, len(keys))
-	for _, key := range keys {
-		full = append(full, key)
+	// Pointers to strings, because each string in an any is one more allocation.
+	// Hooks that print commands see the first key, and nothing of what users said.
+	full = append(full, "evalsha", script.SHA, len(keys), keys[0])
+	for i := range keys[1:] {
+		full = append(full, &keys[1+i])
 	}
 	full = append(full, s.name+"#"+strconv.FormatUint(s.calls.Add(1), 36), nil)
 	deadline := len(full) - 1
-	full = append(full, args...)
+	for i := range args {
+		full = append(full, &args[i])
+	}
 
 	unsure := false // whether an attempt before may have been applied
 	for attempt := 0; ; attempt++ {

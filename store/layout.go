@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
+	"strings"
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
@@ -87,26 +88,47 @@ func (l layout) place(ref session.Ref) place {
 
 // key builds the key that a script calls name.
 func (l layout) key(name string, at place) string {
-	switch name {
-	case "session", "history", "inbox", "outbox", "events", "calls", "letters", "file":
-		return l.tags[at.bucket] + kinds[name] + ":" + at.ref.Bot + "/" + at.ref.ID
-	case "bots":
-		return l.tags[at.bucket] + "b"
-	case "replicas":
-		return l.namespace + ":serve:" + at.ref.Bot
+	var key strings.Builder
+	l.write(&key, name, at)
+	return key.String()
+}
+
+func (l layout) write(key *strings.Builder, name string, at place) {
+	if name == "replicas" {
+		key.WriteString(l.namespace)
+		key.WriteString(":serve:")
+		key.WriteString(at.ref.Bot)
+		return
+	}
+	key.WriteString(l.tags[at.bucket])
+	if name == "bots" {
+		key.WriteByte('b')
+		return
 	}
 	kind, ok := kinds[name]
 	if !ok {
 		panic(fmt.Sprintf("store: no key is called %q", name))
 	}
-	return l.tags[at.bucket] + kind + ":" + at.ref.Bot
+	key.WriteString(kind)
+	key.WriteByte(':')
+	key.WriteString(at.ref.Bot)
+	switch name {
+	case "session", "history", "inbox", "outbox", "events", "calls", "letters", "file":
+		key.WriteByte('/')
+		key.WriteString(at.ref.ID)
+	}
 }
 
-// keys builds the keys of a script, in the order of its header.
+// keys builds the keys of a script, in the order of its header, as parts of one
+// string.
 func (l layout) keys(script *lua.Script, at place) []string {
+	var all strings.Builder
+	all.Grow(len(script.Keys) * (len(l.tags[0]) + len("session:/") + len(at.ref.Bot) + len(at.ref.ID)))
 	keys := make([]string, len(script.Keys))
 	for i, name := range script.Keys {
-		keys[i] = l.key(name, at)
+		start := all.Len()
+		l.write(&all, name, at)
+		keys[i] = all.String()[start:]
 	}
 	return keys
 }

@@ -101,7 +101,7 @@ func (s *Session) load(ctx context.Context) (*codec.Record, reply, error) {
 }
 
 // read runs a script that writes nothing.
-func (s *Session) read(ctx context.Context, script *lua.Script, args ...any) (reply, error) {
+func (s *Session) read(ctx context.Context, script *lua.Script, args ...string) (reply, error) {
 	at, err := s.bot.place(s.ref.ID)
 	if err != nil {
 		return nil, err
@@ -246,7 +246,7 @@ func (s *Session) change(ctx context.Context, verb string, c session.Change) (ve
 	if err != nil {
 		return 0, 0, err
 	}
-	r, err := s.bot.store.run(ctx, lua.Change, at, append([]any{s.ref.ID}, wired...)...)
+	r, err := s.bot.store.run(ctx, lua.Change, at, append([]string{s.ref.ID}, wired...)...)
 	if err == nil {
 		err = r.refusal(s.ref)
 	}
@@ -286,7 +286,7 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 	if !q.Until.IsZero() {
 		till = strconv.FormatInt(q.Until.UnixMilli(), 10)
 	}
-	r, err := s.read(ctx, lua.History, max(q.After, 0), till, q.Limit, flag(q.Newest), flag(q.Waiting))
+	r, err := s.read(ctx, lua.History, strconv.FormatInt(max(q.After, 0), 10), till, strconv.Itoa(q.Limit), flag(q.Newest), flag(q.Waiting))
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -232,7 +233,7 @@ func (r *runner) commit(h *hold, t *Turn) *hold {
 }
 
 // write commits a turn by the script of that name: see lua/commit.lua.
-func (r *runner) write(h *hold, change session.Change, wired []any) (after *hold, err error) {
+func (r *runner) write(h *hold, change session.Change, wired []string) (after *hold, err error) {
 	b := r.bot
 	if !h.finish() {
 		return nil, session.ErrFenced
@@ -242,7 +243,7 @@ func (r *runner) write(h *hold, change session.Change, wired []any) (after *hold
 		digest = h.event.digest
 	}
 	began := time.Now()
-	args := append([]any{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease)}, wired...)
+	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease)}, wired...)
 	answer, err := b.store.run(r.calls, lua.Commit, h.at, args...)
 	if err == nil {
 		err = answer.refusal(h.at.ref)
@@ -303,7 +304,7 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why error)
 	if why != nil {
 		text = why.Error()
 	}
-	answer, err := r.bot.store.run(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, string(h.work), verdict, max(wait.Milliseconds(), 0), clip(text))
+	answer, err := r.bot.store.run(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, string(h.work), verdict, strconv.FormatInt(max(wait.Milliseconds(), 0), 10), clip(text))
 	if err == nil {
 		err = answer.refusal(h.at.ref)
 	}
@@ -353,7 +354,7 @@ func (r *runner) bury(h *hold, why error) *hold {
 		return r.gone(h, err)
 	}
 	began := time.Now()
-	args := append([]any{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), []byte(encoded), millis(deadLife)}, wired...)
+	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), string(encoded), millis(deadLife)}, wired...)
 	answer, err := b.store.run(r.calls, lua.Dead, h.at, args...)
 	if err == nil {
 		err = answer.refusal(h.at.ref)

@@ -223,9 +223,12 @@ func (s *Store) Bots(ctx context.Context) ([]string, error) {
 }
 
 // tooLarge answers session.ErrTooLarge for more bytes than the limit.
-func (s *Store) tooLarge(what string, size int) error {
+func (s *Store) tooLarge(what, name string, size int) error {
 	if size <= s.opts.MaxValue {
 		return nil
+	}
+	if name != "" {
+		what += " " + strconv.Quote(name)
 	}
 	return fmt.Errorf("%w: %s has %d bytes, the most is %d", session.ErrTooLarge, what, size, s.opts.MaxValue)
 }

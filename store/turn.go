@@ -191,7 +191,7 @@ func (t *Turn) Set(key string, value any) {
 	}
 	encoded, err := t.bot.store.opts.Codec.Encode(value)
 	if err == nil {
-		err = t.bot.store.tooLarge("the value", len(encoded))
+		err = t.bot.store.tooLarge("the value", "", len(encoded))
 	}
 	if err != nil {
 		t.fail(fmt.Errorf("private data %q: %w", key, err))
@@ -234,7 +234,7 @@ func (t *Turn) Intent() *session.Intent {
 func (t *Turn) SetIntent(intent *session.Intent) {
 	encoded, err := t.bot.store.opts.Codec.EncodeIntent(intent)
 	if err == nil {
-		err = t.bot.store.tooLarge("the intent", len(encoded))
+		err = t.bot.store.tooLarge("the intent", "", len(encoded))
 	}
 	if err != nil {
 		t.fail(fmt.Errorf("intent: %w", err))

@@ -68,7 +68,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 		err = t.Err()
 	}
 	change, dirty := t.end()
-	var wired []any
+	var wired []string
 	if err == nil && dirty {
 		wired, err = b.wire(change, dirty)
 	}

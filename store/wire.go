@@ -12,7 +12,7 @@ import (
 // wire turns a Change into the arguments that prelude/change.lua reads: five
 // fixed ones, four counts, the strings they count, and the special part. dirty
 // says whether it is a change at all, which makes a new version.
-func (b *Bot) wire(ch session.Change, dirty bool) ([]any, error) {
+func (b *Bot) wire(ch session.Change, dirty bool) ([]string, error) {
 	if err := b.checkChange(ch); err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func (b *Bot) wire(ch session.Change, dirty bool) ([]any, error) {
 		return nil, err
 	}
 	for i := 0; i < len(set); i += 2 {
-		if err := b.store.tooLarge(fmt.Sprintf("field %q", set[i]), len(set[i+1])); err != nil {
+		if err := b.store.tooLarge("field", set[i], len(set[i+1])); err != nil {
 			return nil, err
 		}
 	}
@@ -33,30 +33,24 @@ func (b *Bot) wire(ch session.Change, dirty bool) ([]any, error) {
 		}
 	}
 	special := b.special(ch)
-	args := make([]any, 0, 9+len(ch.Moves)+len(set)+len(del)+2*len(ch.Chat)+len(special))
-	args = append(args, ch.From, millis(b.opts.TTL), b.opts.HistoryLimit, flag(dirty), flag(len(special) > 0),
-		len(ch.Moves), len(set), len(del), 2*len(ch.Chat))
-	for _, state := range ch.Moves {
-		args = append(args, state)
-	}
-	for _, s := range set {
-		args = append(args, s)
-	}
-	for _, field := range del {
-		args = append(args, field)
-	}
+	args := make([]string, 0, 9+len(ch.Moves)+len(set)+len(del)+2*len(ch.Chat)+len(special))
+	args = append(args, ch.From, millis(b.opts.TTL), strconv.Itoa(b.opts.HistoryLimit), flag(dirty), flag(len(special) > 0),
+		strconv.Itoa(len(ch.Moves)), strconv.Itoa(len(set)), strconv.Itoa(len(del)), strconv.Itoa(2*len(ch.Chat)))
+	args = append(args, ch.Moves...)
+	args = append(args, set...)
+	args = append(args, del...)
 	for _, entry := range ch.Chat {
 		message, err := b.encodeMessage(entry.Message)
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, flag(entry.Send && b.opts.Send != nil), []byte(message))
+		args = append(args, flag(entry.Send && b.opts.Send != nil), string(message))
 	}
 	return append(args, special...), nil
 }
 
 // special is the last part of a change, which most changes do not have.
-func (b *Bot) special(ch session.Change) []any {
+func (b *Bot) special(ch session.Change) []string {
 	if ch.Reset == nil && !ch.Destroy && ch.TTL == nil && ch.File == nil {
 		return nil
 	}
@@ -74,11 +68,11 @@ func (b *Bot) special(ch session.Change) []any {
 	default:
 		ttl = millis(*ch.TTL)
 	}
-	var bytes []byte
+	bytes := ""
 	if ch.File != nil {
-		file, bytes = "1", ch.File.Data
+		file, bytes = "1", string(ch.File.Data)
 	}
-	return []any{reset, b.opts.Initial, flag(ch.Destroy), ttl, file, bytes}
+	return []string{reset, b.opts.Initial, flag(ch.Destroy), ttl, file, bytes}
 }
 
 func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
@@ -86,7 +80,7 @@ func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
-	return encoded, b.store.tooLarge("the message", len(encoded))
+	return encoded, b.store.tooLarge("the message", "", len(encoded))
 }
 
 func (b *Bot) checkChange(ch session.Change) error {
@@ -110,7 +104,7 @@ func (b *Bot) checkFile(f session.File) error {
 	if f.Name == "" {
 		return fmt.Errorf("%w: the file has no name", session.ErrInvalid)
 	}
-	return b.store.tooLarge(fmt.Sprintf("file %q", f.Name), len(f.Data))
+	return b.store.tooLarge("file", f.Name, len(f.Data))
 }
 
 // millis is a duration as scripts want it: 0 for ever, else at least 1.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -132,8 +133,25 @@ func (w *wire) count(cmd redis.Cmder) {
 	defer w.mu.Unlock()
 	if w.meter != nil && scriptOf(cmd) != nil {
 		w.meter.scripts++
-		w.meter.bytes += len(cmd.String()) // the request and its reply
+		w.meter.bytes += size(cmd.Args())
+		if script, ok := cmd.(interface{ Val() any }); ok {
+			w.meter.bytes += size(script.Val())
+		}
 	}
+}
+
+// size is about how many bytes a request or a reply takes.
+func size(v any) (n int) {
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			n += 2 + size(item)
+		}
+		return n
+	case *string:
+		return len(*v)
+	}
+	return len(fmt.Sprint(v))
 }
 
 // scripts returns which of the given scripts were asked for, in order.
