@@ -36,12 +36,25 @@ local waiting, unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)
 local element = digest .. stamp(now) .. event
 local full = (s and s.bytes or 0) + #element
 if waiting >= tonumber(limit) or full > tonumber(bytes) then return {'FULL', now, waiting, full - #element} end
-redis.call('ZCARD', due)
 local created = 0
 if not s or s.ended then
   check_index()
+  redis.call('ZCARD', due)
   created = 1
   s = enter(s, id, bot, initial, platform, user, '', ttl)
+end
+-- The first write to a session that was there, and the check of this key's type.
+local step = 'due'
+if s.lease > now then
+  redis.call('ZADD', due, 'NX', int(s.lease), id)
+  step = 'idle'
+elseif s.lease == 0 and math.max(s.wait, s.owait) > now then
+  step = 'idle' -- what is before it waits for its next attempt, and is listed for then
+elseif want == '1' and s.lease == 0 and waiting == 0 and unsent == 0 then
+  grant(s, 'event', op, lease, id)
+  step = 'event'
+else
+  redis.call('ZADD', due, int(now), id)
 end
 redis.call('RPUSH', inbox, element)
 s.bytes = full
@@ -60,18 +73,6 @@ if now >= s.sweep then
   redis.call('PEXPIREAT', events, int(now + 2 * window + 1000))
 end
 
-local step = 'due'
-if s.lease > now then
-  redis.call('ZADD', due, 'NX', int(s.lease), id)
-  step = 'idle'
-elseif s.lease == 0 and math.max(s.wait, s.owait) > now then
-  step = 'idle' -- what is before it waits for its next attempt, and is listed for then
-elseif want == '1' and s.lease == 0 and waiting == 0 and unsent == 0 then
-  grant(s, 'event', op, lease, id)
-  step = 'event'
-else
-  redis.call('ZADD', due, int(now), id)
-end
 save(s, {})
 notice('accepted', id, s)
 if step == 'event' then return {'OK', now, created, handed(s, {})} end

@@ -21,7 +21,7 @@ if refusal then return refusal end
 if not s or s.ended or gone(s) then return {'NOTFOUND', now} end
 local c = parse_change(4)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
-check_change(c)
+check_change(c, s)
 queues(s)
 redis.call('ZCARD', due)
 

@@ -33,7 +33,7 @@ end
 if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or gone(s) then return {'FENCED', now} end
 local c = parse_change(9)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
-check_change(c)
+check_change(c, s)
 queues(s)
 redis.call('ZCARD', due)
 if c.destroy then check_index() end

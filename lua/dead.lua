@@ -16,7 +16,7 @@ local before, sweep = seen(op)
 if before then return answer({'OK', now}, s, still(s, op, token)) end
 if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
 local c = parse_change(10)
-check_change(c)
+check_change(c, s)
 queues(s)
 local known = redis.call('HGET', events, digest)
 redis.call('LLEN', letters)

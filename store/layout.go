@@ -27,7 +27,7 @@ import (
 //	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: 6 bytes of time, then the letter
 //	bs:{256.17.3f}:f:pizza/42     STRING  the last file's bytes
 //
-//	bs:{256.17.3f}:i:pizza        ZSET    ids by last activity (ms)
+//	bs:{256.17.3f}:i:pizza        ZSET    ids by last activity (ms, true to the minute)
 //	bs:{256.17.3f}:n:pizza        ZSET    s<state> NUL <id> and u<user> NUL <id>, all with score 0
 //	bs:{256.17.3f}:g:pizza        HASH    from NUL to -> moves made
 //	bs:{256.17.3f}:ttl:pizza      ZSET    ids by expiry (ms), perhaps too early; too late only while work keeps the session alive

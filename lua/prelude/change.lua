@@ -25,12 +25,19 @@ local function parse_change(at)
   return c
 end
 
--- check_change reads every key that apply may write, but for the queues, so that
--- one of another type stops the script before its first write.
-local function check_change(c)
+-- check_change decides which keys apply will write, and reads each of them, but
+-- for the queues, so that one of another type stops the script before its first
+-- write. A session's place by activity is true to the minute. The reaper finds
+-- it by its place in expiry and corrects it there: only a place that is missing,
+-- or too late, must be written now.
+local function check_change(c, s)
+  if c.ttl ~= '' then s.ttl = c.ttl end
+  c.exp, c.net = lifetime(s, c.bot_ttl)
+  c.expiry = c.exp > 0 and (s.exp == 0 or c.exp < s.exp) or c.exp == 0 and s.exp > 0
+  c.activity = math.floor(now / 60000) ~= math.floor(s.at / 60000)
   redis.call('LLEN', history)
-  redis.call('ZCARD', activity)
-  redis.call('ZCARD', expiry)
+  if c.expiry then redis.call('ZCARD', expiry) end
+  if c.activity then redis.call('ZCARD', activity) end
   if c.set > c.moves or c.reset ~= '' then
     redis.call('HLEN', moves)
     redis.call('ZCARD', names)
@@ -60,7 +67,6 @@ local function apply(c, s, id, put)
   local state, deleted, first = s.state, 0, s.seq + 1
   s.at = math.max(now, s.at) -- a server's clock may step back; the chat's times may not
   s.changed = true
-  if c.ttl ~= '' then s.ttl = c.ttl end
   if c.reset ~= '' then
     renew_life(c, s)
     state = c.initial
@@ -98,16 +104,11 @@ local function apply(c, s, id, put)
     s.state = state
   end
   if c.dirty then s.ver = s.ver + 1 end
-  -- Its full time to live again. The reaper finds a session by its place in expiry
-  -- and corrects it there: only one that is missing, or too late, is written now.
-  local exp, net = lifetime(s, c.bot_ttl)
-  if exp > 0 and (s.exp == 0 or exp < s.exp) then
-    redis.call('ZADD', expiry, int(exp), id)
-  elseif exp == 0 and s.exp > 0 then
-    redis.call('ZREM', expiry, id)
+  s.exp = c.exp
+  anchor(s, c.net)
+  if c.expiry then
+    if c.exp > 0 then redis.call('ZADD', expiry, int(c.exp), id) else redis.call('ZREM', expiry, id) end
   end
-  s.exp = exp
-  anchor(s, net)
-  redis.call('ZADD', activity, int(s.at), id)
+  if c.activity then redis.call('ZADD', activity, int(s.at), id) end
   return deleted, first
 end
