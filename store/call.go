@@ -118,12 +118,12 @@ func (s *Store) send(ctx context.Context, script *lua.Script, full []any) (reply
 	full[0], full[1] = "evalsha", script.SHA
 	cmd := redis.NewCmd(ctx, full...)
 	cmd.SetFirstKeyPos(3)
-	err := s.client.Process(ctx, once{cmd})
+	err := s.sender.send(ctx, once{cmd})
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		full[0], full[1] = "eval", script.Text
 		cmd = redis.NewCmd(ctx, full...)
 		cmd.SetFirstKeyPos(3)
-		err = s.client.Process(ctx, once{cmd})
+		err = s.sender.send(ctx, once{cmd})
 	}
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ const (
 //
 //	the server's "not now": LOADING, READONLY, a cluster that moves     notYet
 //	any other error reply: an unknown command, no right, out of memory  refused
-//	no connection was made, none was free                               notYet
+//	no connection was made, none was free, or it was never sent         notYet
 //	the client is closed                                                refused
 //	anything else: a reset, an EOF, a time-out                          unknown
 //
@@ -167,6 +167,8 @@ func whatHappened(err error) fate {
 		}
 		return refused
 	case errors.As(err, &network) && network.Op == "dial", errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
+		return notYet
+	case errors.Is(err, errNeverSent):
 		return notYet
 	case errors.Is(err, redis.ErrClosed):
 		return refused

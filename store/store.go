@@ -85,6 +85,7 @@ type Store struct {
 	log    *slog.Logger
 	clock  *clock
 	calls  atomic.Uint64
+	sender sender
 }
 
 // Open connects to a Redis URL; see [ParseURL] for its forms. It answers
@@ -118,7 +119,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		return nil, fmt.Errorf("open store: %w: the client must be of one server, a Sentinel set or a cluster", session.ErrInvalid)
 	}
 	s := &Store{
-		client: client, opts: opts, log: opts.Logger,
+		client: client, opts: opts, log: opts.Logger, sender: sender{client: client},
 		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]),
 	}
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A sender sends commands. A few at a time go alone, each on a connection of
+// its own. Those that come while as many are in the air wait until one of them
+// lands, and then fly together, in one pipeline: so many callers in one process
+// share the system calls, here and on the server, that would cost as much as
+// their scripts. A lone caller notices nothing.
+//
+// go-redis has AutoPipeline for that; its callers wait for their batch however
+// short their own deadline is, and a lone caller is slower with it.
+type sender struct {
+	client redis.UniversalClient
+
+	mu     sync.Mutex
+	flying int
+	queue  []*passenger
+}
+
+const (
+	maxFlying     = 2                      // at once; more if one of them takes longer than patience
+	maxPassengers = 64                     // on one flight
+	maxLuggage    = 128 << 10              // their bytes, unless the first has more
+	patience      = 100 * time.Millisecond // after which who waits flies alone: what is in the air may never land
+)
+
+// A passenger is a command that waits for its flight, or is on it.
+type passenger struct {
+	cmd      redis.Cmder
+	deadline time.Time
+	landed   chan error
+}
+
+// errNeverSent is joined to the error of a command whose caller gave up first.
+var errNeverSent = errors.New("it was not sent")
+
+// send sends a command once and waits for its answer. Its ctx must have a
+// deadline. When ctx ends while the command is on its way, it must not be
+// touched any more.
+func (s *sender) send(ctx context.Context, cmd redis.Cmder) error {
+	s.mu.Lock()
+	if s.flying < maxFlying {
+		s.flying++
+		s.mu.Unlock()
+		return s.flyAlone(ctx, cmd)
+	}
+	p := &passenger{cmd: cmd, landed: make(chan error, 1)}
+	p.deadline, _ = ctx.Deadline()
+	s.queue = append(s.queue, p)
+	s.mu.Unlock()
+
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-p.landed:
+			return err
+		case <-timer.C:
+			if s.leave(p, true) {
+				return s.flyAlone(ctx, cmd)
+			}
+		case <-ctx.Done():
+			if s.leave(p, false) {
+				return errors.Join(errNeverSent, ctx.Err())
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// leave takes a passenger out of the queue, to fly alone or not at all. It
+// reports whether it was still there.
+func (s *sender) leave(p *passenger, flies bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.queue, p)
+	if i < 0 {
+		return false
+	}
+	s.queue = slices.Delete(s.queue, i, i+1)
+	if flies {
+		s.flying++
+	}
+	return true
+}
+
+func (s *sender) flyAlone(ctx context.Context, cmd redis.Cmder) error {
+	defer s.land()
+	return s.client.Process(ctx, cmd)
+}
+
+// land ends a flight. Those who wait take the next.
+func (s *sender) land() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 || s.flying > maxFlying {
+		s.flying--
+		return
+	}
+	n, luggage := 0, 0
+	for n < min(len(s.queue), maxPassengers) {
+		if luggage += weight(s.queue[n].cmd); n > 0 && luggage > maxLuggage {
+			break
+		}
+		n++
+	}
+	group := slices.Clone(s.queue[:n])
+	s.queue = slices.Delete(s.queue, 0, n)
+	go s.fly(group)
+}
+
+// fly sends a group in one pipeline, for as long as the most patient of them
+// waits.
+func (s *sender) fly(group []*passenger) {
+	defer s.land()
+	last := group[0].deadline
+	for _, p := range group {
+		if p.deadline.After(last) {
+			last = p.deadline
+		}
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), last)
+	defer cancel()
+	if len(group) == 1 {
+		group[0].landed <- s.client.Process(ctx, group[0].cmd)
+		return
+	}
+	pipe := s.client.Pipeline()
+	for _, p := range group {
+		_ = pipe.Process(ctx, p.cmd) // only queues it
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	for _, p := range group {
+		p.landed <- p.cmd.Err()
+	}
+}
+
+// weight is about how many bytes a command is.
+func weight(cmd redis.Cmder) (n int) {
+	for _, arg := range cmd.Args() {
+		switch arg := arg.(type) {
+		case string:
+			n += len(arg)
+		case *string:
+			n += len(*arg)
+		}
+	}
+	return n
+}

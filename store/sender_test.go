@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+)
+
+// airport is a sender with a server, and a gate in front of each flight.
+type airport struct {
+	sender
+	server *miniredis.Miniredis
+	gate   chan struct{} // closed: all may take off
+	held   string        // until then no echo that begins so may
+	groups chan int      // how many commands each flight had
+}
+
+func newAirport(t *testing.T) *airport {
+	t.Helper()
+	a := &airport{server: miniredis.RunT(t), gate: make(chan struct{}), groups: make(chan int, 1000)}
+	client := redis.NewClient(&redis.Options{Addr: a.server.Addr(), ContextTimeoutEnabled: true})
+	t.Cleanup(func() { client.Close() })
+	client.AddHook(a)
+	a.client = client
+	return a
+}
+
+func (a *airport) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (a *airport) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		a.takeOff(cmd)
+		return next(ctx, cmd)
+	}
+}
+
+func (a *airport) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		a.takeOff(cmds...)
+		return next(ctx, cmds)
+	}
+}
+
+// takeOff counts a flight. Those of the client itself, which make a connection,
+// are none.
+func (a *airport) takeOff(cmds ...redis.Cmder) {
+	if cmds[0].Name() != "echo" {
+		return
+	}
+	for _, cmd := range cmds {
+		if strings.HasPrefix(cmd.Args()[1].(string), a.held) {
+			<-a.gate
+		}
+	}
+	a.groups <- len(cmds)
+}
+
+// await waits until so many fly and so many wait.
+func (a *airport) await(flying, waiting int) {
+	for {
+		a.mu.Lock()
+		done := a.flying == flying && len(a.queue) == waiting
+		a.mu.Unlock()
+		if done {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (a *airport) echo(ctx context.Context, text string) (string, error) {
+	cmd := redis.NewCmd(ctx, "echo", text)
+	if err := a.send(ctx, once{cmd}); err != nil {
+		return "", err
+	}
+	return cmd.Text()
+}
+
+func TestCommandsOfManyCallersShareAFlight(t *testing.T) {
+	t.Parallel()
+	a := newAirport(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var callers sync.WaitGroup
+	for i := range maxFlying + maxPassengers + 10 {
+		callers.Go(func() {
+			want := strconv.Itoa(i)
+			if got, err := a.echo(ctx, want); got != want || err != nil {
+				t.Errorf("the answer to %s: %q, %v", want, got, err)
+			}
+		})
+		a.await(min(i+1, maxFlying), max(0, i+1-maxFlying))
+	}
+	close(a.gate)
+	callers.Wait()
+	flights := map[int]int{}
+	for range len(a.groups) {
+		flights[<-a.groups]++
+	}
+	if flights[1] != maxFlying || flights[maxPassengers] != 1 || flights[10] != 1 {
+		t.Errorf("flights by their passengers: %v", flights)
+	}
+	a.await(0, 0)
+}
+
+func TestMuchLuggageIsSpreadOverFlights(t *testing.T) {
+	t.Parallel()
+	a := newAirport(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var callers sync.WaitGroup
+	for i := range maxFlying + 4 {
+		callers.Go(func() {
+			want := strings.Repeat("x", maxLuggage/2-10+i)
+			if got, err := a.echo(ctx, want); got != want || err != nil {
+				t.Errorf("the answer to %d bytes: %d bytes, %v", len(want), len(got), err)
+			}
+		})
+		a.await(min(i+1, maxFlying), max(0, i+1-maxFlying))
+	}
+	close(a.gate)
+	callers.Wait()
+	for range len(a.groups) {
+		if n := <-a.groups; n > 2 {
+			t.Errorf("a flight with %d commands of half the luggage each", n)
+		}
+	}
+}
+
+func TestWhoGivesUpInTheQueueIsNeverSent(t *testing.T) {
+	t.Parallel()
+	a := newAirport(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var callers sync.WaitGroup
+	for i := range maxFlying {
+		callers.Go(func() { _, _ = a.echo(ctx, strconv.Itoa(i)) })
+	}
+	a.await(maxFlying, 0)
+	impatient, stop := context.WithCancel(ctx)
+	stop()
+	cmd := redis.NewCmd(impatient, "set", "key", "value")
+	err := a.send(impatient, once{cmd})
+	if !errors.Is(err, errNeverSent) || !errors.Is(err, context.Canceled) || whatHappened(err) != notYet {
+		t.Errorf("the error of one that gave up: %v", err)
+	}
+	close(a.gate)
+	callers.Wait()
+	if a.server.Exists("key") {
+		t.Error("it was sent")
+	}
+}
+
+func TestHungFlightsHoldUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	a := newAirport(t)
+	a.held = "hung"
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var hung, others sync.WaitGroup
+	for i := range maxFlying {
+		hung.Go(func() { _, _ = a.echo(ctx, fmt.Sprint("hung ", i)) })
+	}
+	a.await(maxFlying, 0)
+	for i := range 20 {
+		others.Go(func() {
+			want := fmt.Sprint("other ", i)
+			if got, err := a.echo(ctx, want); got != want || err != nil {
+				t.Errorf("the answer to %s: %q, %v", want, got, err)
+			}
+		})
+	}
+	others.Wait() // while those hang
+	close(a.gate)
+	hung.Wait()
+	a.await(0, 0)
+}
