@@ -36,7 +36,9 @@ func testServer(t *testing.T) *server {
 
 func testBench(t *testing.T) *bench {
 	return newBench(testServer(t), generateDialogues(20), config{
-		histories: []int{10}, callers: []int{1, 2}, repeats: 1, budget: 10 * time.Millisecond, memory: []int{20}, sessions: 20,
+		parts: strings.Split(partNames(), ","), histories: []int{10}, callers: []int{1, 2}, repeats: 1, budget: 10 * time.Millisecond,
+		memory: []int{20}, sessions: 20,
+		clusters: []int{1, 2}, users: 200, rounds: 1, wakeUps: 10, fleet: 3, watch: time.Second,
 	}, io.Discard)
 }
 
@@ -117,7 +119,8 @@ func TestAWholeRun(t *testing.T) {
 			}
 		}
 		cost := b.cost(c.name, 10)
-		if cost.Trips < 2 || cost.Server.Median <= 0 || cost.Up.Median <= 0 || cost.Down.Median <= 0 || cost.Allocs.Median <= 0 {
+		if cost.Trips < 2 || cost.Server.Median <= 0 || cost.Up.Median <= 0 || cost.Down.Median <= 0 || cost.Allocs.Median <= 0 ||
+			cost.BusyBy != 2 || cost.Busy.Median <= 0 {
 			t.Errorf("%s: cost %+v", c.name, *cost)
 		}
 	}
@@ -133,13 +136,20 @@ func TestAWholeRun(t *testing.T) {
 	if err != nil || races[0].Error != "" || races[0].Counter != 200 || races[0].Keys != 200 {
 		t.Errorf("race: %+v, %v", races[0], err)
 	}
-	r := &report{Contenders: all, Config: b.config, Cells: b.cells, Costs: b.costs, Idles: idles, Races: races}
-	r.Goals = b.goals(t.Context(), idles, races)
+	r := &report{Contenders: all, Config: b.config, Cells: b.cells, Costs: b.costs, Idles: idles, Races: races,
+		Replay: &replayed{Skipped: "no data"}, Clusters: []*clustered{{Masters: 3, Error: "it fell apart"}}, Wake: &woken{Samples: 1, P99: 1},
+		Fleets: []*fleet{{Replicas: 1, Commands: 5}, {Replicas: 77, Commands: 6}}}
+	r.Goals = b.goals(t.Context(), r)
 	var tables, lines bytes.Buffer
 	r.print(&tables, false)
 	for _, c := range all {
 		if !strings.Contains(tables.String(), c.name) {
 			t.Errorf("the tables do not have %s", c.name)
+		}
+	}
+	for _, want := range []string{"is skipped: no data", "it fell apart", "77 idle replicas"} {
+		if !strings.Contains(tables.String(), want) {
+			t.Errorf("the tables do not have %q", want)
 		}
 	}
 	if err := r.writeJSON(&lines); err != nil {
@@ -148,6 +158,111 @@ func TestAWholeRun(t *testing.T) {
 	for line := range strings.Lines(lines.String()) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("no JSON: %s", line)
+		}
+	}
+}
+
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	b := testBench(t)
+	b.config.data = filepath.Join(t.TempDir(), "dialogues.jsonl")
+	const line = `{"id":"%s","turns":[{"speaker":"user","text":"hi","intent":"greet","slots":{}},{"speaker":"system","text":"hello"}]}` + "\n"
+	if err := os.WriteFile(b.config.data, []byte(strings.ReplaceAll(line, "%s", "a")+strings.ReplaceAll(line, "%s", "b")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := b.replay(t.Context())
+	if err != nil || r.Error != "" || r.Dialogues != 2 || r.Turns != 2 || r.PerSecond <= 0 || r.faults() != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	b.config.data = filepath.Join(t.TempDir(), "none")
+	if r, err := b.replay(t.Context()); err != nil || r.Error == "" {
+		t.Errorf("without the file: %+v, %v", r, err)
+	}
+	b.config.data = ""
+	if r, err := b.replay(t.Context()); err != nil || r.Skipped == "" {
+		t.Errorf("without data: %+v, %v", r, err)
+	}
+}
+
+func TestReplayIsRead(t *testing.T) {
+	r, err := parseReplay([]byte(`{"dialogues":3,"turns":9,"mismatched":1,"lost":2,"duplicated":3,"out_of_order":4,"turns_per_second":5.5,"resent":6}`))
+	if err != nil || *r != (replayed{Dialogues: 3, Turns: 9, PerSecond: 5.5, Mismatched: 1, Lost: 2, Duplicated: 3, OutOfOrder: 4}) || r.faults() != 10 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, bad := range []string{"", "{}", "no dialogues"} {
+		if _, err := parseReplay([]byte(bad)); err == nil {
+			t.Errorf("%q is no error", bad)
+		}
+	}
+}
+
+func TestClusters(t *testing.T) {
+	t.Parallel()
+	b := testBench(t)
+	found, err := b.onClusters(t.Context())
+	if err != nil || len(found) != 2 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	for i, c := range found {
+		// Each turn is two calls; a replica that looks for work makes some more.
+		if c.Error != "" || c.Masters != i+1 || c.Turns != 200 || c.PerSecond <= 0 || c.Scripts < 400 || c.Redirected != 0 ||
+			c.Least <= 0 || c.Most > c.Scripts || c.Least+c.Most < c.Scripts {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestImbalance(t *testing.T) {
+	if least, most, percent := imbalance([]int64{100, 90, 110}); least != 90 || most != 110 || percent != 20 {
+		t.Errorf("%d to %d, %v %%", least, most, percent)
+	}
+	if least, most, percent := imbalance([]int64{0, 0}); least != 0 || most != 0 || percent != 0 {
+		t.Errorf("of nothing: %d to %d, %v %%", least, most, percent)
+	}
+	users := randomUsers(1000)
+	slices.Sort(users)
+	if n := len(slices.Compact(users)); n != 1000 {
+		t.Errorf("%d different users of 1000", n)
+	}
+}
+
+func TestWake(t *testing.T) {
+	t.Parallel()
+	w, err := testBench(t).wakes(t.Context())
+	if err != nil || w.Error != "" || w.Samples != 10 || w.P50 <= 0 || w.P99 < w.P50 || w.Slowest < w.P99 {
+		t.Errorf("%+v, %v", w, err)
+	}
+}
+
+func TestChosenParts(t *testing.T) {
+	t.Parallel()
+	args := []string{"--quick", "--json", "--parts", "wake,replay", "--redis", testServer(t).url}
+	var out bytes.Buffer
+	if err := run(t.Context(), args, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for line := range strings.Lines(out.String()) {
+		var object struct{ Kind string }
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		kinds = append(kinds, object.Kind)
+	}
+	if kinds = slices.Compact(kinds); !slices.Equal(kinds, []string{"machine", "replay", "wake", "goal"}) {
+		t.Errorf("it printed %v", kinds)
+	}
+}
+
+func TestIdleFleets(t *testing.T) {
+	t.Parallel()
+	found, err := testBench(t).idleFleets(t.Context())
+	if err != nil || len(found) != 2 || found[0].Replicas != 1 || found[1].Replicas != 3 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	for _, f := range found {
+		if f.Error != "" || f.Calls <= 0 || f.Commands <= f.Calls {
+			t.Errorf("%+v", f)
 		}
 	}
 }
@@ -184,6 +299,19 @@ func TestServerTime(t *testing.T) {
 			t.Errorf("%v µs", got)
 		}
 	})
+	t.Run("what came to the wrong node counts, and no other error", func(t *testing.T) {
+		before := parseInfo("errorstat_MOVED:count=2\r\n")
+		after := parseInfo("errorstat_MOVED:count=5\r\nerrorstat_ASK:count=1\r\nerrorstat_CROSSSLOT:count=1\r\nerrorstat_ERR:count=9\r\n")
+		if got := after.since(before).redirected; got != 5 {
+			t.Errorf("%d redirections", got)
+		}
+	})
+	t.Run("what scripts call counts among the calls, the asking does not", func(t *testing.T) {
+		d := parseInfo("cmdstat_evalsha:calls=2,usec=40\r\ncmdstat_hset:calls=9,usec=9\r\ncmdstat_info:calls=1,usec=9\r\n")
+		if d.scripts() != 2 || d.calls() != 11 {
+			t.Errorf("%d scripts, %d calls", d.scripts(), d.calls())
+		}
+	})
 	if sum := d.plus(d); sum.in != 2*d.in || sum.commands["get"] != (commandStat{8, 16}) {
 		t.Errorf("sum %+v", sum)
 	}
@@ -200,6 +328,9 @@ func TestGoalsAreJudged(t *testing.T) {
 		{atMost("a", 1, 1, " ×"), true, ""},
 		{atMost("a", 3, 2, " ×"), false, "50 %"},
 		{atMost("a", 0, 2, " ×"), false, "not measured"},
+		{none("a", 0, 200), true, ""},
+		{none("a", 3, 200), false, "3 of 200"},
+		{none("a", 0, 0), false, "not measured"},
 	} {
 		if c.goal.Met != c.met || c.goal.By != c.by {
 			t.Errorf("%+v", c.goal)
@@ -274,7 +405,13 @@ func TestCommandLine(t *testing.T) {
 	if err != nil || !slices.Equal(o.callers, []int{1, 4}) || o.repeats != 1 || !slices.Equal(o.histories, []int{10, 100, 1000}) {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, bad := range []string{"--histories=7", "--callers=0", "--time=0", "--nothing", "x"} {
+	if !slices.Equal(o.parts, strings.Split(partNames(), ",")) || o.fleet != 20 {
+		t.Errorf("parts %v, a fleet of %d", o.parts, o.fleet)
+	}
+	if o, err := parse([]string{"--parts", "wake, idle"}, io.Discard); err != nil || !slices.Equal(o.parts, []string{"wake", "idle"}) || o.fleet != 100 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range []string{"--parts=sleep", "--parts=", "--histories=7", "--callers=0", "--time=0", "--nothing", "x"} {
 		if err := run(context.Background(), []string{bad}, io.Discard, io.Discard); !errors.As(err, new(usageError)) {
 			t.Errorf("%s: %v", bad, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/fnv"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,12 @@ func (f *floor) digest() string {
 	return string(hash.Sum(nil))
 }
 
+// head is as long as a session's head.
+func head(at string, seq int64) string {
+	n := strconv.FormatInt(seq, 10)
+	return "1 1763800000000000 " + n + " " + n + " " + n + " 1763800000000 " + at + " 1766392000000 1768984000000 - 0"
+}
+
 // encode is the cheap part of our codec: a tag byte, then msgpack.
 func encode(v any) string {
 	data, err := msgpack.Marshal(v)
@@ -77,17 +84,16 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 		return err
 	}
 	accept := f.client.Pipeline()
+	accept.ZAdd(ctx, f.key("due", user), redis.Z{Score: float64(ms + 15000), Member: user})
 	accept.RPush(ctx, f.key("q", user), digest+stamp+string(event))
 	accept.HSet(ctx, f.key("e", user), digest, "p "+forget+" 2n9c#1f 0")
-	accept.ZAdd(ctx, f.key("due", user), redis.Z{Score: float64(ms + 15000), Member: user})
-	accept.HSet(ctx, s, "exp", at, "qb", "64", "token", token, "until", lease, "holder", "host-123-abcdef#1f", "work", "event")
+	accept.HSet(ctx, s, codec.FieldLease, token+" "+lease+" event host-123-abcdef#1f 0 64 "+at)
 	loaded := accept.HGetAll(ctx, s)
 	if _, err := accept.Exec(ctx); err != nil {
 		return err
 	}
 	snap := loaded.Val()
-	seq, _ := strconv.ParseInt(snap["seq"], 10, 64)
-	turns, _ := strconv.ParseInt(snap["turns"], 10, 64)
+	seq, _ := strconv.ParseInt(strings.Fields(snap[codec.FieldHead])[3], 10, 64)
 	from := snap["state"]
 	to := nextState(from)
 
@@ -97,19 +103,15 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	}
 	commit := f.client.Pipeline()
 	commit.HIncrBy(ctx, f.key("g", user), from+"\x00"+to, 1)
-	commit.RPush(ctx, f.key("h", user), stamp+encode([]any{0, x.Text}))
-	commit.RPush(ctx, f.key("h", user), stamp+encode([]any{1, x.Reply}))
+	commit.HDel(ctx, s, "f:file", "f:predicted_intent")
+	commit.RPush(ctx, f.key("h", user), stamp+encode([]any{0, x.Text}), stamp+encode([]any{1, x.Reply}))
 	commit.ZRem(ctx, f.key("n", user), "s"+from+"\x00"+user)
 	commit.ZAdd(ctx, f.key("n", user), redis.Z{Member: "s" + to + "\x00" + user})
-	commit.HIncrBy(ctx, f.key("c", user), from, -1)
-	commit.HIncrBy(ctx, f.key("c", user), to, 1)
-	commit.ZAdd(ctx, f.key("i", user), redis.Z{Score: float64(ms), Member: user})
 	commit.LPop(ctx, f.key("q", user))
 	commit.HSet(ctx, f.key("e", user), digest, "d "+forget+" "+token+" "+strconv.FormatInt(seq+1, 10)+" "+strconv.FormatInt(seq+2, 10)+" 2n9c#1f 0")
 	commit.ZRem(ctx, f.key("due", user), user)
 	commit.HSet(ctx, s, "d:"+valueKeys[0], encode(x.Values[0]), "d:"+valueKeys[1], encode(x.Values[1]), "intent", string(said),
-		"message", encode(x.Text), "seq", seq+2, "state", to, "ver", turns+2, "at", at, "qb", "0", "turns", turns+1,
-		"until", "0", "holder", "", "work", "")
+		"message", encode(x.Text), "state", to, codec.FieldLease, token+" 0 free - 0 0 "+at, codec.FieldHead, head(at, seq+2))
 	_, err = commit.Exec(ctx)
 	return err
 }
@@ -119,8 +121,8 @@ func (f *floor) prepare(ctx context.Context, users []string, chat []exchange) er
 	last := chat[len(chat)-1]
 	first := f.key("h", users[0])
 	for _, user := range users {
-		err := f.env.control.HSet(ctx, f.key("s", user), "layout", "1", "gen", "1763800000000000", "platform", "web",
-			"user", user, "born", "1763800000000", "net", "1768984000000", "state", states[0], "seq", f.chatSize).Err()
+		err := f.env.control.HSet(ctx, f.key("s", user), codec.FieldLease, "1763800000000000 0 free - 0 0 1763800000000",
+			codec.FieldHead, head("1763800000000", int64(f.chatSize)), "state", states[0], "platform", "web", "user", user).Err()
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,8 @@ type info struct {
 	in, out  int64 // bytes received and sent, over all connections
 	commands map[string]commandStat
 	reply    int64 // bytes of this very answer, which it does not count yet
+
+	redirected int64 // commands that came to the wrong node of a cluster (counted since Redis 6.2)
 }
 
 type commandStat struct{ calls, usec int64 }
@@ -41,6 +43,8 @@ func parseInfo(text string) info {
 			i.in = number(value)
 		case name == "total_net_output_bytes":
 			i.out = number(value)
+		case name == "errorstat_MOVED", name == "errorstat_ASK", name == "errorstat_CROSSSLOT":
+			i.redirected += number(strings.TrimPrefix(value, "count="))
 		case isStat:
 			var stat commandStat
 			for field := range strings.SplitSeq(value, ",") {
@@ -64,7 +68,8 @@ func number(text string) int64 {
 
 // since returns what happened between two moments, without the asking itself.
 func (i info) since(before info) info {
-	d := info{in: i.in - before.in - infoRequest, out: i.out - before.out - before.reply, commands: map[string]commandStat{}}
+	d := info{in: i.in - before.in - infoRequest, out: i.out - before.out - before.reply,
+		redirected: i.redirected - before.redirected, commands: map[string]commandStat{}}
 	for name, now := range i.commands {
 		then := before.commands[name]
 		if calls := now.calls - then.calls; calls > 0 {
@@ -76,7 +81,8 @@ func (i info) since(before info) info {
 
 // plus adds what happened at another time.
 func (i info) plus(other info) info {
-	sum := info{in: i.in + other.in, out: i.out + other.out, commands: map[string]commandStat{}}
+	sum := info{in: i.in + other.in, out: i.out + other.out, redirected: i.redirected + other.redirected,
+		commands: map[string]commandStat{}}
 	for _, part := range []info{i, other} {
 		for name, stat := range part.commands {
 			s := sum.commands[name]
@@ -84,6 +90,20 @@ func (i info) plus(other info) info {
 		}
 	}
 	return sum
+}
+
+// scripts returns how many scripts ran.
+func (i info) scripts() int64 { return i.commands["evalsha"].calls }
+
+// calls returns how many commands ran, those that scripts call among them, and
+// without the asking itself.
+func (i info) calls() (n int64) {
+	for name, stat := range i.commands {
+		if name != "info" {
+			n += stat.calls
+		}
+	}
+	return n
 }
 
 // serverTime returns the microseconds of a turn, of which we know how often it

@@ -7,6 +7,14 @@
 //	go run . --data FILE        with the messages of real dialogues, see readDialogues
 //	go run . --redis URL        on a server that runs already (its other keys are not touched)
 //	go run . --json             one object a line
+//	go run . --parts wake,idle  only these of the seven parts
+//
+// The parts are: speed, a turn of each contender by history and callers, with
+// its cost; memory, an idle session of each; race, four replicas of each on one
+// session; and of botsession alone: replay, all the dialogues of --data through
+// four replica processes; cluster, how a load spreads over masters; wake, how
+// soon another process begins with an event; idle, what a fleet asks of the
+// server while nobody writes.
 //
 // It is a module of its own, so that nobody who imports the library downloads
 // what it is compared with.
@@ -22,6 +30,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,7 +59,7 @@ type usageError struct{ error }
 // options are the command line.
 type options struct {
 	config
-	redis, data    string
+	redis          string
 	json, markdown bool
 }
 
@@ -58,13 +67,14 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	o := &options{}
 	flags := flag.NewFlagSet("benchmark", flag.ContinueOnError)
 	flags.SetOutput(errs)
-	var histories, callers, memory string
+	var histories, callers, memory, names string
 	var quick bool
 	flags.StringVar(&o.redis, "redis", "", "redis:// `URL` of a server to measure on; empty: one is started")
-	flags.StringVar(&o.data, "data", "", "`FILE` of dialogues, JSON lines, plain or gzip; empty: messages of the same sizes are generated")
+	flags.StringVar(&o.data, "data", "", "`FILE` of dialogues, JSON lines, plain or gzip; empty: messages of the same sizes are generated, and nothing is replayed")
 	flags.BoolVar(&o.json, "json", false, "print one JSON object a line")
 	flags.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")
-	flags.BoolVar(&quick, "quick", false, "10, 100 and 1000 messages, 1 and 32 callers, one repeat")
+	flags.BoolVar(&quick, "quick", false, "10, 100 and 1000 messages, 1 and 32 callers, one repeat; shorter parts")
+	flags.StringVar(&names, "parts", partNames(), "comma-separated parts to measure")
 	flags.StringVar(&histories, "histories", "10,100,1000,10000", "messages of history")
 	flags.StringVar(&callers, "callers", "1,32,256", "callers at once")
 	flags.IntVar(&o.repeats, "repeats", 3, "how often everything is measured; the median is given")
@@ -93,6 +103,18 @@ func parse(args []string, errs io.Writer) (*options, error) {
 			}
 		}
 	}
+	o.clusters = []int{1, 3, 6}
+	o.users, o.rounds, o.wakeUps, o.fleet, o.watch = 20000, 2, 500, 100, 20*time.Second
+	if quick {
+		o.dialogues, o.users, o.rounds, o.wakeUps, o.fleet, o.watch = 200, 10000, 1, 200, 20, 10*time.Second
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		name = strings.TrimSpace(name)
+		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
+			return nil, usageError{fmt.Errorf("--parts: %q: want some of %s", name, partNames())}
+		}
+		o.parts = append(o.parts, name)
+	}
 	for name, list := range map[string]struct {
 		text  string
 		to    *[]int
@@ -113,6 +135,49 @@ func parse(args []string, errs io.Writer) (*options, error) {
 		return nil, usageError{errors.New("--histories, --callers, --repeats, --time and --sessions must not be empty or zero")}
 	}
 	return o, nil
+}
+
+// A part is what is measured by itself, and has a table of its own.
+type part struct {
+	name    string
+	measure func(context.Context, *bench, *report) error
+}
+
+// parts lists them all, in the order of the tables.
+var parts = []part{
+	{"speed", func(ctx context.Context, b *bench, r *report) error { return b.speed(ctx, r.Contenders) }},
+	{"memory", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Idles, err = b.idles(ctx, r.Contenders)
+		return err
+	}},
+	{"race", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Races, err = b.races(ctx, r.Contenders)
+		return err
+	}},
+	{"replay", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Replay, err = b.replay(ctx)
+		return err
+	}},
+	{"cluster", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Clusters, err = b.onClusters(ctx)
+		return err
+	}},
+	{"wake", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Wake, err = b.wakes(ctx)
+		return err
+	}},
+	{"idle", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Fleets, err = b.idleFleets(ctx)
+		return err
+	}},
+}
+
+func partNames() string {
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = p.name
+	}
+	return strings.Join(names, ",")
 }
 
 // run does everything that the command line says.
@@ -146,17 +211,16 @@ func run(ctx context.Context, args []string, out, errs io.Writer) (err error) {
 	b := newBench(s, data, o.config, errs)
 	r := &report{Contenders: all, Config: o.config}
 	began := time.Now()
-	if err := b.speed(ctx, all); err != nil {
-		return err
-	}
-	if r.Idles, err = b.idles(ctx, all); err != nil {
-		return err
-	}
-	if r.Races, err = b.races(ctx, all); err != nil {
-		return err
+	for _, p := range parts {
+		if !slices.Contains(o.parts, p.name) {
+			continue
+		}
+		if err := p.measure(ctx, b, r); err != nil {
+			return err
+		}
 	}
 	r.Cells, r.Costs = b.cells, b.costs
-	r.Goals = b.goals(ctx, r.Idles, r.Races)
+	r.Goals = b.goals(ctx, r)
 	if r.Machine, err = b.machine(ctx, source, time.Since(began)); err != nil {
 		return err
 	}

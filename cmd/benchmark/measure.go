@@ -14,6 +14,8 @@ import (
 
 // config says what is measured.
 type config struct {
+	parts     []string
+	data      string // file of dialogues; empty: they are generated
 	histories []int
 	callers   []int
 	repeats   int
@@ -21,6 +23,14 @@ type config struct {
 	memory    []int         // messages of an idle session
 	sessions  int           // over which memory is measured
 	only      string        // contenders whose name contains this; empty: all
+
+	dialogues int           // of the data that are replayed; zero: all
+	clusters  []int         // their masters
+	users     int           // of a cluster
+	rounds    int           // how often each of them makes a turn
+	wakeUps   int           // whose latency is measured
+	fleet     int           // replicas of a large idle fleet
+	watch     time.Duration // for how long an idle fleet is watched
 }
 
 // The limits that keep contenders whose turn grows with the chat within the
@@ -54,9 +64,12 @@ type cost struct {
 	Up        spread             `json:"bytes_up"`
 	Down      spread             `json:"bytes_down"`
 	Server    spread             `json:"server_us"`
+	Busy      spread             `json:"server_us_busy"` // with BusyBy callers, not one
+	BusyBy    int                `json:"busy_callers"`
 	Allocs    spread             `json:"client_allocs"`
 	Error     string             `json:"error,omitempty"`
 	runs      []result
+	busy      []result
 }
 
 // A result is one repeat of one cell.
@@ -64,7 +77,7 @@ type result struct {
 	turns    int
 	perSec   float64
 	p50, p99 float64 // µs
-	up, down float64 // bytes a turn; these and below of one caller only
+	up, down float64 // bytes a turn; these and below only where the cell is probed
 	allocs   float64
 	info     info
 }
@@ -191,6 +204,7 @@ func (b *bench) one(ctx context.Context, c contender, history int) (err error) {
 			return err
 		}
 	}
+	cost.BusyBy = nearest(b.config.callers, 32)
 	p50 := time.Duration(0)
 	for _, callers := range b.config.callers {
 		cell := b.cell(c.name, history, callers)
@@ -199,7 +213,7 @@ func (b *bench) one(ctx context.Context, c contender, history int) (err error) {
 			cell.Ran = min(cell.Ran, max(1, int(drainLimit*time.Duration(runtime.NumCPU())/p50)))
 		}
 		each := min(sessionsOf(callers), len(users)/cell.Ran)
-		r, err := b.run(ctx, in, users[:cell.Ran*each], cell.Ran, max(1, history/40), callers == 1)
+		r, err := b.run(ctx, in, users[:cell.Ran*each], cell.Ran, max(1, history/40), callers == 1 || callers == cost.BusyBy)
 		if err != nil {
 			return err
 		}
@@ -207,6 +221,9 @@ func (b *bench) one(ctx context.Context, c contender, history int) (err error) {
 		if callers == 1 {
 			p50 = time.Duration(r.p50 * float64(time.Microsecond))
 			cost.runs = append(cost.runs, r)
+		}
+		if callers == cost.BusyBy {
+			cost.busy = append(cost.busy, r)
 		}
 	}
 	return nil
@@ -224,7 +241,8 @@ func (b *bench) prepare(ctx context.Context, in instance, chat []exchange, want,
 
 // run makes turns, in batches, until the time is over. A batch goes once
 // through all sessions, and again as long as the chats do not grow by more than
-// a twentieth; then they are cut back, which is not measured.
+// a twentieth; then they are cut back, which is not measured. With probe, the
+// server and the runtime are asked before and after each batch.
 func (b *bench) run(ctx context.Context, in instance, users []string, callers, again int, probe bool) (result, error) {
 	each := len(users) / callers
 	script := b.data.flat()
@@ -368,5 +386,10 @@ func (c *cost) sum() {
 		up, down, allocs = append(up, r.up), append(down, r.down), append(allocs, r.allocs)
 		server = append(server, r.info.serverTime(r.turns, c.Commands))
 	}
+	var busy []float64
+	for _, r := range c.busy {
+		busy = append(busy, r.info.serverTime(r.turns, c.Commands))
+	}
 	c.Up, c.Down, c.Server, c.Allocs = spreadOf(up), spreadOf(down), spreadOf(server), spreadOf(allocs)
+	c.Busy = spreadOf(busy)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -66,19 +68,22 @@ func newOurs(ctx context.Context, e env, last int, hook redis.Hook) (*ours, erro
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	o.stop = stop
 	go func() { o.served <- o.bot.Serve(serving, o.handle) }()
+	if err := awaitReplica(ctx, o.bot, st.Name()); err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	return o, nil
+}
+
+// awaitReplica waits until a replica serves the bot.
+func awaitReplica(ctx context.Context, bot *store.Bot, name string) error {
 	for {
-		replicas, err := o.bot.Replicas(ctx)
-		if err != nil {
-			return nil, errors.Join(err, o.close())
-		}
-		for _, name := range replicas {
-			if strings.HasSuffix(name, o.name) {
-				return o, nil
-			}
+		replicas, err := bot.Replicas(ctx)
+		if err != nil || slices.Contains(replicas, name) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), o.close())
+			return ctx.Err()
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
@@ -178,13 +183,14 @@ func (o *ours) prepare(ctx context.Context, users []string, chat []exchange) err
 	if err := o.env.control.LTrim(ctx, h, int64(-o.chatSize), -1).Err(); err != nil {
 		return err
 	}
-	seq, err := o.env.control.HGet(ctx, template+":s:"+oursBot+"/"+templateUser, "seq").Result()
+	// The number of the chat's last message is in the head.
+	head, err := o.env.control.HGet(ctx, template+":s:"+oursBot+"/"+templateUser, codec.FieldHead).Result()
 	if err != nil {
 		return err
 	}
 	return inPipelines(ctx, o.env.control, users, func(pipe redis.Pipeliner, user string) {
 		pipe.Copy(ctx, h, o.at[user]+":h:"+oursBot+"/"+user, o.db(), true)
-		pipe.HSet(ctx, o.at[user]+":s:"+oursBot+"/"+user, "seq", seq)
+		pipe.HSet(ctx, o.at[user]+":s:"+oursBot+"/"+user, codec.FieldHead, head)
 		o.copyIDs(ctx, pipe, user)
 	})
 }

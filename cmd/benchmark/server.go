@@ -44,9 +44,9 @@ func useServer(ctx context.Context, url string) (*server, error) {
 var errNoServer = errors.New("redis-server is not installed, and no --redis is given")
 
 // startServer starts a Redis of our own on a free port of the loopback, with
-// the recommended settings but for the append-only file: the disk is not
-// measured here.
-func startServer(ctx context.Context) (*server, error) {
+// the recommended settings but for the append-only file, since the disk is not
+// measured here, and with any more that are given.
+func startServer(ctx context.Context, more ...string) (*server, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, errNoServer
@@ -56,7 +56,7 @@ func startServer(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	for attempt := 0; ; attempt++ {
-		s, err := tryServer(ctx, path, dir)
+		s, err := tryServer(ctx, path, dir, more)
 		if err == nil {
 			return s, nil
 		}
@@ -67,13 +67,13 @@ func startServer(ctx context.Context) (*server, error) {
 	}
 }
 
-func tryServer(ctx context.Context, path, dir string) (*server, error) {
+func tryServer(ctx context.Context, path, dir string, more []string) (*server, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
-		"--appendonly", "no", "--maxmemory-policy", "noeviction", "--hash-max-listpack-value", "512")
+	cmd := exec.Command(path, append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
+		"--appendonly", "no", "--maxmemory-policy", "noeviction", "--hash-max-listpack-value", "512"}, more...)...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
@@ -108,13 +108,19 @@ func tryServer(ctx context.Context, path, dir string) (*server, error) {
 	}
 }
 
+// freePort returns a port that nobody listens on. A node of a cluster also
+// listens 10,000 above it: that has to be a port, too.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		l.Close()
+		if port := l.Addr().(*net.TCPAddr).Port; port+10000 < 1<<16 {
+			return port, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // sweep deletes every key that a contender left, and waits until their memory

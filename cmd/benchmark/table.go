@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -19,44 +20,51 @@ type report struct {
 	Costs      []*cost
 	Idles      []*idle
 	Races      []*raced
+	Replay     *replayed
+	Clusters   []*clustered
+	Wake       *woken
+	Fleets     []*fleet
 	Goals      []goal
 }
 
 // writeJSON writes one object a line.
 func (r *report) writeJSON(out io.Writer) error {
 	lines := json.NewEncoder(out)
-	write := func(kind string, v any) error {
-		return lines.Encode(map[string]any{"kind": kind, "value": v})
-	}
-	if err := write("machine", r.Machine); err != nil {
-		return err
-	}
-	for _, c := range r.Cells {
-		if err := write("speed", c); err != nil {
-			return err
+	var err error
+	write := func(kind string, v any) {
+		if err == nil {
+			err = lines.Encode(map[string]any{"kind": kind, "value": v})
 		}
+	}
+	write("machine", r.Machine)
+	for _, c := range r.Cells {
+		write("speed", c)
 	}
 	for _, c := range r.Costs {
-		if err := write("cost", c); err != nil {
-			return err
-		}
+		write("cost", c)
 	}
 	for _, i := range r.Idles {
-		if err := write("memory", i); err != nil {
-			return err
-		}
+		write("memory", i)
 	}
 	for _, x := range r.Races {
-		if err := write("race", x); err != nil {
-			return err
-		}
+		write("race", x)
+	}
+	if r.Replay != nil {
+		write("replay", r.Replay)
+	}
+	for _, c := range r.Clusters {
+		write("cluster", c)
+	}
+	if r.Wake != nil {
+		write("wake", r.Wake)
+	}
+	for _, f := range r.Fleets {
+		write("idle", f)
 	}
 	for _, g := range r.Goals {
-		if err := write("goal", g); err != nil {
-			return err
-		}
+		write("goal", g)
 	}
-	return nil
+	return err
 }
 
 // A printer writes tables, for people or as Markdown.
@@ -112,13 +120,22 @@ func mark(i int) string { return fmt.Sprintf("[%d]", i+1) }
 func (r *report) print(out io.Writer, markdown bool) {
 	p := &printer{out: out, markdown: markdown}
 	fmt.Fprintf(out, "%s\n\n", r.Machine)
-	for _, history := range r.Config.histories {
-		r.printSpeed(p, history)
-		r.printCost(p, history)
+	if len(r.Cells) > 0 {
+		for _, history := range r.Config.histories {
+			r.printSpeed(p, history)
+			r.printCost(p, history)
+		}
 	}
 	r.printMemory(p)
 	r.printRace(p)
+	r.printReplay(p)
+	r.printClusters(p)
+	r.printWake(p)
+	r.printFleets(p)
 	r.printGoals(p)
+	if len(r.Cells)+len(r.Idles)+len(r.Races) == 0 {
+		return // of ours alone
+	}
 	var rows []table.Row
 	for _, c := range r.Contenders {
 		rows = append(rows, table.Row{c.name, c.note})
@@ -182,10 +199,12 @@ func (r *report) printCost(p *printer, history int) {
 		rows = append(rows, table.Row{c.name, short(x.Trips), thousands(x.Up.Median), thousands(x.Down.Median),
 			times(ratio(x.Up.Median+x.Down.Median, ours.Up.Median+ours.Down.Median)),
 			short(x.Server.Median), short(x.Server.Min) + "–" + short(x.Server.Max), times(ratio(x.Server.Median, ours.Server.Median)),
+			short(x.Busy.Median), times(ratio(x.Busy.Median, ours.Busy.Median)),
 			thousands(x.Allocs.Median), times(ratio(x.Allocs.Median, ours.Allocs.Median))})
 	}
-	p.table(fmt.Sprintf("%d messages of history, one turn of one caller (× ours: theirs over ours)", history), 1,
-		table.Row{"contender", "round trips", "bytes up", "bytes down", "× ours", "server µs", "min–max", "× ours", "allocations", "× ours"}, rows)
+	p.table(fmt.Sprintf("%d messages of history, one turn of one caller (%d: of as many; × ours: theirs over ours)", history, nearest(r.Config.callers, 32)), 1,
+		table.Row{"contender", "round trips", "bytes up", "bytes down", "× ours", "server µs", "min–max", "× ours",
+			fmt.Sprintf("%d: server µs", nearest(r.Config.callers, 32)), "× ours", "allocations", "× ours"}, rows)
 }
 
 func (r *report) printMemory(p *printer) {
@@ -218,6 +237,74 @@ func (r *report) printRace(p *printer) {
 	if len(rows) > 0 {
 		p.table(fmt.Sprintf("The race: %d replicas × %d turns on one session", raceReplicas, raceTurns), 1,
 			table.Row{"contender", "counter", "keys", "lost"}, rows)
+	}
+}
+
+func (r *report) printReplay(p *printer) {
+	x := r.Replay
+	switch {
+	case x == nil:
+		return
+	case x.Skipped != "":
+		fmt.Fprintf(p.out, "The replay of dialogues is skipped: %s.\n\n", x.Skipped)
+		return
+	}
+	var row table.Row
+	if x.Error != "" {
+		row = table.Row{"fails " + p.note(x.Error)}
+	} else {
+		row = table.Row{thousands(float64(x.Dialogues)), thousands(float64(x.Turns)), thousands(x.PerSecond),
+			x.Mismatched, x.Lost, x.Duplicated, x.OutOfOrder, thousands(float64(x.Dropped))}
+	}
+	p.table(fmt.Sprintf("The replay: %d replica processes, every message delivered twice with a chance of %.0f %%", replayReplicas, 100*replayDuplicate), 0,
+		table.Row{"dialogues", "turns", "turns/s", "mismatched", "lost", "duplicated", "out of order", "duplicates dropped"}, []table.Row{row})
+}
+
+func (r *report) printClusters(p *printer) {
+	var rows []table.Row
+	for _, c := range r.Clusters {
+		if c.Error != "" {
+			rows = append(rows, table.Row{c.Masters, "fails " + p.note(c.Error)})
+			continue
+		}
+		rows = append(rows, table.Row{c.Masters, thousands(c.PerSecond) + " " + p.note("masters and callers share one machine: how a cluster scales is not to be seen here"),
+			thousands(float64(c.Least)), thousands(float64(c.Most)), short(c.Spread) + " % " + p.note(fmt.Sprintf(
+				"users' numbers are random: of %s on six masters chance alone makes some %.0f %%; and six get 42 or 43 of 256 buckets each, which makes 2 %%",
+				thousands(float64(c.Users)), 253*math.Sqrt(5/float64(c.Users)))), c.Redirected})
+	}
+	if len(rows) > 0 {
+		p.table(fmt.Sprintf("A cluster: %d callers, %s users with random numbers, the same number of turns each",
+			clusterCallers, thousands(float64(r.Config.users))), 0,
+			table.Row{"masters", "turns/s", "script calls, least", "most", "spread", "redirections"}, rows)
+	}
+}
+
+func (r *report) printWake(p *printer) {
+	w := r.Wake
+	if w == nil {
+		return
+	}
+	var row table.Row
+	if w.Error != "" {
+		row = table.Row{"fails " + p.note(w.Error)}
+	} else {
+		row = table.Row{w.Samples, duration(w.P50), duration(w.P99), duration(w.Slowest)}
+	}
+	p.table("A wake-up: from Accept, where nobody serves, to the handler elsewhere", 0,
+		table.Row{"samples", "p50", "p99", "slowest"}, []table.Row{row})
+}
+
+func (r *report) printFleets(p *printer) {
+	var rows []table.Row
+	for _, f := range r.Fleets {
+		if f.Error != "" {
+			rows = append(rows, table.Row{f.Replicas, "fails " + p.note(f.Error)})
+			continue
+		}
+		rows = append(rows, table.Row{f.Replicas, thousands(f.Calls), thousands(f.Commands)})
+	}
+	if len(rows) > 0 {
+		p.table("An idle fleet, commands a second", 0, table.Row{"replicas", "by clients", "with those inside scripts"}, rows)
 	}
 }
 
