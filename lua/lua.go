@@ -53,6 +53,7 @@ var (
 	Lease   = load("lease")
 	Load    = load("load")
 	Look    = load("look")
+	Probe   = load("probe")
 	Release = load("release")
 	Renew   = load("renew")
 	Sent    = load("sent")
@@ -60,7 +61,7 @@ var (
 )
 
 // All lists the scripts, by name.
-var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Look, Release, Renew, Sent, Tally}
+var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Look, Probe, Release, Renew, Sent, Tally}
 
 // load joins a script with the pieces that its header names. It panics on a
 // header it cannot read: the files are part of the program.

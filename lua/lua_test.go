@@ -95,6 +95,23 @@ func TestHeaderAndCodeAgree(t *testing.T) {
 	}
 }
 
+// What a script calls and the probe does not try could still be refused to a
+// user in the middle of that script.
+func TestTheProbeTriesEveryCommand(t *testing.T) {
+	called := regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+	tried := map[string]bool{"TIME": true} // by the clock
+	for _, m := range regexp.MustCompile(`(?m)^try\('([A-Z]+)'`).FindAllStringSubmatch(Probe.Text, -1) {
+		tried[m[1]] = true
+	}
+	for _, s := range All {
+		for _, m := range called.FindAllStringSubmatch(code(s.Text), -1) {
+			if !tried[m[1]] {
+				t.Errorf("%s calls %s, the probe does not try it", s.Name, m[1])
+			}
+		}
+	}
+}
+
 // The scripts must run on every server that speaks Redis 6's language: no
 // shebang, none of the libraries that some lack, no error replies, and no keys
 // but the declared ones.

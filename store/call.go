@@ -21,7 +21,10 @@ import (
 // a script again after a lost reply, under a new name so to speak, and the
 // script would be applied twice; here the store sends it again itself, with the
 // same call id, and the script recognises it.
-type once struct{ *redis.Cmd }
+type once struct {
+	*redis.Cmd
+	writes bool
+}
 
 func (once) NoRetry() bool { return true }
 
@@ -70,7 +73,8 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 		full = append(full, &args[i])
 	}
 
-	unsure := false // whether an attempt before may have been applied
+	unsure := false    // whether an attempt before may have been applied
+	var notAcked error // of an attempt that was applied, and which replicas lack
 	for attempt := 0; ; attempt++ {
 		if !unsure {
 			// After that it stays: what the script remembers of the first attempt it
@@ -92,6 +96,9 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 			switch whatHappened(err) {
 			case unknown:
 				unsure = true
+				if errors.Is(err, ErrNotAcked) {
+					notAcked = err
+				}
 			case refused:
 				err, final = s.explain(ctx, err, script, at), true
 			}
@@ -103,14 +110,14 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 			err = errors.Join(cause, err)
 		}
 		if unsure && writes {
-			err = errors.Join(session.ErrUnknownOutcome, err)
+			err = errors.Join(session.ErrUnknownOutcome, notAcked, err)
 		}
 		return nil, err
 	}
 }
 
-// reads are the scripts that write nothing.
-var reads = []*lua.Script{lua.History, lua.Load, lua.Look, lua.Tally}
+// reads are the scripts that leave nothing behind.
+var reads = []*lua.Script{lua.History, lua.Load, lua.Look, lua.Probe, lua.Tally}
 
 // send sends the script once, by its digest or, where the server does not know
 // it yet, in full.
@@ -118,12 +125,12 @@ func (s *Store) send(ctx context.Context, script *lua.Script, full []any) (reply
 	full[0], full[1] = "evalsha", script.SHA
 	cmd := redis.NewCmd(ctx, full...)
 	cmd.SetFirstKeyPos(3)
-	err := s.sender.send(ctx, once{cmd})
+	err := s.sender.send(ctx, once{cmd, !slices.Contains(reads, script)})
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		full[0], full[1] = "eval", script.Text
 		cmd = redis.NewCmd(ctx, full...)
 		cmd.SetFirstKeyPos(3)
-		err = s.sender.send(ctx, once{cmd})
+		err = s.sender.send(ctx, once{cmd, !slices.Contains(reads, script)})
 	}
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 // short their own deadline is, and a lone caller is slower with it.
 type sender struct {
 	client redis.UniversalClient
+	acks   int // replicas that must have a write, see Options.Acks
 
 	mu     sync.Mutex
 	flying int
@@ -95,7 +96,8 @@ func (s *sender) leave(p *passenger, flies bool) bool {
 
 func (s *sender) flyAlone(ctx context.Context, cmd redis.Cmder) error {
 	defer s.land()
-	return s.client.Process(ctx, cmd)
+	s.carry(ctx, cmd)
+	return cmd.Err()
 }
 
 // land ends a flight. Those who wait take the next.
@@ -130,18 +132,34 @@ func (s *sender) fly(group []*passenger) {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), last)
 	defer cancel()
-	if len(group) == 1 {
-		group[0].landed <- s.client.Process(ctx, group[0].cmd)
-		return
+	cmds := make([]redis.Cmder, len(group))
+	for i, p := range group {
+		cmds[i] = p.cmd
 	}
-	pipe := s.client.Pipeline()
-	for _, p := range group {
-		_ = pipe.Process(ctx, p.cmd) // only queues it
-	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	s.carry(ctx, cmds...)
 	for _, p := range group {
 		p.landed <- p.cmd.Err()
 	}
+}
+
+// carry sends commands and waits for their answers. Each has its own error.
+func (s *sender) carry(ctx context.Context, cmds ...redis.Cmder) {
+	switch {
+	case s.acks > 0 && slices.ContainsFunc(cmds, writes):
+		s.carrySafely(ctx, cmds)
+	case len(cmds) == 1:
+		_ = s.client.Process(ctx, cmds[0])
+	default:
+		pipe(ctx, s.client, cmds...)
+	}
+}
+
+func pipe(ctx context.Context, client redis.Cmdable, cmds ...redis.Cmder) {
+	pipe := client.Pipeline()
+	for _, cmd := range cmds {
+		_ = pipe.Process(ctx, cmd) // only queues it
+	}
+	_, _ = pipe.Exec(ctx)
 }
 
 // weight is about how many bytes a command is.

@@ -81,7 +81,7 @@ func (a *airport) await(flying, waiting int) {
 
 func (a *airport) echo(ctx context.Context, text string) (string, error) {
 	cmd := redis.NewCmd(ctx, "echo", text)
-	if err := a.send(ctx, once{cmd}); err != nil {
+	if err := a.send(ctx, once{Cmd: cmd}); err != nil {
 		return "", err
 	}
 	return cmd.Text()
@@ -151,7 +151,7 @@ func TestWhoGivesUpInTheQueueIsNeverSent(t *testing.T) {
 	impatient, stop := context.WithCancel(ctx)
 	stop()
 	cmd := redis.NewCmd(impatient, "set", "key", "value")
-	err := a.send(impatient, once{cmd})
+	err := a.send(impatient, once{Cmd: cmd})
 	if !errors.Is(err, errNeverSent) || !errors.Is(err, context.Canceled) || whatHappened(err) != notYet {
 		t.Errorf("the error of one that gave up: %v", err)
 	}

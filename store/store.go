@@ -28,6 +28,7 @@ type Options struct {
 	MaxValue  int           // bytes of one encoded value, message, file or event; zero means 1 MiB
 	Timeout   time.Duration // of one call, its retries included; zero means 5 s
 	Logger    *slog.Logger  // zero means silence
+	Acks      int           // replicas of the server that must have a write before it counts as done, so that no fail-over undoes it; zero means none. See [ErrNotAcked]
 	ReadOnly  bool          // write nothing: for looking on. Calls that write answer session.ErrInvalid
 }
 
@@ -64,8 +65,8 @@ func (o *Options) withDefaults() (Options, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = 5 * time.Second
 	}
-	if opts.MaxValue < 0 || opts.Timeout < 0 {
-		return opts, fmt.Errorf("%w: a negative MaxValue or Timeout", session.ErrInvalid)
+	if opts.MaxValue < 0 || opts.Timeout < 0 || opts.Acks < 0 {
+		return opts, fmt.Errorf("%w: a negative MaxValue, Timeout or Acks", session.ErrInvalid)
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -86,12 +87,17 @@ type Store struct {
 	clock  *clock
 	calls  atomic.Uint64
 	sender sender
+
+	warnings []string
 }
 
 // Open connects to a Redis URL; see [ParseURL] for its forms. It answers
-// [session.ErrInvalid] for a bad URL or bad options, [session.ErrNewerLayout]
-// if the stored data is of a newer layout, and the network's error, with the
-// address, if no server answers before ctx ends or [Options.Timeout] is over.
+// [session.ErrInvalid] for a bad URL, bad options, a server that is too old, or
+// a user who lacks a right, with the commands that are refused;
+// [session.ErrNewerLayout] if the stored data is of a newer layout, and the
+// network's error, with the address, if no server answers before ctx ends or
+// [Options.Timeout] is over. What works but should not be so, see
+// [Store.Warnings].
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	client, err := ParseURL(url)
 	if err != nil {
@@ -119,7 +125,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		return nil, fmt.Errorf("open store: %w: the client must be of one server, a Sentinel set or a cluster", session.ErrInvalid)
 	}
 	s := &Store{
-		client: client, opts: opts, log: opts.Logger, sender: sender{client: client},
+		client: client, opts: opts, log: opts.Logger, sender: sender{client: client, acks: opts.Acks},
 		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]),
 	}
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
@@ -129,6 +135,9 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	}
 	s.clock = newClock(len(s.layout.tags) + 1) // one more for the server of the replicas' key
 	if err := s.syncClock(ctx); err != nil {
+		return nil, fmt.Errorf("open store at %s: %w", address(client), err)
+	}
+	if err := s.inspect(ctx); err != nil {
 		return nil, fmt.Errorf("open store at %s: %w", address(client), err)
 	}
 	return s, nil

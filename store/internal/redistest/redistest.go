@@ -21,10 +21,11 @@ import (
 )
 
 // Single starts a redis-server and returns its redis:// URL. It keeps nothing
-// on disk, evicts nothing, and keeps hashes compact up to values of 512 bytes.
-func Single(t testing.TB) string {
+// on disk, evicts nothing, and keeps hashes compact up to values of 512 bytes,
+// unless the arguments say otherwise: "--maxmemory", "8mb".
+func Single(t testing.TB, args ...string) string {
 	t.Helper()
-	return "redis://" + start(t, dataNode).addr
+	return "redis://" + start(t, func(port int, dir string) []string { return append(dataNode(port, dir), args...) }).addr
 }
 
 // External returns the URL in BOTSESSION_TEST_URL, and skips the test where it

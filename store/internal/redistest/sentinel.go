@@ -22,21 +22,7 @@ const (
 // is in step and every sentinel knows all the others.
 func Sentinel(t testing.TB) string {
 	t.Helper()
-	primary := start(t, func(port int, dir string) []string {
-		return append(dataNode(port, dir), "--repl-diskless-sync-delay", "0")
-	})
-	replica := start(t, func(port int, dir string) []string {
-		return append(dataNode(port, dir), "--repl-diskless-sync-delay", "0",
-			"--replicaof", "127.0.0.1", strconv.Itoa(primary.port))
-	})
-	follower := dial(t, replica.addr)
-	await(t, "the replica is in step", func(ctx context.Context) error {
-		info, err := follower.Info(ctx, "replication").Result()
-		if err == nil && !strings.Contains(info, "master_link_status:up\r\n") {
-			err = fmt.Errorf("replication is %q", info)
-		}
-		return err
-	})
+	primary, _ := pair(t)
 	addrs := make([]string, sentinels)
 	for i := range addrs {
 		addrs[i] = start(t, func(port int, dir string) []string {
@@ -59,6 +45,27 @@ func Sentinel(t testing.TB) string {
 		})
 	}
 	return "redis+sentinel://" + strings.Join(addrs, ",") + "/main"
+}
+
+// pair starts a primary and a replica of it, and waits until that is in step.
+func pair(t testing.TB) (primary server, follower *redis.Client) {
+	t.Helper()
+	primary = start(t, func(port int, dir string) []string {
+		return append(dataNode(port, dir), "--repl-diskless-sync-delay", "0")
+	})
+	replica := start(t, func(port int, dir string) []string {
+		return append(dataNode(port, dir), "--repl-diskless-sync-delay", "0",
+			"--replicaof", "127.0.0.1", strconv.Itoa(primary.port))
+	})
+	follower = dial(t, replica.addr)
+	await(t, "the replica is in step", func(ctx context.Context) error {
+		info, err := follower.Info(ctx, "replication").Result()
+		if err == nil && !strings.Contains(info, "master_link_status:up\r\n") {
+			err = fmt.Errorf("replication is %q", info)
+		}
+		return err
+	})
+	return primary, follower
 }
 
 // watcherConfig writes a sentinel's configuration into its directory: sentinels
@@ -88,4 +95,12 @@ func equal(got, want map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// Pair starts a primary and a replica of it, and returns the primary's redis://
+// URL and a client of the replica, which is in step.
+func Pair(t testing.TB) (url string, replica *redis.Client) {
+	t.Helper()
+	primary, follower := pair(t)
+	return "redis://" + primary.addr, follower
 }

@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// oldest is the oldest major version of Redis that is supported. Scripts that
+// ask for the time and then write need Redis 5; what we test with begins here.
+const oldest = 6
+
+// inspect finds out, before the first user does, what cannot work, which is an
+// error, and what should not be so, which is a warning.
+func (s *Store) inspect(ctx context.Context) error {
+	var mu sync.Mutex
+	look := func(ctx context.Context, c redis.Cmdable, at string) error {
+		warnings, err := inspectServer(ctx, c)
+		if err != nil {
+			return fmt.Errorf("%s: %w", at, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, w := range warnings {
+			s.warnings = append(s.warnings, at+": "+w)
+		}
+		return nil
+	}
+	var err error
+	buckets := []int{0}
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		buckets = s.spread(16)
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return look(ctx, c, c.Options().Addr) })
+	} else {
+		err = look(ctx, s.client, address(s.client))
+	}
+	if err != nil {
+		return err
+	}
+	slices.Sort(s.warnings)
+	for _, w := range s.warnings {
+		s.log.Warn(w)
+	}
+	return s.probe(ctx, buckets)
+}
+
+// spread returns n buckets evenly apart, and so in a cluster on all its masters
+// that have a good part of the slots.
+func (s *Store) spread(n int) []int {
+	var buckets []int
+	for i := range min(n, len(s.layout.tags)) {
+		buckets = append(buckets, i*len(s.layout.tags)/min(n, len(s.layout.tags)))
+	}
+	return buckets
+}
+
+// inspectServer asks one server about itself. A server that does not tell, or
+// not this user, is not inspected: the probe shows whether it works.
+func inspectServer(ctx context.Context, c redis.Cmdable) (warnings []string, err error) {
+	info := map[string]string{}
+	text, err := c.Info(ctx).Result()
+	if err != nil {
+		var fromServer redis.Error
+		if errors.As(err, &fromServer) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[key] = value
+		}
+	}
+	if version := info["redis_version"]; version != "" {
+		major, _, _ := strings.Cut(version, ".")
+		if n, err := strconv.Atoi(major); err == nil && n < oldest {
+			return nil, fmt.Errorf("%w: the server is Redis %s; needed is %d or newer", session.ErrInvalid, version, oldest)
+		}
+	}
+	if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
+		warnings = append(warnings, fmt.Sprintf("maxmemory-policy is %s: Redis may drop one half of a session when memory is short; set noeviction", policy))
+	}
+	if info["aof_enabled"] == "0" {
+		warnings = append(warnings, "the append-only file is off: a crash of the server loses what was written since its last snapshot; set appendonly yes")
+	}
+	return warnings, nil
+}
+
+// probe tries every command that the store needs.
+func (s *Store) probe(ctx context.Context, buckets []int) error {
+	for _, bucket := range buckets {
+		at := place{ref: session.Ref{Bot: "?", ID: s.name}, bucket: bucket} // no bot's name
+		answer, err := s.run(ctx, lua.Probe, at, s.name, s.opts.Namespace+":"+s.id+":probe", flag(!s.opts.ReadOnly))
+		if err != nil {
+			return fmt.Errorf("run a script: %w", err)
+		}
+		failed := answer.texts(2)
+		var commands []string
+		why := ""
+		for i := 0; i+1 < len(failed); i += 2 {
+			switch code, _, _ := strings.Cut(failed[i+1], " "); code {
+			case "OOM", "MISCONF", "NOREPLICAS": // of the moment: reading works, and writing will again
+				s.log.Warn("the server takes no writes now", "error", failed[i+1])
+			default:
+				commands, why = append(commands, failed[i]), failed[i+1]
+			}
+		}
+		if len(commands) > 0 {
+			return fmt.Errorf("%w: this user, or this server, cannot do %s (%s)", session.ErrInvalid, strings.Join(commands, ", "), why)
+		}
+	}
+	return nil
+}
+
+// Warnings returns what [Open] found at the server that should not be so, and
+// logged: a memory policy that drops single keys, no append-only file.
+func (s *Store) Warnings() []string { return slices.Clone(s.warnings) }

@@ -1,0 +1,157 @@
+package store_test
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/storetest"
+)
+
+// rights returns the rules that the README gives to a user of that name.
+func rights(t *testing.T, user string) []string {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^ACL SETUSER ` + user + ` on >secret ((?:.*\\\n)*.*)$`).FindSubmatch(readme)
+	if m == nil {
+		t.Fatalf("the README has no rights of the user %s", user)
+	}
+	return strings.Fields(strings.ReplaceAll(string(m[1]), "\\\n", " "))
+}
+
+// asUser makes a user with these rights and returns the server's URL for it.
+func asUser(t *testing.T, url, user string, rules ...string) string {
+	t.Helper()
+	args := []any{"ACL", "SETUSER", user, "reset", "on", ">secret"}
+	for _, rule := range rules {
+		args = append(args, rule)
+	}
+	if err := observer(t, url).Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(url, "redis://", "redis://"+user+":secret@", 1)
+}
+
+// A replica that has just the rights in the README keeps every promise. The
+// suite itself looks at keys, and breaks some, with rights of its own.
+func TestTheRightsOfAReplicaAreEnough(t *testing.T) {
+	url := redistest.Single(t)
+	rules := slices.Concat(rights(t, "replica"), []string{"resetkeys", "~*", "resetchannels", "&*", "+scan", "+config", "+client", "+zrevrangebyscore", "+dbsize", "+lpush"})
+	url = asUser(t, url, "replica", rules...)
+	storetest.Conformance(t, func(t testing.TB) redis.UniversalClient {
+		client, err := store.ParseURL(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client
+	})
+}
+
+func TestNoRightOfAReplicaIsIdle(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	all := rights(t, "replica")
+	for _, right := range all {
+		command, ok := strings.CutPrefix(right, "+")
+		if !ok || slices.Contains([]string{"hello", "script|load", "eval", "evalsha", "ping", "subscribe", "unsubscribe", "info"}, command) {
+			continue // of the connection, or not of the probe
+		}
+		t.Run("without "+command, func(t *testing.T) {
+			without := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return r == right })
+			_, err := store.Open(t.Context(), asUser(t, url, "lacks-"+command, without...), nil)
+			if err == nil || !strings.Contains(strings.ToLower(err.Error()), command) {
+				t.Errorf("a store was opened without the right to %s: %v", command, err)
+			}
+		})
+	}
+	keys, err := observer(t, url).Keys(t.Context(), "*").Result()
+	if err != nil || !slices.Equal(keys, []string{"bs:meta"}) {
+		t.Errorf("the probes left %v, %v", keys, err)
+	}
+}
+
+func TestTheRightsOfALookerOn(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	bot := open(t, url, nil).Bot("bot", nil)
+	s := bot.Session("1")
+	if _, err := s.Create(t.Context(), store.Origin{}); err != nil {
+		t.Fatal(err)
+	}
+	looker := asUser(t, url, "looker", rights(t, "looker")...)
+	st := open(t, looker, &store.Options{ReadOnly: true})
+	seen := st.Bot("bot", nil)
+	if _, err := seen.Session("1").Load(t.Context()); err != nil {
+		t.Error("Load:", err)
+	}
+	if _, err := seen.Session("1").Status(t.Context()); err != nil {
+		t.Error("Status:", err)
+	}
+	if _, err := seen.Session("1").History(t.Context(), session.All()); err != nil {
+		t.Error("History:", err)
+	}
+	if _, err := seen.Session("1").DeadLetters(t.Context()); err != nil {
+		t.Error("DeadLetters:", err)
+	}
+	if list, err := seen.List(t.Context(), store.Filter{}); err != nil || len(list) != 1 {
+		t.Error("List:", list, err)
+	}
+	if counts, err := seen.Counts(t.Context()); err != nil || counts.States["start"] != 1 {
+		t.Error("Counts:", counts, err)
+	}
+	if bots, err := st.Bots(t.Context()); err != nil || !slices.Equal(bots, []string{"bot"}) {
+		t.Error("Bots:", bots, err)
+	}
+	if err := st.Check(t.Context()); err != nil {
+		t.Error("Check:", err)
+	}
+	// And it cannot write: not through a store, and not beside it.
+	if _, err := store.Open(t.Context(), looker, nil); err == nil {
+		t.Error("it opened a store that writes")
+	}
+	if err := seen.Session("1").Set(t.Context(), "k", "v"); !errors.Is(err, session.ErrInvalid) {
+		t.Error("Set:", err)
+	}
+	client := observer(t, looker)
+	for _, write := range [][]any{{"SET", "bs:x", 1}, {"DEL", "bs:meta"}, {"EVAL", "return redis.call('SET', 'bs:x', '1')", 0}, {"FLUSHALL"}} {
+		if err := client.Do(t.Context(), write...).Err(); err == nil {
+			t.Errorf("%v was allowed", write)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	good := open(t, redistest.Single(t, "--appendonly", "yes"), nil)
+	if w := good.Warnings(); len(w) != 0 {
+		t.Errorf("of a server as recommended: %q", w)
+	}
+	bad := open(t, redistest.Single(t, "--maxmemory-policy", "allkeys-lru"), nil)
+	if w := bad.Warnings(); len(w) != 2 || !strings.Contains(w[0]+w[1], "noeviction") || !strings.Contains(w[0]+w[1], "appendonly") {
+		t.Errorf("of a server that evicts and has no append-only file: %q", w)
+	}
+}
+
+func TestAServerThatIsFullIsOpened(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	open(t, url, nil)
+	if err := observer(t, url).ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	st := open(t, url, &store.Options{ReadOnly: true})
+	if _, err := st.Bot("bot", nil).Session("1").Load(t.Context()); !errors.Is(err, session.ErrNotFound) {
+		t.Error(err)
+	}
+}
