@@ -166,7 +166,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	r := b.serving.Load()
 	want := r != nil && r.tryEnter()
 	began := time.Now()
-	answer, err := b.runBurying(ctx, lua.Accept, at, b.name, event.digest, string(event.encoded), millis(b.opts.DedupeWindow),
+	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, event.digest, string(event.encoded), millis(b.opts.DedupeWindow),
 		strconv.Itoa(b.opts.InboxLimit), strconv.Itoa(b.opts.InboxBytes), flag(want), millis(b.opts.Lease), initial, e.Platform, e.User, millis(b.opts.TTL))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.status() == "OK" {
@@ -206,36 +206,14 @@ func (b *Bot) goOn(r *runner, entered bool, at place, began time.Time, next repl
 	return nil
 }
 
-// runBurying runs a script that may make a session, and first buries what is in
-// its way: one that has expired, or what is left of one whose hash is gone.
-func (b *Bot) runBurying(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
-	args = append([]string{at.ref.ID}, args...)
-	for range 3 {
-		r, err := b.store.run(ctx, script, at, args...)
-		if err != nil {
-			return nil, err
-		}
-		if err = r.refusal(at.ref); !errors.Is(err, errExpired) {
-			return r, err
-		}
-		if _, err := b.bury(ctx, at, "expired"); err != nil {
-			return nil, err
-		}
-	}
-	return nil, session.ErrBusy
-}
-
 // bury runs destroy in one of its modes; what is not there (any more) is no error
 // but for mode now.
-func (b *Bot) bury(ctx context.Context, at place, mode string) (Destroyed, error) {
-	r, err := b.store.run(ctx, lua.Destroy, at, at.ref.ID, b.name, mode)
-	if err != nil {
-		return Destroyed{}, err
+func (s *Store) bury(ctx context.Context, at place, mode string) (Destroyed, error) {
+	r, err := s.do(ctx, lua.Destroy, at, at.ref.ID, at.ref.Bot, mode)
+	if mode != "now" && errors.Is(err, session.ErrNotFound) {
+		err = nil
 	}
-	if err := r.refusal(at.ref); err != nil && (mode == "now" || !errors.Is(err, session.ErrNotFound)) {
-		return Destroyed{}, err
-	}
-	return Destroyed{Events: r.int(2), Replies: r.int(3)}, nil
+	return Destroyed{Events: r.int(2), Replies: r.int(3)}, err
 }
 
 // An event is a session.Event with its stored form.

@@ -28,6 +28,18 @@ type once struct {
 
 func (once) NoRetry() bool { return true }
 
+// do is run, with a refusal as the error that it means.
+func (s *Store) do(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
+	r, err := s.run(ctx, script, at, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.refusal(at.ref); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 // run runs a script, as often as it takes to get an answer, until ctx ends or
 // the store's Timeout is over. The script gets the call's id and its deadline
 // before args.
@@ -36,7 +48,8 @@ func (once) NoRetry() bool { return true }
 // not abandon it, because its outcome would be unknown for no need; ctx's
 // deadline does. What comes back is one of
 //
-//   - a reply, of any status but LATE;
+//   - a reply, of any status but LATE and EXPIRED: what has expired is buried
+//     first, and the call goes on;
 //   - an error that says why it was certainly not applied;
 //   - session.ErrUnknownOutcome joined with the last cause. By then the
 //     deadline that the request carried has passed, so it was applied before or
@@ -86,12 +99,21 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 		switch {
 		case err == nil:
 			s.clock.heard(at.bucket, r.int(1))
-			if r.status() != "LATE" {
+			switch {
+			case r.status() == "LATE":
+				// Too late by the estimate of a clock that this reply has corrected.
+				err = errors.New("the request reached the server after its deadline")
+				final = unsure
+			case r.status() == "EXPIRED":
+				if _, err = s.bury(ctx, at, "expired"); err == nil {
+					continue // under the same id: it stays one call
+				}
+			case unsure && writes && mayChange(script, args, r):
+				// The attempt before may still arrive, and find the session changed.
+				err = errors.Join(errors.New("refused, but an earlier request may still be applied"), r.refusal(at.ref))
+			default:
 				return r, nil
 			}
-			// Too late by the estimate of a clock that this reply has corrected.
-			err = errors.New("the request reached the server after its deadline")
-			final = unsure
 		default:
 			switch whatHappened(err) {
 			case unknown:
@@ -100,7 +122,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 					notAcked = err
 				}
 			case refused:
-				err, final = s.explain(ctx, err, script, at), true
+				err, final = s.explain(ctx, err, script, at), !unsure || !writes
 			}
 		}
 		if !final && sleep(ctx, backoff(attempt)) && time.Now().Before(end) {
@@ -114,6 +136,20 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 		}
 		return nil, err
 	}
+}
+
+// mayChange tells whether the script would perhaps do later what it refuses now,
+// as those that name a token never do.
+func mayChange(script *lua.Script, args []string, r reply) bool {
+	switch script {
+	case lua.Accept, lua.Change:
+		return r.status() != "OK" && r.status() != "DUPLICATE"
+	case lua.Create:
+		return r.status() != "OK" || r.int(2) == 0
+	case lua.Destroy:
+		return r.status() != "OK" && args[2] == "now"
+	}
+	return false
 }
 
 // reads are the scripts that leave nothing behind.
@@ -278,8 +314,6 @@ func (r reply) texts(i int) []string {
 	return texts
 }
 
-var errExpired = errors.New("expired, not buried yet")
-
 // refusal turns a reply's status into the error it means; nil for OK and for
 // what only one script answers.
 func (r reply) refusal(ref session.Ref) error {
@@ -296,8 +330,6 @@ func (r reply) refusal(ref session.Ref) error {
 		return fmt.Errorf("%w: %d events, %d bytes wait", session.ErrInboxFull, r.int(2), r.int(3))
 	case "WRONGSTATE":
 		return &session.StateError{Ref: ref, Found: r.text(2)}
-	case "EXPIRED":
-		return errExpired
 	case "LAYOUT":
 		return fmt.Errorf("%w: layout %s, this library knows %d", session.ErrNewerLayout, r.text(2), layoutVersion)
 	case "CORRUPT":

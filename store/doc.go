@@ -87,7 +87,10 @@
 //
 //   - A handler may run twice: its effects on the session count once, its calls to the outside do not.
 //   - A reply may be sent twice, if a replica dies between sending it and noting that: [Delivery.Key] is the same then.
-//   - What Redis itself loses is lost: at a fail-over without waiting for replicas, or without an append-only file.
+//   - What Redis itself loses is lost: at a fail-over, unless [Options.Acks] waits for its replicas, or without an
+//     append-only file.
+//   - A request for a lease that was overtaken by its own retry may arrive when that lease was given back, and is
+//     then granted to nobody: the session waits for as long as a lease lasts. (TestALateRequestForALeaseCostsALease)
 //   - A session whose fleet is wholly down for a week longer than its time to live is dropped by Redis itself; an event
 //     that waits for it then is handled in a fresh session.
 //   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new.

@@ -137,10 +137,7 @@ func (h *hold) tick() {
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
 	b := h.runner.bot
-	r, err := b.store.run(ctx, lua.Renew, h.at, h.token, millis(b.opts.Lease))
-	if err == nil {
-		err = r.refusal(h.at.ref)
-	}
+	_, err := b.store.do(ctx, lua.Renew, h.at, h.token, millis(b.opts.Lease))
 	switch {
 	case err == nil:
 		h.mu.Lock()

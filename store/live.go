@@ -61,7 +61,7 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 	if o.TTL != 0 {
 		own = millis(o.TTL)
 	}
-	r, err := s.bot.runBurying(ctx, lua.Create, at, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL))
+	r, err := s.bot.store.do(ctx, lua.Create, at, s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL))
 	if err != nil {
 		return false, err
 	}
@@ -106,11 +106,7 @@ func (s *Session) read(ctx context.Context, script *lua.Script, args ...string) 
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.bot.store.run(ctx, script, at, args...)
-	if err != nil {
-		return nil, err
-	}
-	return r, r.refusal(s.ref)
+	return s.bot.store.do(ctx, script, at, args...)
 }
 
 // Get returns one value of the private data, as package codec decodes it into
@@ -246,10 +242,7 @@ func (s *Session) change(ctx context.Context, verb string, c session.Change) (ve
 	if err != nil {
 		return 0, 0, err
 	}
-	r, err := s.bot.store.run(ctx, lua.Change, at, append([]string{s.ref.ID}, wired...)...)
-	if err == nil {
-		err = r.refusal(s.ref)
-	}
+	r, err := s.bot.store.do(ctx, lua.Change, at, append([]string{s.ref.ID}, wired...)...)
 	if err != nil {
 		var wrong *session.StateError
 		if errors.As(err, &wrong) {
@@ -276,7 +269,7 @@ func (s *Session) Destroy(ctx context.Context) (d Destroyed, err error) {
 	if err != nil {
 		return Destroyed{}, err
 	}
-	return s.bot.bury(ctx, at, "now")
+	return s.bot.store.bury(ctx, at, "now")
 }
 
 // History returns a part of the chat, in ascending order.

@@ -102,7 +102,7 @@ func (r *runner) spawnClaim(at place) {
 func (r *runner) claim(at place) (did bool, err error) {
 	b := r.bot
 	began := time.Now()
-	answer, err := b.runBurying(r.calls, lua.Lease, at, b.name, "serve", millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL))
+	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL))
 	switch {
 	case err == nil:
 		h := r.next(at, began, answer.list(2))
@@ -123,7 +123,7 @@ func (r *runner) next(at place, began time.Time, next reply) *hold {
 	case string(session.WorkEvent), string(session.WorkReply), string(session.WorkUpdate):
 		return r.hold(at, began, next)
 	case "ended":
-		if _, err := r.bot.bury(r.calls, at, "ended"); err != nil {
+		if _, err := r.bot.store.bury(r.calls, at, "ended"); err != nil {
 			r.bot.store.log.Warn("ended session not buried", "session", at.ref.String(), "error", err)
 		}
 	case "due":
@@ -244,10 +244,7 @@ func (r *runner) write(h *hold, change session.Change, wired []string) (after *h
 	}
 	began := time.Now()
 	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease)}, wired...)
-	answer, err := b.store.run(r.calls, lua.Commit, h.at, args...)
-	if err == nil {
-		err = answer.refusal(h.at.ref)
-	}
+	answer, err := b.store.do(r.calls, lua.Commit, h.at, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -304,10 +301,7 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why error)
 	if why != nil {
 		text = why.Error()
 	}
-	answer, err := r.bot.store.run(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, string(h.work), verdict, strconv.FormatInt(max(wait.Milliseconds(), 0), 10), clip(text))
-	if err == nil {
-		err = answer.refusal(h.at.ref)
-	}
+	answer, err := r.bot.store.do(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, string(h.work), verdict, strconv.FormatInt(max(wait.Milliseconds(), 0), 10), clip(text))
 	if err != nil {
 		return r.gone(h, err)
 	}
@@ -355,10 +349,7 @@ func (r *runner) bury(h *hold, why error) *hold {
 	}
 	began := time.Now()
 	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), string(encoded), millis(deadLife)}, wired...)
-	answer, err := b.store.run(r.calls, lua.Dead, h.at, args...)
-	if err == nil {
-		err = answer.refusal(h.at.ref)
-	}
+	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)
 	if err != nil {
 		return r.gone(h, err)
 	}
@@ -396,10 +387,7 @@ func (r *runner) deliver(h *hold) *hold {
 		return r.gone(h, session.ErrFenced)
 	}
 	began := time.Now()
-	answer, err := b.store.run(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, sent, r.want(), millis(b.opts.Lease))
-	if err == nil {
-		err = answer.refusal(h.at.ref)
-	}
+	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, sent, r.want(), millis(b.opts.Lease))
 	if err != nil {
 		return r.gone(h, err)
 	}

@@ -148,7 +148,7 @@ func (r *runner) reap(ctx context.Context, buckets []int) error {
 					return nil
 				}
 				at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: bucket}
-				if _, err := b.bury(ctx, at, "expired"); err != nil {
+				if _, err := b.store.bury(ctx, at, "expired"); err != nil {
 					b.store.log.Warn("expired session not buried", "session", at.ref.String(), "error", err)
 					if !b.postpone(ctx, "expiry", at, time.Hour, err) {
 						return err

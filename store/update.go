@@ -104,11 +104,8 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place) (began time.Time, an
 			return began, nil, errors.Join(busy, context.Cause(ctx))
 		}
 		began = time.Now()
-		answer, err = b.store.run(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
+		answer, err = b.store.do(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
 			millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL))
-		if err == nil {
-			err = answer.refusal(at.ref)
-		}
 		switch {
 		case err == nil:
 			return began, answer, nil

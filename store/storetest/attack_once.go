@@ -92,7 +92,7 @@ func updateTakesNoEvent(s *scene) {
 
 func refusedAfterUnknown(s *scene) {
 	for what, refusal := range map[string]error{"an error reply": noMemory, "a closed client": redis.ErrClosed} {
-		r := s.replica()
+		r := s.replicaWith(store.Options{Timeout: time.Second})
 		sess := r.Bot("bot", nil).Session(what)
 		s.create(sess, store.Origin{})
 		s.ok(sess.Touch(s.Context())) // loads the script
@@ -185,7 +185,7 @@ func refusedAfterCommit(s *scene) {
 	var sent record[store.Delivery]
 	opts := sender(500*time.Millisecond, &sent) // which the reply waits for
 	opts.MaxAttempts = 1
-	r := s.replica()
+	r := s.replicaWith(store.Options{Timeout: time.Second}) // which the refused retries go on for
 	bot := r.Bot("bot", opts)
 	s.handledOnce(bot, "loads the scripts")
 	receipt := s.accept(bot, "1", "hello")
