@@ -24,6 +24,7 @@ type demoOptions struct {
 	*env
 	replicas  int
 	kill      int
+	freeze    int
 	file      string
 	limit     int
 	users     int
@@ -79,6 +80,7 @@ their own.`,
 	flags := cmd.Flags()
 	flags.IntVar(&o.replicas, "replicas", 3, "how many replicas the fleet has")
 	flags.IntVar(&o.kill, "kill", 1, "how many replicas are killed, and replaced, in the middle of the replay")
+	flags.IntVar(&o.freeze, "freeze", 0, "how many replicas are frozen for longer than a lease, with SIGSTOP, and go on then")
 	flags.StringVar(&o.file, "dialogues", "", "replay this file: JSON lines, plain or gzip (default: two dozen carried dialogues)")
 	flags.IntVar(&o.limit, "limit", 0, "replay only the first so many dialogues; 0 means all")
 	flags.IntVar(&o.users, "users", 50, "how many users talk at once")
@@ -99,6 +101,10 @@ func (o *demoOptions) validate() error {
 		return usage(fmt.Errorf("--replicas %d: at least one is needed", o.replicas), hint)
 	case o.kill < 0:
 		return usage(fmt.Errorf("--kill %d is negative", o.kill), hint)
+	case o.freeze < 0:
+		return usage(fmt.Errorf("--freeze %d is negative", o.freeze), hint)
+	case o.freeze > 0 && !canFreeze:
+		return usage(errors.New("--freeze: this system cannot stop a process and let it go on"), hint)
 	case o.limit < 0:
 		return usage(fmt.Errorf("--limit %d is negative", o.limit), hint)
 	case o.users < 1:
@@ -125,6 +131,7 @@ type demoRun struct {
 	display   *display
 
 	killed  int  // replicas, so far
+	frozen  int  // times that one was
 	stalled bool // the replay was given up
 	elapsed time.Duration
 }
@@ -133,22 +140,31 @@ type demoRun struct {
 var errStalled = errors.New("the replay stands still")
 
 func (o *demoOptions) run(ctx context.Context) error {
+	r, found, err := o.play(ctx)
+	if err != nil {
+		return err
+	}
+	return r.report(found)
+}
+
+// play replays the dialogues and compares the sessions with them.
+func (o *demoOptions) play(ctx context.Context) (r *demoRun, found result, err error) {
 	dialogues, err := loadDialogues(o.file, o.limit)
 	if err != nil {
-		return failed(err, `one dialogue a line: {"id": "a", "turns": [{"speaker": "user", "text": "hi", "intent": "greet", "slots": {}}, {"speaker": "system", "text": "hello"}]}`)
+		return nil, found, failed(err, `one dialogue a line: {"id": "a", "turns": [{"speaker": "user", "text": "hi", "intent": "greet", "slots": {}}, {"speaker": "system", "text": "hello"}]}`)
 	}
 	url := o.redis
 	if url == "" {
 		server, err := embedded.Start(slog.New(slog.DiscardHandler)) // the demo says itself where its sessions are
 		if err != nil {
-			return err
+			return nil, found, err
 		}
 		defer server.Close()
 		url = server.URL()
 	}
 	st, err := openStore(ctx, url, &store.Options{Namespace: o.namespace, Name: "demo"})
 	if err != nil {
-		return err
+		return nil, found, err
 	}
 	defer st.Close()
 	if o.seed == 0 {
@@ -156,15 +172,15 @@ func (o *demoOptions) run(ctx context.Context) error {
 	}
 	program, err := executable()
 	if err != nil {
-		return err
+		return nil, found, err
 	}
 
-	r := &demoRun{demoOptions: o, dialogues: dialogues, bot: "demo-" + strings.ToLower(rand.Text()[:6])}
+	r = &demoRun{demoOptions: o, dialogues: dialogues, bot: "demo-" + strings.ToLower(rand.Text()[:6])}
 	r.display = newDisplay(o.env, turns(dialogues))
 	defer r.display.close()
 	r.platform = newPlatform(dialogues, 2*o.users)
 	if err := r.platform.listen(); err != nil {
-		return err
+		return nil, found, err
 	}
 	defer r.platform.close()
 	asked := ctx
@@ -186,7 +202,6 @@ func (o *demoOptions) run(ctx context.Context) error {
 	defer r.fleet.stop()
 
 	r.announce(url)
-	var found result
 	err = r.replay(ctx)
 	if err == nil {
 		if !r.stalled {
@@ -198,11 +213,11 @@ func (o *demoOptions) run(ctx context.Context) error {
 	r.display.close()
 	switch {
 	case asked.Err() != nil:
-		return failed(errors.New("interrupted"), "")
+		return nil, found, failed(errors.New("interrupted"), "")
 	case err != nil:
-		return failed(err, "botsession demo --verbose passes on the replicas' logs")
+		return nil, found, failed(err, "botsession demo --verbose passes on the replicas' logs")
 	}
-	return r.report(found)
+	return r, found, nil
 }
 
 func (r *demoRun) announce(url string) {
@@ -233,7 +248,7 @@ func (r *demoRun) replay(ctx context.Context) error {
 	var helping sync.WaitGroup
 	helping.Go(func() { r.watch(helpers, cancel) })
 	helping.Go(func() {
-		if err := r.killSome(helpers); err != nil && helpers.Err() == nil {
+		if err := r.disturb(helpers); err != nil && helpers.Err() == nil {
 			cancel(err)
 		}
 	})
@@ -287,14 +302,13 @@ func (r *demoRun) join(ctx context.Context) error {
 	return nil
 }
 
-// killSome kills replicas, evenly spread over the middle half of the replay,
-// and lets a new one join for each. A replica is killed when it has just
-// accepted a message, so that there is something to take over.
-func (r *demoRun) killSome(ctx context.Context) error {
+// disturb kills and freezes replicas, in an order drawn by the seed, evenly
+// spread over the middle half of the replay.
+func (r *demoRun) disturb(ctx context.Context) error {
 	rng := mathrand.New(mathrand.NewPCG(r.seed, 1<<32))
-	total := int64(turns(r.dialogues))
-	for i := range int64(r.kill) {
-		at := total/4 + total*(2*i+1)/(4*int64(r.kill))
+	total, deeds := int64(turns(r.dialogues)), int64(r.kill+r.freeze)
+	for i := range deeds {
+		at := total/4 + total*(2*i+1)/(4*deeds)
 		for r.platform.accepted.Load() < at {
 			if err := sleep(ctx, 10*time.Millisecond); err != nil {
 				return err
@@ -304,20 +318,43 @@ func (r *demoRun) killSome(ctx context.Context) error {
 		if victim == nil {
 			continue
 		}
-		victim.doomed.Store(true)
-		select {
-		case <-victim.ended:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2 * time.Second): // nobody writes to it
-			r.fleet.kill(victim)
+		deed := r.killOne
+		if left := deeds - i; rng.Int64N(left) < int64(r.freeze-r.frozen) {
+			deed = r.freezeOne
 		}
-		r.killed++
-		if err := r.join(ctx); err != nil {
+		if err := deed(ctx, victim); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// killOne kills a replica when it has just accepted a message, so that there is
+// something to take over, and lets a new one join.
+func (r *demoRun) killOne(ctx context.Context, victim *replica) error {
+	victim.doomed.Store(true)
+	select {
+	case <-victim.ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(2 * time.Second): // nobody writes to it
+		r.fleet.kill(victim)
+	}
+	r.killed++
+	return r.join(ctx)
+}
+
+// freezeOne stops a replica for so long that it loses whatever it has in hand,
+// without its knowing.
+func (r *demoRun) freezeOne(ctx context.Context, victim *replica) error {
+	if err := freeze(victim.cmd.Process); err != nil {
+		return fmt.Errorf("freeze %s: %w", victim, err)
+	}
+	r.frozen++
+	long := r.lease + r.lease/2
+	r.display.say("%s frozen for %v", victim, long)
+	err := sleep(ctx, long)
+	return errors.Join(err, thaw(victim.cmd.Process))
 }
 
 // watch shows the figures, and gives up when nothing goes on.

@@ -29,24 +29,30 @@ type report struct {
 	Slowest     float64 `json:"slowest_ms"`
 	Replicas    int     `json:"replicas"`
 	Killed      int     `json:"killed"`
+	Frozen      int     `json:"frozen"`
 	Redelivered int64   `json:"redelivered"` // deliveries that nobody accepted, so that they were repeated
 	Seconds     float64 `json:"seconds"`
 	Bot         string  `json:"bot"`
 	Seed        uint64  `json:"seed"`
 }
 
-// report prints the figures and the verdict, and fails if that is not clean.
-func (r *demoRun) report(found result) error {
+// figures returns what a run was like.
+func (r *demoRun) figures(found result) report {
 	p := r.platform
-	f := report{
+	return report{
 		Dialogues: len(r.dialogues), Turns: turns(r.dialogues),
 		Mismatched: found.Mismatched, Lost: found.Lost, Duplicated: found.Duplicated, OutOfOrder: found.OutOfOrder,
 		DuplicatesDropped: p.duplicates.Load(), Takeovers: p.takenOver.Load(), Resent: p.resent.Load(),
 		TurnsPerSecond: round(float64(p.accepted.Load()) / r.elapsed.Seconds()),
 		P50:            p.percentile(50), P99: p.percentile(99), Slowest: p.percentile(100),
-		Replicas: r.replicas, Killed: r.killed, Redelivered: p.refused.Load(),
+		Replicas: r.replicas, Killed: r.killed, Frozen: r.frozen, Redelivered: p.refused.Load(),
 		Seconds: round(r.elapsed.Seconds()), Bot: r.bot, Seed: r.seed,
 	}
+}
+
+// report prints the figures and the verdict, and fails if that is not clean.
+func (r *demoRun) report(found result) error {
+	f := r.figures(found)
 	if r.json {
 		if err := writeJSON(r.out, f); err != nil {
 			return err
@@ -81,6 +87,9 @@ func (r *demoRun) table(f report) {
 	}
 	row("slowest", fmt.Sprintf("%.1f ms", f.Slowest), why)
 	row("replicas killed", comma(int64(f.Killed)), "with SIGKILL, while they had work")
+	if f.Frozen > 0 {
+		row("replicas frozen", comma(int64(f.Frozen)), "with SIGSTOP, for longer than a lease")
+	}
 	row("turns taken over", comma(f.Takeovers), "begun by a replica that died")
 	row("replies sent again", comma(f.Resent), "sent, but not noted before the kill")
 	row("duplicates dropped", comma(f.DuplicatesDropped), "delivered again, not handled again")
