@@ -10,8 +10,13 @@ local tally, from = {}, '[s'
 while true do
   local first = redis.call('ZRANGEBYLEX', names, from, '(t', 'LIMIT', 0, 1)[1]
   if not first then return {'OK', now, tally} end
-  local name = string.sub(first, 1, string.find(first, '\0', 1, true) or -1)
-  from = '[' .. string.sub(name, 1, -2) .. '\1'
-  tally[#tally + 1] = string.sub(name, 2, -2)
-  tally[#tally + 1] = redis.call('ZLEXCOUNT', names, '[' .. name, '(' .. string.sub(from, 2))
+  local zero = string.find(first, '\0', 1, true)
+  if zero then
+    local name = string.sub(first, 1, zero - 1)
+    from = '[' .. name .. '\1'
+    tally[#tally + 1] = string.sub(name, 2)
+    tally[#tally + 1] = redis.call('ZLEXCOUNT', names, '[' .. name .. '\0', '(' .. name .. '\1')
+  else
+    from = '(' .. first -- not ours: step over it
+  end
 end

@@ -6,8 +6,9 @@ local function leave(id, bot, state, user)
   redis.call('ZREM', activity, id)
   redis.call('ZREM', expiry, id)
   redis.call('ZREM', names, 'u' .. user .. '\0' .. id)
-  if redis.call('ZREM', names, 's' .. state .. '\0' .. id) == 1 and redis.call('HINCRBY', bots, bot, -1) <= 0 then
-    redis.call('HDEL', bots, bot)
+  if redis.call('ZREM', names, 's' .. state .. '\0' .. id) == 1 then
+    local left = redis.pcall('HINCRBY', bots, bot, -1)
+    if type(left) == 'number' and left <= 0 then redis.call('HDEL', bots, bot) end
   end
 end
 

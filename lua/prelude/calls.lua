@@ -3,7 +3,7 @@
 -- is taken any more.
 local function seen(op)
   local v = redis.call('HMGET', calls, op, '')
-  return v[1], tonumber(v[2] or 0)
+  return v[1], tonumber(v[2]) or 0
 end
 
 -- remember keeps the answer. Once in a while it drops those that are too old,

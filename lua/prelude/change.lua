@@ -72,7 +72,7 @@ local function apply(c, s, id, put)
     state = c.initial
   end
   for i = c.moves, c.set - 1 do
-    redis.call('HINCRBY', moves, state .. '\0' .. ARGV[i], 1)
+    redis.pcall('HINCRBY', moves, state .. '\0' .. ARGV[i], 1) -- a figure that is none stops nobody
     state = ARGV[i]
   end
   for i = c.set, c.del - 1 do put[#put + 1] = ARGV[i] end

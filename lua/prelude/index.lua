@@ -34,6 +34,6 @@ local function enter(s, id, bot, state, platform, user, own, ttl)
   redis.call('ZADD', names, 0, 's' .. state .. '\0' .. id)
   if user ~= '' then redis.call('ZADD', names, 0, 'u' .. user .. '\0' .. id) end
   if s.exp > 0 then redis.call('ZADD', expiry, int(s.exp), id) end
-  redis.call('HINCRBY', bots, bot, 1)
+  redis.pcall('HINCRBY', bots, bot, 1) -- a count that is none stops nobody
   return s
 end

@@ -1,0 +1,152 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/redistest"
+)
+
+// crowd makes the same call for many sessions, 32 at a time.
+func crowd(n int, do func(id string)) {
+	var next atomic.Int64
+	var callers sync.WaitGroup
+	for range 32 {
+		callers.Go(func() {
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				do(fmt.Sprint("user ", i))
+			}
+		})
+	}
+	callers.Wait()
+}
+
+// leftovers are the keys of sessions and their index, but for what outlives a
+// session until its own time is over: event ids, and answers to calls.
+func leftovers(t *testing.T, client *redis.Client) (keys []string) {
+	t.Helper()
+	scan := client.Scan(t.Context(), 0, "bs:{*", 1000).Iterator()
+	for scan.Next(t.Context()) {
+		_, kind, _ := strings.Cut(scan.Val(), "}:")
+		if kind, _, _ = strings.Cut(kind, ":"); kind != "e" && kind != "p" && kind != "g" {
+			keys = append(keys, scan.Val())
+		}
+	}
+	if err := scan.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// Thousands of sessions end under a fleet that serves them, and are removed by
+// it: nothing of them stays in the index.
+func TestSessionsExpireInThousandsUnderAFleet(t *testing.T) {
+	t.Parallel()
+	const n = 2000
+	url := redistest.Single(t)
+	opts := &store.BotOptions{TTL: 300 * time.Millisecond}
+	serving, stop := context.WithCancel(t.Context())
+	var fleet sync.WaitGroup
+	for range 2 {
+		bot := open(t, url, nil).Bot("bot", opts)
+		fleet.Go(func() {
+			if err := bot.Serve(serving, func(_ context.Context, t *store.Turn) error { t.Move("talking"); t.Reply("hi"); return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	st, client := open(t, url, nil), observer(t, url)
+	bot := st.Bot("bot", opts)
+	crowd(n, func(id string) {
+		if _, err := bot.Accept(t.Context(), id, session.Event{ID: "hello", Text: "hello"}); err != nil {
+			t.Error(err)
+		}
+	})
+	for limit := time.Now().Add(time.Minute); len(leftovers(t, client)) > 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("still there: %q", leftovers(t, client))
+		}
+	}
+	counts, err := bot.Counts(t.Context())
+	if err != nil || counts.Sessions != 0 || len(counts.States) != 0 || counts.Due != 0 {
+		t.Errorf("counted after the end of all: %+v, %v", counts, err)
+	}
+	if len(counts.Moves) != 1 || counts.Moves[0].Count != n {
+		t.Errorf("moves made: %+v, want %d", counts.Moves, n)
+	}
+	stop()
+	fleet.Wait()
+	if err := st.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nobody removes what expires, for nobody serves; some of it comes back. What
+// comes back is fresh, and a Drain then finds and removes the rest.
+func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
+	t.Parallel()
+	const n = 1000
+	url := redistest.Single(t)
+	st, client := open(t, url, nil), observer(t, url)
+	bot := st.Bot("bot", &store.BotOptions{TTL: 50 * time.Millisecond})
+	crowd(n, func(id string) {
+		if _, err := bot.Session(id).Create(t.Context(), store.Origin{State: "old", User: id}); err != nil {
+			t.Error(err)
+		}
+	})
+	last := bot.Session("user 1")
+	for limit := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		status, err := bot.List(t.Context(), store.Filter{Limit: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(status) == 0 {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%d sessions have not expired", len(status))
+		}
+	}
+	if _, err := last.Load(t.Context()); err == nil {
+		t.Error("a session that expired can be loaded")
+	}
+	if err := st.Check(t.Context()); err != nil {
+		t.Error("before anybody looked:", err)
+	}
+
+	forever := st.Bot("bot", &store.BotOptions{TTL: -1})
+	var back atomic.Int64
+	crowd(n/2, func(id string) {
+		created, err := forever.Session(id).Create(t.Context(), store.Origin{State: "new"})
+		if err != nil || !created {
+			t.Errorf("%s comes back: created %t, %v", id, created, err)
+		}
+		back.Add(1)
+	})
+	if _, err := forever.Drain(t.Context(), func(context.Context, *store.Turn) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	counts, err := bot.Counts(t.Context())
+	if err != nil || counts.Sessions != back.Load() || counts.States["new"] != back.Load() || len(counts.States) != 1 {
+		t.Errorf("%d came back, counted are %+v, %v", back.Load(), counts, err)
+	}
+	if users, err := bot.List(t.Context(), store.Filter{User: "user 1"}); err != nil || len(users) != 0 {
+		t.Errorf("the user of the old life is still listed: %v, %v", users, err)
+	}
+	if err := st.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	crowd(n, func(id string) { _, _ = forever.Session(id).Destroy(t.Context()) })
+	if keys := leftovers(t, client); len(keys) > 0 {
+		t.Errorf("left after the end of all: %q", keys)
+	}
+}
