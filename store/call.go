@@ -86,8 +86,8 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 		full = append(full, &args[i])
 	}
 
-	unsure := false    // whether an attempt before may have been applied
-	var notAcked error // of an attempt that was applied, and which replicas lack
+	unsure := false   // whether an attempt before may have been applied
+	var telling error // the last cause that says more than that time was over
 	for attempt := 0; ; attempt++ {
 		if !unsure {
 			// After that it stays: what the script remembers of the first attempt it
@@ -106,7 +106,10 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 				final = unsure
 			case r.status() == "EXPIRED":
 				if _, err = s.bury(ctx, at, "expired"); err == nil {
-					continue // under the same id: it stays one call
+					if attempt < 3 {
+						continue // under the same id: it stays one call
+					}
+					err = errors.New("an expired session is in the way, and cannot be removed")
 				}
 			case unsure && writes && mayChange(script, args, r):
 				// The attempt before may still arrive, and find the session changed.
@@ -118,12 +121,17 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 			switch whatHappened(err) {
 			case unknown:
 				unsure = true
-				if errors.Is(err, ErrNotAcked) {
-					notAcked = err
-				}
+				s.lookAround(ctx, err)
+			case notYet:
+				s.lookAround(ctx, err)
+			case halfway:
+				unsure, final = true, true
 			case refused:
 				err, final = s.explain(ctx, err, script, at), !unsure || !writes
 			}
+		}
+		if !timeOver(err) {
+			telling = err
 		}
 		if !final && sleep(ctx, backoff(attempt)) && time.Now().Before(end) {
 			continue
@@ -131,10 +139,28 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
 			err = errors.Join(cause, err)
 		}
+		if telling != nil && !errors.Is(err, telling) {
+			err = errors.Join(telling, err)
+		}
 		if unsure && writes {
-			err = errors.Join(session.ErrUnknownOutcome, notAcked, err)
+			err = errors.Join(session.ErrUnknownOutcome, err)
 		}
 		return nil, err
+	}
+}
+
+// timeOver tells whether an error says no more than that time was over.
+func timeOver(err error) bool {
+	var network net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
+}
+
+// lookAround has a cluster's client find out who is the master now, if a node
+// cannot be reached. For commands that it may not retry it does not by itself.
+func (s *Store) lookAround(ctx context.Context, err error) {
+	var fromServer redis.Error
+	if cluster, ok := s.client.(*redis.ClusterClient); ok && !errors.As(err, &fromServer) {
+		cluster.ReloadState(ctx)
 	}
 }
 
@@ -185,18 +211,21 @@ const (
 	notYet  fate = iota // certainly not applied; may work later
 	unknown             // perhaps applied
 	refused             // certainly not applied; will not work later
+	halfway             // stopped after some of its writes, perhaps; to repeat it would repeat those
 )
 
 // whatHappened sorts errors:
 //
 //	the server's "not now": LOADING, READONLY, a cluster that moves     notYet
-//	any other error reply: an unknown command, no right, out of memory  refused
+//	a script stopped: a right that it lost, an error of its own          halfway
+//	any other error reply: no right to run scripts, out of memory       refused
 //	no connection was made, none was free, or it was never sent         notYet
 //	the client is closed                                                refused
 //	anything else: a reset, an EOF, a time-out                          unknown
 //
-// An error reply to a script comes before its first write; the scripts check
-// types before they write, and Redis itself checks memory and the role there.
+// Redis does not undo what a script wrote before it was stopped. Types the
+// scripts check before they write, memory and its role Redis itself; that the
+// user has every right, Open has seen.
 func whatHappened(err error) fate {
 	var fromServer redis.Error
 	var network *net.OpError
@@ -207,6 +236,10 @@ func whatHappened(err error) fate {
 			if redis.HasErrorPrefix(err, prefix) {
 				return notYet
 			}
+		}
+		text := err.Error()
+		if (strings.HasPrefix(text, "ERR") || strings.HasPrefix(text, "NOPERM")) && strings.Contains(text, "script") && !strings.Contains(text, "WRONGTYPE") {
+			return halfway
 		}
 		return refused
 	case errors.As(err, &network) && network.Op == "dial", errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):

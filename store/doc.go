@@ -91,6 +91,10 @@
 //     append-only file.
 //   - A request for a lease that was overtaken by its own retry may arrive when that lease was given back, and is
 //     then granted to nobody: the session waits for as long as a lease lasts. (TestALateRequestForALeaseCostsALease)
+//   - Redis does not undo what a script wrote before it is stopped. [Open] sees that the user has every right; a right that
+//     is taken away later may leave a call half applied, which then says [session.ErrUnknownOutcome].
+//   - A reset or a destroy from outside does not reach a replica that has several replies in hand before it renews its
+//     lease, or notes them: until then, for a third of the lease at most, it may go on sending.
 //   - A session whose fleet is wholly down for a week longer than its time to live is dropped by Redis itself; an event
 //     that waits for it then is handled in a fresh session.
 //   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new.

@@ -34,8 +34,9 @@ const (
 
 // A server is one running redis-server process.
 type server struct {
-	addr string // host:port
-	port int
+	addr    string // host:port
+	port    int
+	process *process
 }
 
 // start runs a redis-server with the arguments that config makes for a free
@@ -53,7 +54,7 @@ func start(t testing.TB, config func(port int, dir string) []string) server {
 			continue
 		}
 		t.Cleanup(p.kill)
-		return server{addr: addr, port: port}
+		return server{addr: addr, port: port, process: p}
 	}
 	t.Fatalf("redis-server did not start at any of %d ports: %v", startAttempts, last)
 	return server{}

@@ -1,5 +1,5 @@
-// Package redistest starts real Redis servers for tests: one server, a cluster,
-// or a primary and its replica under Sentinel.
+// Package redistest starts real Redis servers for tests: one server, one that can
+// be restarted, a cluster, or a primary and its replica under Sentinel.
 //
 //	func TestStore(t *testing.T) {
 //		st, err := store.Open(t.Context(), redistest.Single(t), nil)

@@ -1,7 +1,9 @@
 package redistest
 
 import (
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -52,6 +54,25 @@ func answers(t *testing.T, client redis.UniversalClient) {
 		}
 		if got, err := client.Get(ctx, key).Result(); err != nil || got != "value of "+key {
 			t.Errorf("GET %s: %q, %v", key, got, err)
+		}
+	}
+}
+
+func TestARestartedServerFindsItsFileAgain(t *testing.T) {
+	t.Parallel()
+	server := Restartable(t, "--appendonly", "yes", "--appendfsync", "always")
+	client := dial(t, hosts(t, server.URL)[0])
+	if err := client.Set(t.Context(), "key", "value", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []os.Signal{os.Kill, syscall.SIGTERM} {
+		server.Stop(by)
+		if err := client.Ping(t.Context()).Err(); err == nil {
+			t.Errorf("it answers after %v", by)
+		}
+		server.Start("--maxclients", "100")
+		if got, err := client.Get(t.Context(), "key").Result(); err != nil || got != "value" {
+			t.Errorf("after %v: %q, %v", by, got, err)
 		}
 	}
 }

@@ -1,0 +1,145 @@
+//go:build unix
+
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/redistest"
+)
+
+// struck is a call that meets a user without one right.
+type struck struct {
+	name  string
+	begin func(ctx context.Context, p *patient) error // with all rights
+	call  func(ctx context.Context, p *patient) error
+}
+
+// A patient is one session of a store of its own.
+type patient struct {
+	bot     *store.Bot
+	session *store.Session
+	handler store.Handler
+}
+
+const visits store.Key[int] = "visits"
+
+func (p *patient) say(ctx context.Context, text string) error {
+	_, err := p.bot.Accept(ctx, "1", session.Event{ID: text, Text: text})
+	return err
+}
+
+func (p *patient) drain(ctx context.Context) error {
+	_, err := p.bot.Drain(ctx, p.handler)
+	return err
+}
+
+func struckCalls() []struck {
+	none := func(context.Context, *patient) error { return nil }
+	idle := func(ctx context.Context, p *patient) error {
+		return errors.Join(p.say(ctx, "first"), p.drain(ctx), p.session.SetFile(ctx, session.File{Name: "f", Data: []byte("bytes")}))
+	}
+	second := func(ctx context.Context, p *patient) error { return p.say(ctx, "second") }
+	return []struck{
+		{"Accept, a new session", none, second},
+		{"Accept", idle, second},
+		{"Session.Set", idle, func(ctx context.Context, p *patient) error { return p.session.Set(ctx, "k", 1) }},
+		{"Session.Move", idle, func(ctx context.Context, p *patient) error {
+			return p.session.Move(ctx, session.Transition{From: "after first", To: "elsewhere"})
+		}},
+		{"Session.Reply", idle, func(ctx context.Context, p *patient) error { return p.session.Reply(ctx, "hi") }},
+		{"Session.Reset", idle, func(ctx context.Context, p *patient) error { return p.session.Reset(ctx, false) }},
+		{"Session.Destroy", idle, func(ctx context.Context, p *patient) error { _, err := p.session.Destroy(ctx); return err }},
+	}
+}
+
+// Redis checks the user's rights at every command of a script, and undoes
+// nothing: who loses a right while a store is open may leave a script half done.
+// Open has seen all rights; of one that is lost later the caller at least hears
+// that the outcome is unknown, never that nothing happened.
+func TestACallThatALostRightStopsDoesNotSayThatNothingHappened(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	root := observer(t, url)
+	asReplica := asUser(t, url, "replica", append(rights(t, "replica"), "~*", "&*", "+scan")...)
+	client, err := store.ParseURL(asReplica)
+	must(t, err)
+	t.Cleanup(func() { client.Close() })
+	half := 0
+	for i, call := range struckCalls() {
+		for _, right := range rights(t, "replica") {
+			command, ok := strings.CutPrefix(right, "+")
+			if !ok || strings.ContainsAny(command, "@|") ||
+				slices.Contains([]string{"hello", "eval", "evalsha", "ping", "subscribe", "unsubscribe", "info", "time"}, command) {
+				continue
+			}
+			if call.strike(t, root, client, fmt.Sprintf("n%d-%s", i, command), command) {
+				half++
+			}
+		}
+	}
+	if half == 0 {
+		t.Error("no call was stopped in the middle: this test shows nothing")
+	}
+	t.Logf("%d calls were stopped in the middle", half)
+}
+
+// strike makes the call without the right, and reports whether it failed and
+// wrote something all the same.
+func (c struck) strike(t *testing.T, root *redis.Client, client redis.UniversalClient, space, command string) (half bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	st, err := store.New(ctx, client, &store.Options{Namespace: space, Buckets: 1})
+	must(t, err)
+	sent := map[string]int{}
+	p := &patient{bot: st.Bot("bot", &store.BotOptions{
+		Lease: 30 * time.Millisecond, Backoff: time.Millisecond,
+		Send: func(_ context.Context, d store.Delivery) error { sent[d.Key]++; return nil },
+	})}
+	p.session = p.bot.Session("1")
+	p.handler = func(_ context.Context, turn *store.Turn) error {
+		n, _ := visits.Get(turn)
+		visits.Set(turn, n+1)
+		turn.Move("after " + turn.Event().Text)
+		turn.Reply("well, " + turn.Event().Text)
+		return nil
+	}
+	must(t, c.begin(ctx, p))
+
+	before := dump(t, root, space)
+	must(t, root.Do(ctx, "ACL", "SETUSER", "replica", "-"+command).Err())
+	short, end := context.WithTimeout(ctx, time.Second)
+	err = c.call(short, p)
+	end()
+	must(t, root.Do(ctx, "ACL", "SETUSER", "replica", "+"+command).Err())
+	half = err != nil && !maps.Equal(before, dump(t, root, space))
+	if half && !errors.Is(err, session.ErrUnknownOutcome) {
+		t.Errorf("%s without %s wrote something, and answered: %v", c.name, command, err)
+	}
+	return half
+}
+
+// dump reads all that is stored under a namespace, as bytes.
+func dump(t *testing.T, client *redis.Client, space string) map[string]string {
+	t.Helper()
+	keys, err := client.Keys(t.Context(), space+":{*").Result()
+	must(t, err)
+	all := map[string]string{}
+	for _, key := range keys {
+		all[key], err = client.Dump(t.Context(), key).Result()
+		must(t, err)
+	}
+	return all
+}
