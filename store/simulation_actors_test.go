@@ -1,0 +1,217 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// talk has a user say things, one after the other. Each is delivered until it
+// is accepted, often to several replicas at once and again later. Sometimes the
+// platform gives up: then what was not accepted by then never is.
+func (s *simulation) talk(u *customer) {
+	dice := s.dice("talk", u.id)
+	for n := range 1 + dice.IntN(4) {
+		time.Sleep(dur(dice.Int64N, 500*time.Millisecond))
+		id := fmt.Sprintf("%s/%d", u.id, n)
+		for try := 0; ; try++ {
+			accepted, first := s.post(u, id, dice.IntN(100), 1+dice.IntN(5)/3)
+			if try == 0 && accepted && first != 1 {
+				s.find("%s: %d deliveries of %s were the first one", u.id, first, id)
+			}
+			if !accepted && dice.IntN(2) == 0 {
+				ctx, cancel := context.WithTimeout(s.ctx, time.Millisecond)
+				_, err := s.eye.Receipt(u.id, id).Wait(ctx)
+				cancel()
+				s.note("%s gives up on %s: %v", u.id, id, errors.Is(err, session.ErrNotFound))
+				if errors.Is(err, session.ErrNotFound) {
+					s.mu.Lock()
+					s.stats.givenUp++
+					s.mu.Unlock()
+					break
+				}
+				accepted = true
+			}
+			if accepted {
+				u.events = append(u.events, id)
+				break
+			}
+			time.Sleep(dur(dice.Int64N, 300*time.Millisecond))
+		}
+		if len(u.events) > 0 && dice.IntN(4) == 0 {
+			again, pick, wait := u.events[dice.IntN(len(u.events))], dice.IntN(100), dur(dice.Int64N, time.Second)
+			s.late.Go(func() {
+				time.Sleep(wait)
+				s.post(u, again, pick, 1)
+			})
+		}
+	}
+}
+
+// post delivers an event to n replicas at once. It reports whether one of them
+// accepted it and how many said that it was no duplicate; where one failed, 1.
+func (s *simulation) post(u *customer, id string, pick, n int) (accepted bool, first int) {
+	receipts := make([]*store.Receipt, n)
+	var posts sync.WaitGroup
+	for i := range n {
+		r := s.any(pick + i)
+		bot := r.bot
+		if pick%5 == 0 {
+			bot = r.front
+		}
+		posts.Go(func() {
+			var err error
+			receipts[i], err = bot.Accept(s.ctx, u.id, session.Event{ID: id, Text: id, User: u.id})
+			s.note("%s accepts %s: %t", r.name, id, err == nil)
+		})
+	}
+	posts.Wait()
+	for _, r := range receipts {
+		accepted = accepted || r != nil
+		if r != nil && !r.Duplicate {
+			first++
+		}
+	}
+	if slices.Contains(receipts, nil) {
+		first = 1 // perhaps the one that failed
+	}
+	return accepted, first
+}
+
+// operate changes a user's session from outside of its turns.
+func (s *simulation) operate(u *customer) {
+	dice := s.dice("operate", u.id)
+	for n := range dice.IntN(6) {
+		time.Sleep(dur(dice.Int64N, 700*time.Millisecond))
+		bot := s.any(dice.IntN(100)).bot
+		sess := bot.Session(u.id)
+		var err error
+		switch kind := dice.IntN(8); kind {
+		case 0, 1:
+			err = sess.Set(s.ctx, fmt.Sprint("key", kind), n)
+		case 2:
+			if err = sess.Move(s.ctx, session.Transition{From: "start", To: "moved"}); errors.Is(err, session.ErrWrongState) {
+				err = sess.Move(s.ctx, session.Transition{From: "moved", To: "start"})
+			}
+		case 3:
+			err = sess.Reply(s.ctx, fmt.Sprint("operator ", n))
+		case 4:
+			u.resets = true
+			err = sess.Reset(s.ctx, true)
+		default:
+			ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+			err = bot.Update(ctx, u.id, func(_ context.Context, t *store.Turn) error {
+				v, _ := simUpdates.Get(t)
+				simUpdates.Set(t, v+1)
+				return nil
+			})
+			cancel()
+			switch {
+			case err == nil:
+				u.updates[0]++
+				u.updates[1]++
+			case errors.Is(err, session.ErrUnknownOutcome):
+				u.updates[1]++
+			}
+		}
+		s.note("operator of %s: %v", u.id, err)
+	}
+}
+
+const (
+	simUpdates = store.Key[int]("updates")
+	simTurns   = store.Key[int]("turns")
+)
+
+var errSimulated = errors.New("simulated")
+
+// handler takes its time, fails often, and replies once or twice.
+func (s *simulation) handler(replica string) store.Handler {
+	return func(ctx context.Context, t *store.Turn) error {
+		id := t.Event().ID
+		s.mu.Lock()
+		s.runs[id]++
+		run := s.runs[id]
+		s.stats.runs++
+		s.mu.Unlock()
+		dice := s.dice("handle", id, run)
+		s.note("%s handles %s, attempt %d", replica, id, t.Attempt())
+		defer s.note("%s has handled %s", replica, id)
+		var takes time.Duration
+		switch dice.IntN(8) {
+		case 0, 1, 2:
+		case 3, 4, 5:
+			takes = dur(dice.Int64N, simLease/2)
+		default:
+			takes = dur(dice.Int64N, 3*simLease)
+		}
+		patient := dice.IntN(2) == 0
+		if takes > 0 {
+			timer := time.NewTimer(takes)
+			defer timer.Stop()
+			if patient {
+				<-timer.C
+			} else {
+				select {
+				case <-timer.C:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+		}
+		switch dice.IntN(25) {
+		case 0, 1:
+			return errSimulated
+		case 2:
+			return store.RetryAfter(dur(dice.Int64N, simLease), errSimulated)
+		case 3:
+			return store.GiveUp(errSimulated)
+		case 4:
+			panic(errSimulated)
+		case 5, 6:
+			if t.State() == "start" {
+				t.Move("moved")
+			} else {
+				t.Move("start")
+			}
+		}
+		n, _ := simTurns.Get(t)
+		simTurns.Set(t, n+1)
+		t.Reply("re " + id)
+		if dice.IntN(3) == 0 {
+			t.Reply("more on " + id)
+		}
+		return nil
+	}
+}
+
+// send is the platform.
+func (s *simulation) send(_ context.Context, d store.Delivery) error {
+	s.mu.Lock()
+	s.tries[d.Key+d.Ref.ID]++
+	try, i := s.tries[d.Key+d.Ref.ID], len(s.sends)
+	s.sends = append(s.sends, sending{user: d.Ref.ID, key: d.Key, text: d.Message.String(), seq: d.Message.Seq})
+	s.stats.sends++
+	s.mu.Unlock()
+	s.note("send %s to %s", d.Message, d.Ref.ID)
+	dice := s.dice("send", d.Ref.ID, d.Key, try)
+	time.Sleep(time.Millisecond + dur(dice.Int64N, simLease/4))
+	switch dice.IntN(20) {
+	case 0, 1:
+		return errSimulated
+	case 2:
+		panic(errSimulated)
+	case 3:
+		time.Sleep(dur(dice.Int64N, 3*simLease))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sends[i].ok = true
+	return nil
+}
