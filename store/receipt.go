@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -132,8 +133,8 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 	return o, false, &session.CorruptError{Ref: r.Ref, Field: "events", Reason: fmt.Errorf("the line %q", line)}
 }
 
-// replies reads the turn's messages from the chat, if that still is the chat of
-// the life in which they were made.
+// replies reads the turn's messages from the chat, as far as they are there: it
+// may have been cut, or be that of another life by now.
 func (r *Receipt) replies(ctx context.Context, line []string) ([]session.Message, error) {
 	if len(line) < 4 {
 		return nil, nil
@@ -141,19 +142,26 @@ func (r *Receipt) replies(ctx context.Context, line []string) ([]session.Message
 	token, _ := strconv.ParseInt(line[1], 10, 64)
 	first, _ := strconv.ParseInt(line[2], 10, 64)
 	last, _ := strconv.ParseInt(line[3], 10, 64)
-	hash, err := r.bot.store.client.HMGet(ctx, r.bot.store.layout.key("session", r.at), codec.StatusFields...).Result()
-	if err != nil {
-		return nil, nil
-	}
-	rec, err := codec.ReadRecord(r.Ref, present(codec.StatusFields, hash))
-	if err != nil || rec.Life() > token {
-		return nil, nil
-	}
-	all, err := r.bot.Session(r.Ref.ID).History(ctx, session.After(first-1, int(last-first+1)))
+	chat, err := r.bot.Session(r.Ref.ID).History(ctx, session.After(first-1, int(last-first+1)))
 	if errors.Is(err, session.ErrNotFound) {
 		return nil, nil
 	}
-	return ofBot(all), err
+	if err != nil {
+		return nil, err
+	}
+	// Lives only grow: if this one is the turn's still, so was the one that was read.
+	hash, err := r.bot.store.client.HMGet(ctx, r.bot.store.layout.key("session", r.at), codec.StatusFields...).Result()
+	if err != nil {
+		return nil, err
+	}
+	rec, err := codec.ReadRecord(r.Ref, present(codec.StatusFields, hash))
+	if errors.Is(err, session.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil || rec.Life() > token {
+		return nil, err
+	}
+	return ofBot(slices.DeleteFunc(chat, func(m session.Message) bool { return m.Seq < first || m.Seq > last })), nil
 }
 
 func ofBot(chat []session.Message) []session.Message {
