@@ -66,22 +66,29 @@
 //
 // # What is guaranteed
 //
-// Package storetest checks these promises on every kind of server.
+// Package storetest checks these promises on every kind of server; the tests
+// named in brackets attack them.
 //
 //  1. Atomic. A call or a commit applies whole or not at all. Every guard and every type check comes before the first write.
+//     (TestACallIsAppliedAsItSaysWhateverTheNetworkDoes, TestDamageIsSurvivedByTheNeighbours)
 //  2. Once. A call that is retried after a lost reply, a reset or a time-out applies once, and the retry gets the first
 //     answer. An event id delivered many times within the window starts one turn, and each receipt can wait for its one
 //     outcome. When the library gives up it says [session.ErrUnknownOutcome], never a plain failure for what may have
 //     happened; and what had not happened by then never will.
+//     (TestConcurrentCallsAndTurnsAreLinearizable, TestWhatItsRetryOvertookChangesNothing, TestAnUnknownOutcomeIsFinal)
 //  3. One at a time. At most one handler's work on a session is ever committed at a time.
+//     (TestConcurrentCallsAndTurnsAreLinearizable, TestSimulation)
 //  4. In order. The events of a session are handled in the order in which they were accepted, and its replies sent in
-//     the order of the commits.
+//     the order of the commits. (TestSimulation, TestAnEventIsHandledOnceWhateverTheNetworkDoes)
 //  5. Nothing lost. An accepted event is handled, or becomes a dead letter with its error, whatever replicas die, and
 //     though the session's idle time runs out meanwhile. A committed reply is sent, or becomes a dead letter.
+//     (TestServersInTrouble, TestSimulation)
 //  6. No ghosts. A late write to a session that was deleted, reset or has expired is refused, and creates nothing.
+//     (TestWhatArrivesAfterItsCallerGaveUpChangesNothing, TestWhoeverLostTheSessionWritesNothing)
 //  7. Whole. All parts of a session live and expire together; one with work waiting does not expire.
-//  8. Flat. The cost of a turn does not grow with the chat history.
-//  9. Apart. No id, however written, touches another session's keys.
+//     (TestSessionsExpireInThousandsUnderAFleet, TestSessionsExpireInThousandsAndNobodyLooks)
+//  8. Flat. The cost of a turn does not grow with the chat history. (TestFlatTheCostOfATurnDoesNotGrowWithTheChatHistory)
+//  9. Apart. No id, however written, touches another session's keys. (TestNoTwoKeysAreTheSame)
 //
 // # What is not
 //

@@ -56,3 +56,34 @@ func TestTheLinksInTheREADMELeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+// The guarantees name the tests that attack them: those must be there.
+func TestTheTestsNamedInTheDocumentationExist(t *testing.T) {
+	tests := map[string]bool{}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+			tests[m[1]] = true
+		}
+	}
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\bTest\w+`).FindAllString(string(doc), -1)
+	if len(named) == 0 {
+		t.Error("doc.go names no test")
+	}
+	for _, name := range named {
+		if !tests[name] {
+			t.Errorf("doc.go names %s, which is not there", name)
+		}
+	}
+}

@@ -24,7 +24,7 @@ import (
 
 var (
 	simulateSeed  = flag.Uint64("simulate.seed", 0, "the first `seed` of TestSimulation; without -simulate.seeds the only one, with its log")
-	simulateSeeds = flag.Uint64("simulate.seeds", 0, "how many seeds TestSimulation runs; zero means 250")
+	simulateSeeds = flag.Uint64("simulate.seeds", 0, "how many seeds TestSimulation runs; zero means 100")
 )
 
 // TestSimulation runs whole fleets in virtual time. A seed decides how many
@@ -54,10 +54,8 @@ func TestSimulation(t *testing.T) {
 	switch {
 	case n == 0 && *simulateSeed > 0:
 		n = 1
-	case n == 0 && testing.Short():
-		n = 100
 	case n == 0:
-		n = 250
+		n = 100
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // each script makes a Lua state
 	var next, failed atomic.Uint64
