@@ -7,7 +7,7 @@ const Layout = 1
 // The names of a session's hash fields. This is a whole hash, as HGETALL prints
 // it; what begins with "m" is an encoded value:
 //
-//	head                "1 1758000000000123 8 12 6 1758000000000 1758000042000 1760592042000 1760595642000 - 0"
+//	head                "1 1758000000000123 8 12 6 1758000000000 1758000042000 1760592042000 1762492800000 - 0"
 //	lease               "1758000042000123 1758000072000 event bot-7f9c#41 0 312 1758003600000"
 //	state               "weather"
 //	platform            "telegram"
@@ -15,7 +15,7 @@ const Layout = 1
 //	message             "m\xb5will it rain in Rome?"
 //	intent              "m\x94\xacask_forecast\xca?`\x00\x00\xb5will it rain in Rome?\x91\x93\xa4city\xa4Rome\xc0"
 //	file                "m\x93\xa7map.png\xa9image/png\xcd\x05\xdc"
-//	retry               "2 0 1758000050000 0 0 0"
+//	retry               "2 0 1758000040000 0 0 0"
 //	err                 "timeout"
 //	f:predicted_intent  "1"
 //	d:city              "m\xa4Rome"

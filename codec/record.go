@@ -15,7 +15,7 @@ import (
 // the encoded values are decoded only when they are asked for.
 type Record struct {
 	ref    session.Ref
-	fields map[string]string // but for those three
+	fields map[string]string // but for head, lease and retry, which follow
 	head   struct {
 		layout, life, version, seq, turns, created, active, expires, net int64
 		ttl                                                              string
@@ -67,6 +67,9 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	h, l, y := &r.head, &r.lease, &r.retry
 	if err := words(head, &h.layout, &h.life, &h.version, &h.seq, &h.turns, &h.created, &h.active, &h.expires, &h.net, &h.ttl, &h.ended); err != nil {
 		return nil, r.corrupt(FieldHead, err)
+	}
+	if _, err := strconv.ParseUint(h.ttl, 10, 63); err != nil && h.ttl != "-" {
+		return nil, r.corrupt(FieldHead, fmt.Errorf("the time to live %q is no integer", h.ttl))
 	}
 	if err := words(lease, &l.token, &l.until, &l.work, &l.holder, &l.yield, &l.bytes, &l.sweep); err != nil {
 		return nil, r.corrupt(FieldLease, err)

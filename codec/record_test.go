@@ -182,7 +182,7 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 			corruptField(t, pairsOf(fields), field)
 		})
 	}
-	words := map[string][]int{FieldHead: {0, 1, 2, 3, 4, 5, 6, 7, 8, 10}, FieldLease: {1, 4, 5, 6}, FieldRetry: {0, 1, 2, 3, 4, 5}}
+	words := map[string][]int{FieldHead: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, FieldLease: {1, 4, 5, 6}, FieldRetry: {0, 1, 2, 3, 4, 5}}
 	for field, numbers := range words {
 		for _, n := range numbers {
 			for _, text := range []string{"x", "", "-1", "1.5", "1e3", "99999999999999999999", " 1"} {

@@ -49,7 +49,8 @@ if s.lease > now then
   redis.call('ZADD', due, 'NX', int(s.lease), id)
   step = 'idle'
 elseif s.lease == 0 and math.max(s.wait, s.owait) > now then
-  step = 'idle' -- what is before it waits for its next attempt, and is listed for then
+  redis.call('ZADD', due, 'NX', int(math.max(s.wait, s.owait)), id)
+  step = 'idle' -- what is before it waits for its next attempt
 elseif want == '1' and s.lease == 0 and waiting == 0 and unsent == 0 then
   grant(s, 'event', op, lease, id)
   step = 'event'

@@ -2,7 +2,7 @@
 -- live Session. A reset also fences the running turn, drops what is unsent and
 -- lets the head of the inbox run again.
 --
--- USES   clock record watch list life change onward handout calls
+-- USES   clock record watch list life change handout onward calls
 -- KEYS   session history inbox outbox calls file due activity names moves expiry watch
 -- ARGV   op deadline id change...
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session

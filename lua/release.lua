@@ -3,7 +3,7 @@
 -- retry), or because this replica stops, or could not commit (verdict back,
 -- which does not count as a failure).
 --
--- USES   clock record life onward calls handout
+-- USES   clock record life handout onward calls
 -- KEYS   session history inbox outbox calls file due
 -- ARGV   op deadline id token work verdict wait err
 -- REPLY  OK now next                   {due}: there is work, and nobody holds the session

@@ -21,7 +21,9 @@ const ackWait = time.Second
 
 // carrySafely has the server wait for its replicas, on the connection that
 // wrote. WAIT answers for everything that the server had written when that
-// connection's last command ran: also for what a call found done already.
+// connection's last command ran: also for what a call found done already. Where a
+// cluster's node answers ASK, because it is handing the slot over, the call is
+// tried again until that is done.
 func (s *sender) carrySafely(ctx context.Context, cmds []redis.Cmder) {
 	var flights sync.WaitGroup
 	for node, cmds := range s.byNode(ctx, cmds) {
@@ -36,7 +38,9 @@ func (s *sender) carrySafely(ctx context.Context, cmds []redis.Cmder) {
 			for _, cmd := range cmds {
 				switch {
 				case redis.HasErrorPrefix(cmd.Err(), "MOVED"):
-					s.client.(*redis.ClusterClient).ReloadState(ctx)
+					if cluster, ok := s.client.(*redis.ClusterClient); ok {
+						cluster.ReloadState(ctx)
+					}
 				case cmd.Err() == nil && writes(cmd) && err != nil:
 					cmd.SetErr(fmt.Errorf("%w: %w", ErrNotAcked, err))
 				case cmd.Err() == nil && writes(cmd) && n < int64(s.acks):

@@ -17,10 +17,9 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// once is a command that go-redis sends at most once. By default it would send
-// a script again after a lost reply, under a new name so to speak, and the
-// script would be applied twice; here the store sends it again itself, with the
-// same call id, and the script recognises it.
+// once is a command that go-redis sends at most once. By default it would send it
+// again by itself after a lost reply, and nobody would learn that the first
+// attempt may have been applied; here the store sends it again, and knows.
 type once struct {
 	*redis.Cmd
 	writes bool
@@ -230,14 +229,19 @@ func whatHappened(err error) fate {
 	var fromServer redis.Error
 	var network *net.OpError
 	switch {
+	case errors.Is(err, ErrNotAcked):
+		return unknown
 	case errors.As(err, &fromServer):
+		text := err.Error()
+		if i := strings.LastIndex(text, ": -"); i >= 0 && strings.HasPrefix(text, "ERR Error running script") {
+			text = text[i+len(": -"):] // so Redis 6 passes on the error of a command in a script
+		}
 		for _, prefix := range []string{"LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "BUSY",
 			"MOVED", "ASK", "max number of clients"} {
-			if redis.HasErrorPrefix(err, prefix) {
+			if strings.HasPrefix(text, prefix) {
 				return notYet
 			}
 		}
-		text := err.Error()
 		if (strings.HasPrefix(text, "ERR") || strings.HasPrefix(text, "NOPERM")) && strings.Contains(text, "script") && !strings.Contains(text, "WRONGTYPE") {
 			return halfway
 		}

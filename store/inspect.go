@@ -23,8 +23,13 @@ const oldest = 6
 // error, and what should not be so, which is a warning.
 func (s *Store) inspect(ctx context.Context) error {
 	var mu sync.Mutex
-	look := func(ctx context.Context, c redis.Cmdable, at string) error {
+	look := func(ctx context.Context, c redis.UniversalClient, at string) error {
 		warnings, err := inspectServer(ctx, c)
+		if err == nil && s.opts.Acks > 0 && !s.opts.ReadOnly {
+			if e := c.Do(ctx, "WAIT", 0, 1).Err(); e != nil {
+				err = fmt.Errorf("%w: with Options.Acks: %w", session.ErrInvalid, e)
+			}
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", at, err)
 		}
@@ -108,7 +113,7 @@ func (s *Store) probe(ctx context.Context, buckets []int) error {
 		why := ""
 		for i := 0; i+1 < len(failed); i += 2 {
 			switch code, _, _ := strings.Cut(failed[i+1], " "); code {
-			case "OOM", "MISCONF", "NOREPLICAS": // of the moment: reading works, and writing will again
+			case "OOM", "MISCONF", "NOREPLICAS", "READONLY": // of the moment: reading works, and writing will again
 				s.log.Warn("the server takes no writes now", "error", failed[i+1])
 			default:
 				commands, why = append(commands, failed[i]), failed[i+1]

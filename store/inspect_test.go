@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -150,8 +152,55 @@ func TestAServerThatIsFullIsOpened(t *testing.T) {
 	if err := observer(t, url).ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	st := open(t, url, &store.Options{ReadOnly: true})
-	if _, err := st.Bot("bot", nil).Session("1").Load(t.Context()); !errors.Is(err, session.ErrNotFound) {
+	s := open(t, url, nil).Bot("bot", nil).Session("1")
+	if _, err := s.Load(t.Context()); !errors.Is(err, session.ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err := s.Create(t.Context(), store.Origin{}); err == nil || !strings.Contains(err.Error(), "OOM") || errors.Is(err, session.ErrUnknownOutcome) {
+		t.Errorf("a session was created without memory: %v", err)
+	}
+}
+
+func TestAcksNeedTheRightToWait(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	opts := &store.Options{Acks: 1}
+	if _, err := store.Open(t.Context(), asUser(t, url, "a", rights(t, "replica")...), opts); !errors.Is(err, session.ErrInvalid) || !strings.Contains(err.Error(), "wait") {
+		t.Errorf("a user without the right to WAIT: %v", err)
+	}
+	open(t, asUser(t, url, "b", append(rights(t, "replica"), "+wait")...), opts)
+}
+
+func TestANameThatWouldBreakALeaseIsRefused(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	for _, name := range []string{"a b", "a\tb", "a\nb", "a#b", "a\x00b"} {
+		if _, err := store.Open(t.Context(), url, &store.Options{Name: name}); !errors.Is(err, session.ErrInvalid) {
+			t.Errorf("the replica name %q: %v", name, err)
+		}
+	}
+}
+
+// A failed turn leaves a back-off behind; if what it is for is taken away by
+// force, what comes next must still be found.
+func TestAnEventBehindABackOffWithoutAnEventIsListed(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	st, client := open(t, url, nil), observer(t, url)
+	bot := st.Bot("bot", &store.BotOptions{Backoff: time.Hour})
+	if _, err := bot.Accept(t.Context(), "1", session.Event{ID: "one", Text: "one"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bot.Drain(t.Context(), func(ctx context.Context, _ *store.Turn) error {
+		inbox, err := client.Keys(ctx, "*:q:bot/1").Result()
+		return errors.Join(errors.New("as it was told"), err, client.Del(ctx, inbox...).Err())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bot.Accept(t.Context(), "1", session.Event{ID: "two", Text: "two"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

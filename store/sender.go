@@ -73,7 +73,12 @@ func (s *sender) send(ctx context.Context, cmd redis.Cmder) error {
 			if s.leave(p, false) {
 				return errors.Join(errNeverSent, ctx.Err())
 			}
-			return ctx.Err()
+			select {
+			case err := <-p.landed: // in the same moment
+				return err
+			default:
+				return ctx.Err()
+			}
 		}
 	}
 }
@@ -159,7 +164,12 @@ func pipe(ctx context.Context, client redis.Cmdable, cmds ...redis.Cmder) {
 	for _, cmd := range cmds {
 		_ = pipe.Process(ctx, cmd) // only queues it
 	}
-	_, _ = pipe.Exec(ctx)
+	_, err := pipe.Exec(ctx)
+	for _, cmd := range cmds { // a hook may refuse the whole without telling each
+		if c, ok := cmd.(once); ok && err != nil && c.Err() == nil && c.Val() == nil {
+			c.SetErr(err)
+		}
+	}
 }
 
 // weight is about how many bytes a command is.

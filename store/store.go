@@ -56,8 +56,8 @@ func (o *Options) withDefaults() (Options, error) {
 		host, _ := os.Hostname()
 		opts.Name = host + "-" + strconv.Itoa(os.Getpid())
 	}
-	if strings.ContainsAny(opts.Name, "#\x00 ") {
-		return opts, fmt.Errorf("%w: replica name %q: no '#', NUL or space may be in it", session.ErrInvalid, opts.Name)
+	if strings.ContainsAny(opts.Name, "#\x00 \t\n\v\f\r") {
+		return opts, fmt.Errorf("%w: replica name %q: no '#', NUL or white space may be in it", session.ErrInvalid, opts.Name)
 	}
 	if opts.MaxValue == 0 {
 		opts.MaxValue = 1 << 20
@@ -164,7 +164,18 @@ func (s *Store) readMeta(ctx context.Context) error {
 		buckets = defaultBuckets
 	}
 	key := (layout{namespace: s.opts.Namespace}).meta()
-	if !s.opts.ReadOnly {
+	text := make([]string, 3)
+	read := func() error {
+		meta, err := s.client.HMGet(ctx, key, "layout", "buckets", "id").Result()
+		for i, v := range meta {
+			text[i], _ = v.(string)
+		}
+		return err
+	}
+	if err := read(); err != nil {
+		return err
+	}
+	if text[2] == "" && !s.opts.ReadOnly {
 		pipe := s.client.Pipeline()
 		pipe.HSetNX(ctx, key, "layout", layoutVersion)
 		pipe.HSetNX(ctx, key, "buckets", buckets)
@@ -172,14 +183,9 @@ func (s *Store) readMeta(ctx context.Context) error {
 		if _, err := pipe.Exec(ctx); err != nil {
 			return err
 		}
-	}
-	meta, err := s.client.HMGet(ctx, key, "layout", "buckets", "id").Result()
-	if err != nil {
-		return err
-	}
-	text := make([]string, len(meta))
-	for i, v := range meta {
-		text[i], _ = v.(string)
+		if err := read(); err != nil { // what was there before stays
+			return err
+		}
 	}
 	if text[0] == "" { // read-only, and nothing is stored yet
 		s.layout = newLayout(s.opts.Namespace, buckets)

@@ -104,7 +104,7 @@ func TestDemoPrintsATable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"│ dialogues │ 4 │ each is a session │\n",
-		"│ turns taken over │ 0 │ begun by a replica that died │\n",
+		"│ turns taken over │ 0 │ begun by a replica that died or froze │\n",
 		"│ duplicates dropped │ 0 │ delivered again, not handled again │\n",
 		"\nClean: every session's chat history equals its dialogue, message for message,\nits state and data equal the dialogue's last ones, and every reply was sent.\n",
 	} {

@@ -90,8 +90,8 @@ func (r *demoRun) table(f report) {
 	if f.Frozen > 0 {
 		row("replicas frozen", comma(int64(f.Frozen)), "with SIGSTOP, for longer than a lease")
 	}
-	row("turns taken over", comma(f.Takeovers), "begun by a replica that died")
-	row("replies sent again", comma(f.Resent), "sent, but not noted before the kill")
+	row("turns taken over", comma(f.Takeovers), "begun by a replica that died or froze")
+	row("replies sent again", comma(f.Resent), "sent, but not noted before that")
 	row("duplicates dropped", comma(f.DuplicatesDropped), "delivered again, not handled again")
 	t.Render()
 }

@@ -1,7 +1,7 @@
 -- handout: who holds a session, and what for.
 
 -- handed is the reply's part about the lease: what to do, under which token,
--- how often it failed before, the head of the inbox or the whole outbox, and
+-- how often it failed before, the head of the inbox or the first hundred of the outbox, and
 -- the hash as it stands.
 local function handed(s, payload)
   local fails, crashes = s.fails, s.crashes

@@ -17,6 +17,7 @@ local function read()
     if layout and layout ~= '1' then return nil, {'LAYOUT', now, layout} end
     return nil, {'CORRUPT', now, 'head'}
   end
+  if ttl ~= '-' and not string.find(ttl, '^%d+$') then return nil, {'CORRUPT', now, 'head'} end
   local token, till, work, holder, yield, bytes, sweep = string.match(v[2] or '',
     '^(%d+) (%d+) (%l+) (%S+) (%d+) (%d+) (%d+)$')
   if not token then return nil, {'CORRUPT', now, 'lease'} end
