@@ -87,23 +87,30 @@ func (a *airport) echo(ctx context.Context, text string) (string, error) {
 	return cmd.Text()
 }
 
-func TestCommandsOfManyCallersShareAFlight(t *testing.T) {
-	t.Parallel()
-	a := newAirport(t)
+// crowd has n callers come one after the other while nothing takes off, and then
+// opens the gate: each must get the answer to its own text.
+func (a *airport) crowd(t *testing.T, n int, text func(i int) string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var callers sync.WaitGroup
-	for i := range maxFlying + maxPassengers + 10 {
+	for i := range n {
 		callers.Go(func() {
-			want := strconv.Itoa(i)
+			want := text(i)
 			if got, err := a.echo(ctx, want); got != want || err != nil {
-				t.Errorf("the answer to %s: %q, %v", want, got, err)
+				t.Errorf("the answer to %d bytes of caller %d: %d bytes, %v", len(want), i, len(got), err)
 			}
 		})
 		a.await(min(i+1, maxFlying), max(0, i+1-maxFlying))
 	}
 	close(a.gate)
 	callers.Wait()
+}
+
+func TestCommandsOfManyCallersShareAFlight(t *testing.T) {
+	t.Parallel()
+	a := newAirport(t)
+	a.crowd(t, maxFlying+maxPassengers+10, strconv.Itoa)
 	flights := map[int]int{}
 	for range len(a.groups) {
 		flights[<-a.groups]++
@@ -117,20 +124,7 @@ func TestCommandsOfManyCallersShareAFlight(t *testing.T) {
 func TestMuchLuggageIsSpreadOverFlights(t *testing.T) {
 	t.Parallel()
 	a := newAirport(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var callers sync.WaitGroup
-	for i := range maxFlying + 4 {
-		callers.Go(func() {
-			want := strings.Repeat("x", maxLuggage/2-10+i)
-			if got, err := a.echo(ctx, want); got != want || err != nil {
-				t.Errorf("the answer to %d bytes: %d bytes, %v", len(want), len(got), err)
-			}
-		})
-		a.await(min(i+1, maxFlying), max(0, i+1-maxFlying))
-	}
-	close(a.gate)
-	callers.Wait()
+	a.crowd(t, maxFlying+4, func(i int) string { return strings.Repeat("x", maxLuggage/2-10+i) })
 	for range len(a.groups) {
 		if n := <-a.groups; n > 2 {
 			t.Errorf("a flight with %d commands of half the luggage each", n)
