@@ -108,17 +108,17 @@ func (c *conn) replies() {
 		if own.text != nil {
 			reply = own.text
 		}
+		if answers { // counted first: whoever has the reply in hand finds it counted
+			p.count(func(n *Counts) {
+				c.fates = c.fates[1:]
+				n.Open--
+			})
+		}
 		switch mute = mute || own.kind == dropReply; {
 		case own.kind == cutAfter:
 			c.client.Close()
 		case !mute:
 			c.client.Write(reply) // the client may have gone; the server is heard out all the same
-		}
-		if answers {
-			p.count(func(n *Counts) {
-				c.fates = c.fates[1:]
-				n.Open--
-			})
 		}
 	}
 	p.count(func(n *Counts) {
