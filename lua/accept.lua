@@ -2,7 +2,7 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock record watch list life index handout
+-- USES   clock deadline record watch list life index enter handout
 -- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- REPLY  OK now created {event token fails crashes {} hash}   handed to the caller
@@ -13,11 +13,8 @@
 --        EXPIRED now                                          the old session must be buried first
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
-if late(deadline) then return {'LATE', now} end
 local call = string.match(op, '[^-]*$') -- the part of the call's id that no other call has
 local known = redis.call('HGET', events, digest)
-local s, refusal = read()
-if refusal then return refusal end
 
 if known then
   local status, till = string.match(known, '^(%a) (%d+)')
@@ -26,13 +23,12 @@ if known then
     local by, made = string.match(known, ' (%S+) (%d)$')
     if by ~= call then return {'DUPLICATE', now, known} end
     -- Our own call, whose reply was lost: the same answer again.
-    if still(s, op) == 'event' then return {'OK', now, tonumber(made), handed(s, {})} end
+    if still() == 'event' then return {'OK', now, tonumber(made), handed({})} end
     return {'OK', now, tonumber(made), {'due'}}
   end
 end
-if s and gone(s) or not s and torn(id) then return {'EXPIRED', now} end
+if over or torn() then return {'EXPIRED', now} end
 
-local waiting, unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)
 local element = digest .. stamp(now) .. event
 local full = (s and s.bytes or 0) + #element
 if waiting >= tonumber(limit) or full > tonumber(bytes) then return {'FULL', now, waiting, full - #element} end
@@ -41,21 +37,21 @@ if not s or s.ended then
   check_index()
   redis.call('ZCARD', due)
   created = 1
-  s = enter(s, id, bot, initial, platform, user, '', ttl)
+  enter(initial, platform, user, '', ttl)
 end
 -- The first write to a session that was there, and the check of this key's type.
 local step = 'due'
 if s.lease > now then
-  redis.call('ZADD', due, 'NX', int(s.lease), id)
+  redis.call('ZADD', due, 'NX', s.lease, id)
   step = 'idle'
 elseif s.lease == 0 and math.max(s.wait, s.owait) > now then
-  redis.call('ZADD', due, 'NX', int(math.max(s.wait, s.owait)), id)
+  redis.call('ZADD', due, 'NX', math.max(s.wait, s.owait), id)
   step = 'idle' -- what is before it waits for its next attempt
 elseif want == '1' and s.lease == 0 and waiting == 0 and unsent == 0 then
-  grant(s, 'event', op, lease, id)
+  grant('event')
   step = 'event'
 else
-  redis.call('ZADD', due, int(now), id)
+  redis.call('ZADD', due, now, id)
 end
 redis.call('RPUSH', inbox, element)
 s.bytes = full
@@ -71,10 +67,10 @@ if now >= s.sweep then
     if status ~= 'p' and (till or 0) * 1000 <= now then redis.call('HDEL', events, all[i]) end
   end
   s.sweep = now + math.floor(window / 2)
-  redis.call('PEXPIREAT', events, int(now + 2 * window + 1000))
+  redis.call('PEXPIREAT', events, now + 2 * window + 1000)
 end
 
-save(s, {})
-notice('accepted', id, s)
-if step == 'event' then return {'OK', now, created, handed(s, {})} end
+save({})
+notice('accepted')
+if step == 'event' then return {'OK', now, created, handed({})} end
 return {'OK', now, created, {step}}

@@ -8,10 +8,10 @@
 -- REPLY  OK now names
 
 if room == '1' then
-  redis.call('ZADD', replicas, int(now + tonumber(keep)), name)
+  redis.call('ZADD', replicas, now + tonumber(keep), name)
 else
   redis.call('ZREM', replicas, name)
 end
-redis.call('ZREMRANGEBYSCORE', replicas, '-inf', int(now))
+redis.call('ZREMRANGEBYSCORE', replicas, '-inf', now)
 redis.call('PEXPIRE', replicas, 60000)
 return {'OK', now, redis.call('ZRANGE', replicas, 0, -1)}

@@ -2,7 +2,7 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock record watch list life index change handout onward done calls bury
+-- USES   clock deadline record watch list life anchor index change handout free onward done calls bury
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
 -- ARGV   op deadline id bot token digest want lease change...
 --        digest is empty for an Update, which has no event
@@ -12,53 +12,47 @@
 --        WRONGSTATE now state          a live Move changed the state during the turn
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
-if late(deadline) then return {'LATE', now} end
-local s, refusal = read()
-if refusal then return refusal end
-
 -- Was it committed already, and only the reply lost?
 local sweep, before, known = 0, nil, nil
 if digest == '' then
-  before, sweep = seen(op)
+  before, sweep = seen()
 else
   known = redis.call('HGET', events, digest)
   local by, first = string.match(known or '', '^d %d+ (%d+) (%d+) ')
   if by == token then before = first end
 end
 if before then
-  return answer({'OK', now, tonumber(string.match(before, '(%d+)$')), 1}, s, still(s, op, token))
+  return answer({'OK', now, tonumber(string.match(before, '(%d+)$')), 1}, still(token))
 end
 
 -- Tokens are compared as strings: numbers lose digits.
-if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or gone(s) then return {'FENCED', now} end
-local c = parse_change(9)
+if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or over then return {'FENCED', now} end
+local c = read_change(9)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
-check_change(c, s)
-queues(s)
 redis.call('ZCARD', due)
 if c.destroy then check_index() end
 
-local put, backlog = {}, s.unsent
-local _, first = apply(c, s, id, put)
+local put, backlog = {}, unsent
+local _, first = apply(c, put)
 if digest == '' then
-  remember(op, deadline, int(first), sweep)
+  remember(int(first), sweep)
 else
   s.turns = s.turns + 1
-  done(s, known, digest, 'd', first, s.seq)
+  done(known, 'd', first)
 end
 if c.destroy then -- out of the index; the hash only carries the lease on until the replies are sent
-  leave(id, bot, s.state, redis.call('HGET', session, 'user') or '')
+  leave(s.state, redis.call('HGET', session, 'user') or '')
   redis.call('DEL', history)
   s.ended, s.ttl = true, '-'
 end
-local step = onward(s, id, op, want, lease)
-save(s, put)
-notice('committed', id, s, digest)
+local step = onward(want)
+save(put)
+notice('committed', digest)
 if step == 'ended' then
-  bury(s, id, bot)
+  bury()
   return {'OK', now, first, backlog, {'idle'}}
 end
 if step == 'reply' and backlog == 0 then -- the caller has just made these itself
   return {'OK', now, first, 0, {'reply', s.token, 0, 0, {}, {}}}
 end
-return answer({'OK', now, first, backlog}, s, step)
+return answer({'OK', now, first, backlog}, step)

@@ -1,6 +1,6 @@
 -- create: makes a session, or says that it is there.
 --
--- USES   clock record watch life index calls
+-- USES   clock deadline record watch life index enter calls
 -- KEYS   session inbox outbox calls activity names expiry bots watch
 -- ARGV   op deadline id bot state platform user own ttl
 --        own is a time to live of the session's own in ms, or empty
@@ -8,15 +8,12 @@
 --        EXPIRED now                   the old session must be buried first
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
-if late(deadline) then return {'LATE', now} end
-local before, sweep = seen(op)
+local before, sweep = seen()
 if before then return {'OK', now, 1} end
-local s, refusal = read()
-if refusal then return refusal end
-if s and gone(s) or not s and torn(id) then return {'EXPIRED', now} end
+if over or torn() then return {'EXPIRED', now} end
 if s and not s.ended then return {'OK', now, 0} end
 check_index()
-s = enter(s, id, bot, state, platform, user, own, ttl)
-remember(op, deadline, '', sweep)
-notice('created', id, s)
+enter(state, platform, user, own, ttl)
+remember('', sweep)
+notice('created')
 return {'OK', now, 1}

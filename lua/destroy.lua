@@ -3,44 +3,39 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock record watch life index bury calls
+-- USES   clock deadline record watch life anchor outlast index bury calls
 -- KEYS   session history inbox outbox events calls file due activity names expiry bots watch
 -- ARGV   op deadline id bot mode
 -- REPLY  OK now events replies         so many were dropped
 --        NOTFOUND now
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
-if late(deadline) then return {'LATE', now} end
-local before, sweep = seen(op)
+local before, sweep = seen()
 if before then
   local dropped, replies = string.match(before, '^%d+ (%d+) (%d+)$')
   return {'OK', now, tonumber(dropped), tonumber(replies)}
 end
-local s, refusal = read()
-if refusal then return refusal end
-local waiting = redis.call('LLEN', inbox)
-local unsent = redis.call('LLEN', outbox)
 redis.call('HLEN', events)
 check_index()
 redis.call('ZCARD', due)
 
 if mode == 'now' then
-  if not s or s.ended or gone(s) then return {'NOTFOUND', now} end
+  if not s or s.ended or over then return {'NOTFOUND', now} end
 else
-  if s and not gone(s) then
+  if s and not over then
     -- Alive, or kept alive by its work, for which Redis itself must not drop it.
     if s.ended or s.exp == 0 then
       redis.call('ZREM', expiry, id)
     else
-      redis.call('ZADD', expiry, int(s.exp > now and s.exp or now + 60000), id)
-      outlast(s, now)
-      save(s, {})
+      redis.call('ZADD', expiry, s.exp > now and s.exp or now + 60000, id)
+      outlast(now)
+      save({})
     end
     return {'NOTFOUND', now}
   end
   if not s then
-    bury(nil, id, bot)
-    if waiting + unsent > 0 then redis.call('ZADD', due, int(now), id) else redis.call('ZREM', due, id) end
+    bury()
+    if waiting + unsent > 0 then redis.call('ZADD', due, now, id) else redis.call('ZREM', due, id) end
     return {'NOTFOUND', now}
   end
 end
@@ -50,7 +45,7 @@ for _, element in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
   local forget, call = string.match(redis.call('HGET', events, digest) or '', '^%a (%d+) .-(%S+ %d)$')
   if forget then redis.call('HSET', events, digest, 'o ' .. forget .. ' ' .. call) end
 end
-bury(s, id, bot)
-remember(op, deadline, int(waiting) .. ' ' .. int(unsent), sweep)
-notice(mode == 'now' and 'destroyed' or mode, id, s)
+bury()
+remember(int(waiting) .. ' ' .. int(unsent), sweep)
+notice(mode == 'now' and 'destroyed' or mode)
 return {'OK', now, waiting, unsent}

@@ -2,18 +2,16 @@
 --
 -- USES   clock record
 -- KEYS   session history inbox outbox
--- ARGV   op deadline after till limit newest waiting
+-- ARGV   op deadline after till limit newest inboxed
 --        after: only messages with a greater number; till: only up to that ms,
 --        inclusive, or empty; limit: negative for all; newest: 1 to count it
---        from the end; waiting: 1 to add the inbox
+--        from the end; inboxed: 1 to add the inbox
 -- REPLY  OK now first messages inbox   first is the number of the first message
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field
 
 after, limit = tonumber(after), tonumber(limit)
-local s, refusal = read()
-if refusal then return refusal end
-if not s or s.ended or gone(s) then return {'NOTFOUND', now} end
+if not s or s.ended or over then return {'NOTFOUND', now} end
 
 local length = redis.call('LLEN', history)
 local base = s.seq - length -- the number of the message before the first that is kept
@@ -34,4 +32,4 @@ if limit >= 0 and to - from + 1 > limit then
 end
 local messages = {}
 if to >= from then messages = redis.call('LRANGE', history, from, to) end
-return {'OK', now, base + from + 1, messages, waiting == '1' and redis.call('LRANGE', inbox, 0, -1) or {}}
+return {'OK', now, base + from + 1, messages, inboxed == '1' and redis.call('LRANGE', inbox, 0, -1) or {}}

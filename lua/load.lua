@@ -7,8 +7,5 @@
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field
 
-local s, refusal = read()
-if refusal then return refusal end
-if not s or s.ended or gone(s) then return {'NOTFOUND', now} end
-return {'OK', now, redis.call('HGETALL', session), redis.call('LLEN', history), redis.call('LLEN', inbox),
-  redis.call('LLEN', outbox)}
+if not s or s.ended or over then return {'NOTFOUND', now} end
+return {'OK', now, redis.call('HGETALL', session), redis.call('LLEN', history), waiting, unsent}

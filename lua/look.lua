@@ -8,6 +8,6 @@
 -- REPLY  OK now ids ids
 
 local function passed(list)
-  return redis.call('ZRANGEBYSCORE', list, '-inf', int(now), 'LIMIT', 0, most)
+  return redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0, most)
 end
 return {'OK', now, passed(due), expired == '1' and passed(expiry) or {}}

@@ -3,20 +3,16 @@
 -- retry), or because this replica stops, or could not commit (verdict back,
 -- which does not count as a failure).
 --
--- USES   clock record life handout onward calls
+-- USES   clock deadline record life anchor outlast free calls
 -- KEYS   session history inbox outbox calls file due
 -- ARGV   op deadline id token work verdict wait err
 -- REPLY  OK now next                   {due}: there is work, and nobody holds the session
 --        FENCED now
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
-if late(deadline) then return {'LATE', now} end
-local s, refusal = read()
-if refusal then return refusal end
-local before, sweep = seen(op)
+local before, sweep = seen()
 if before then return {'OK', now, {'idle'}} end
 if not s or s.token ~= token or s.work ~= work then return {'FENCED', now} end
-queues(s)
 redis.call('ZCARD', due)
 
 local put, when = {}, now + wait
@@ -29,9 +25,9 @@ elseif work == 'event' then
   if when > now then s.wait = when end
 end
 if when > now and work ~= 'update' then put = {'err', err} end
-if work ~= 'reply' and s.unsent > 0 then when = now end -- a reply that was made meanwhile need not wait
-if s.waiting + s.unsent == 0 then when = nil else outlast(s, now + wait) end
-free(s, id, when)
-save(s, put)
-remember(op, deadline, '', sweep)
+if work ~= 'reply' and unsent > 0 then when = now end -- a reply that was made meanwhile need not wait
+if waiting + unsent == 0 then when = nil else outlast(now + wait) end
+free(when)
+save(put)
+remember('', sweep)
 return {'OK', now, {when and when <= now and 'due' or 'idle'}}

@@ -1,7 +1,7 @@
 -- sent: notes replies as sent and goes on: with more replies, with the next
 -- event, or by giving the session back.
 --
--- USES   clock record handout onward
+-- USES   clock deadline record handout free onward
 -- KEYS   session inbox outbox due
 -- ARGV   op deadline id token upto want lease
 --        upto is the life and number of the last reply that was sent, as "life:number"
@@ -9,25 +9,21 @@
 --        FENCED now
 --        LATE now | LAYOUT now layout | CORRUPT now field
 
-if late(deadline) then return {'LATE', now} end
-local s, refusal = read()
-if refusal then return refusal end
 if not s then return {'FENCED', now} end
 if s.token ~= token then
-  if still(s, op) == 'idle' then return {'FENCED', now} end
-  return answer({'OK', now}, s, s.work)
+  if still() == 'idle' then return {'FENCED', now} end
+  return answer({'OK', now}, s.work)
 end
 if s.work ~= 'reply' then return {'OK', now, {'idle'}} end -- noted before, and only the reply lost
-queues(s)
 redis.call('ZCARD', due)
 
 for i, reply in ipairs(redis.call('LRANGE', outbox, 0, 99)) do
   if string.sub(reply, 1, #upto + 1) == upto .. ':' then
     redis.call('LTRIM', outbox, i, -1)
-    s.unsent = s.unsent - i
+    unsent = unsent - i
   end
 end
 s.ofails, s.ocrashes, s.owait = 0, 0, 0
-local step = onward(s, id, op, want, lease)
-save(s, {})
-return answer({'OK', now}, s, step)
+local step = onward(want)
+save({})
+return answer({'OK', now}, step)

@@ -2,7 +2,7 @@
 -- a session stays: ids seen, answers to calls, dead letters.
 
 -- leave takes a session out of the index. state and user are its names there.
-local function leave(id, bot, state, user)
+local function leave(state, user)
   redis.call('ZREM', activity, id)
   redis.call('ZREM', expiry, id)
   redis.call('ZREM', names, 'u' .. user .. '\0' .. id)
@@ -12,13 +12,13 @@ local function leave(id, bot, state, user)
   end
 end
 
-local function bury(s, id, bot)
+local function bury()
   local user = redis.call('HGET', session, 'user') or ''
   redis.call('DEL', session, history, file)
   if s then
     redis.call('DEL', inbox, outbox)
     redis.call('ZREM', due, id)
-    leave(id, bot, s.state, user)
+    leave(s.state, user)
     return
   end
   -- The hash is gone without us (its net, an eviction, a DEL by hand), and with
@@ -32,5 +32,5 @@ local function bury(s, id, bot)
       if string.sub(member, 1, 1) == 's' then state = name else user = name end
     end
   end
-  leave(id, bot, state, user)
+  leave(state, user)
 end

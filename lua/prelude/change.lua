@@ -10,29 +10,25 @@
 --   destroy    '' | '1'                             ttl       '' | '-' (the bot's) | ms (0: for ever)
 --   file       '' | '1': the next is its bytes      bytes     of the file
 
-local function parse_change(at)
-  local c = {from = ARGV[at], bot_ttl = ARGV[at + 1], limit = ARGV[at + 2] + 0, dirty = ARGV[at + 3] == '1', reset = '', ttl = ''}
+-- read_change decides which keys apply will write, and reads each of them, but
+-- for the queues, so that one of another type stops the script before its first
+-- write. A session's place by activity is true to the minute. The reaper finds
+-- it by its place in expiry and corrects it there: only a place that is missing,
+-- or too late, must be written now.
+local function read_change(at)
+  local c = {from = ARGV[at], limit = ARGV[at + 2] + 0, dirty = ARGV[at + 3] == '1', reset = ''}
   c.moves = at + 9
   c.set = c.moves + ARGV[at + 5]
   c.del = c.set + ARGV[at + 6]
   c.chat = c.del + ARGV[at + 7]
   c.last = c.chat + ARGV[at + 8] - 1
   if ARGV[at + 4] == '1' then
-    at = c.last
-    c.reset, c.initial, c.destroy, c.ttl = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] == '1', ARGV[at + 4]
-    c.file = ARGV[at + 5] == '1' and ARGV[at + 6]
+    local last = c.last
+    c.reset, c.initial, c.destroy = ARGV[last + 1], ARGV[last + 2], ARGV[last + 3] == '1'
+    if ARGV[last + 4] ~= '' then s.ttl = ARGV[last + 4] end
+    c.file = ARGV[last + 5] == '1' and ARGV[last + 6]
   end
-  return c
-end
-
--- check_change decides which keys apply will write, and reads each of them, but
--- for the queues, so that one of another type stops the script before its first
--- write. A session's place by activity is true to the minute. The reaper finds
--- it by its place in expiry and corrects it there: only a place that is missing,
--- or too late, must be written now.
-local function check_change(c, s)
-  if c.ttl ~= '' then s.ttl = c.ttl end
-  c.exp, c.net = lifetime(s, c.bot_ttl)
+  c.exp, c.net = lifetime(ARGV[at + 1])
   c.expiry = c.exp > 0 and (s.exp == 0 or c.exp < s.exp) or c.exp == 0 and s.exp > 0
   c.activity = math.floor(now / 60000) ~= math.floor(s.at / 60000)
   redis.call('LLEN', history)
@@ -42,12 +38,13 @@ local function check_change(c, s)
     redis.call('HLEN', moves)
     redis.call('ZCARD', names)
   end
+  return c
 end
 
 -- renew_life empties the session, which apply then puts into its initial state.
 -- The life is named after the token under which it began. The sequence numbers
 -- of the chat go on.
-local function renew_life(c, s)
+local function renew_life(chat)
   local drop = {}
   local fields = redis.call('HKEYS', session)
   for _, f in ipairs(fields) do
@@ -55,20 +52,29 @@ local function renew_life(c, s)
     if two == 'd:' or two == 'f:' or f == 'message' or f == 'intent' or f == 'file' then drop[#drop + 1] = f end
   end
   for _, f in ipairs(drop) do redis.call('HDEL', session, f) end
-  if c.reset == 'drop' then redis.call('DEL', history) end
+  if chat == 'drop' then redis.call('DEL', history) end
   redis.call('DEL', file)
   s.gen, s.born, s.turns = s.token, int(now), 0
+end
+
+-- push appends many elements to a list and returns its length.
+local function push(list, elements)
+  local length
+  for i = 1, #elements, 100 do -- bounded, as in save
+    length = redis.call('RPUSH', list, unpack(elements, i, math.min(i + 99, #elements)))
+  end
+  return length
 end
 
 -- apply writes the change. It returns how many fields it deleted, and the
 -- sequence number of the first message it appended. Fields of the hash are
 -- collected in put, for save at the end of the script.
-local function apply(c, s, id, put)
+local function apply(c, put)
   local state, deleted, first = s.state, 0, s.seq + 1
   s.at = math.max(now, s.at) -- a server's clock may step back; the chat's times may not
   s.changed = true
   if c.reset ~= '' then
-    renew_life(c, s)
+    renew_life(c.reset)
     state = c.initial
   end
   for i = c.moves, c.set - 1 do
@@ -87,14 +93,14 @@ local function apply(c, s, id, put)
       if ARGV[i] == '1' then replies[#replies + 1] = s.gen .. ':' .. int(s.seq) .. ':' .. chat[#chat] end
     end
     local length = push(history, chat)
-    if length == #chat and s.net > 0 then redis.call('PEXPIREAT', history, int(s.net)) end
+    if length == #chat and s.net > 0 then redis.call('PEXPIREAT', history, s.net) end
     if c.limit > 0 and length > c.limit then redis.call('LTRIM', history, -c.limit, -1) end
     push(outbox, replies)
-    s.unsent = s.unsent + #replies
+    unsent = unsent + #replies
   end
   if c.file then
     redis.call('SET', file, c.file)
-    if s.net > 0 then redis.call('PEXPIREAT', file, int(s.net)) end
+    if s.net > 0 then redis.call('PEXPIREAT', file, s.net) end
   end
   if state ~= s.state then
     redis.call('ZREM', names, 's' .. s.state .. '\0' .. id)
@@ -105,10 +111,10 @@ local function apply(c, s, id, put)
   end
   if c.dirty then s.ver = s.ver + 1 end
   s.exp = c.exp
-  anchor(s, c.net)
+  anchor(c.net)
   if c.expiry then
-    if c.exp > 0 then redis.call('ZADD', expiry, int(c.exp), id) else redis.call('ZREM', expiry, id) end
+    if c.exp > 0 then redis.call('ZADD', expiry, c.exp, id) else redis.call('ZREM', expiry, id) end
   end
-  if c.activity then redis.call('ZADD', activity, int(s.at), id) end
+  if c.activity then redis.call('ZADD', activity, s.at, id) end
   return deleted, first
 end

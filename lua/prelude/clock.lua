@@ -4,12 +4,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) -- Unix milliseconds
 
 -- int prints an integer in full: tostring and .. turn 16 digits into 1.7e+15.
+-- What redis.call gets as a number it prints in full by itself.
 local function int(n)
-  return string.format('%.0f', n)
-end
-
--- late tells whether a request arrives after its caller has given up. Such a
--- request must change nothing: the caller was told that it never will.
-local function late(deadline)
-  return now >= tonumber(deadline)
+  return string.format('%d', n)
 end

@@ -3,16 +3,16 @@
 -- status, when to forget it, token, first and last message, and, as accept wrote
 -- them in the line known, the call that accepted it and whether that made the
 -- session. The line outlives every retry of the call that writes it.
-local function done(s, known, digest, status, first, last)
+local function done(known, status, first)
   local head = redis.call('LPOP', inbox)
-  s.waiting = math.max(s.waiting - 1, 0)
-  s.bytes = s.waiting == 0 and 0 or math.max(s.bytes - #(head or ''), 0)
+  waiting = math.max(waiting - 1, 0)
+  s.bytes = waiting == 0 and 0 or math.max(s.bytes - #(head or ''), 0)
   s.fails, s.crashes, s.wait = 0, 0, 0
   local till, call = string.match(known or '', '^%a (%d+) .-(%S+ %d)$')
   local least = math.ceil(deadline / 1000) + 1
   local forget = math.max(till or 0, least)
-  redis.call('HSET', events, digest, string.format('%s %.0f %s %.0f %.0f %s', status, forget, s.token, first, last, call or '- 0'))
+  redis.call('HSET', events, digest, string.format('%s %d %s %d %d %s', status, forget, s.token, first, s.seq, call or '- 0'))
   if forget == least and redis.call('PTTL', events) < forget * 1000 - now then
-    redis.call('PEXPIREAT', events, int(forget * 1000))
+    redis.call('PEXPIREAT', events, forget * 1000)
   end
 end

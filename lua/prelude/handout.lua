@@ -3,24 +3,24 @@
 -- handed is the reply's part about the lease: what to do, under which token,
 -- how often it failed before, the head of the inbox or the first hundred of the outbox, and
 -- the hash as it stands.
-local function handed(s, payload)
+local function handed(payload)
   local fails, crashes = s.fails, s.crashes
   if s.work == 'reply' then fails, crashes = s.ofails, s.ocrashes end
   return {s.work, s.token, fails, crashes, payload, redis.call('HGETALL', session)}
 end
 
--- still tells what the caller of op, or whoever has the token, holds of a
--- session: for one whose reply was lost, and who asks again.
-local function still(s, op, token)
+-- still tells what this call, or whoever has the token, holds of the session: for
+-- one whose reply was lost, and who asks again.
+local function still(token)
   if s and s.lease > now and (s.holder == op or s.token == token) then return s.work end
   return 'idle'
 end
 
--- grant gives the lease to the caller of op. Each grant has a new token: the
--- server's microseconds, which go on when a replica of Redis takes over, and
--- always more than the last one and than the life's number.
-local function grant(s, work, op, lease, id)
+-- grant gives the lease to the caller. Each grant has a new token: the server's
+-- microseconds, which go on when a replica of Redis takes over, and always more
+-- than the last one and than the life's number.
+local function grant(work)
   s.token = int(math.max(s.token + 1, s.gen + 1, time[1] * 1000000 + time[2]))
   s.lease, s.work, s.holder = now + lease, work, op
-  redis.call('ZADD', due, int(s.lease), id)
+  redis.call('ZADD', due, s.lease, id)
 end

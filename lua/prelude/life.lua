@@ -6,27 +6,12 @@ local WEEK, DAY = 604800000, 86400000
 -- Redis itself is to drop its keys, both 0 for never. The head's exp decides
 -- whether a session has expired; Redis' own expiry is only the net below it, a
 -- week later, and moves only when exp has come near it, because each PEXPIREAT
--- costs as much as the rest of a small write. ttl is the bot's.
-local function lifetime(s, ttl)
-  ttl = tonumber(s.ttl == '-' and ttl or s.ttl)
+-- costs as much as the rest of a small write. default is the bot's.
+local function lifetime(default)
+  local ttl = tonumber(s.ttl == '-' and default or s.ttl)
   if ttl <= 0 then return 0, 0 end
   local least = now + ttl + WEEK
   local most = math.floor(least + math.max(ttl / 2, DAY))
   if s.net < least or s.net > most then return now + ttl, most end
   return now + ttl, s.net
-end
-
--- anchor sets the net, for all of the session's keys at once.
-local function anchor(s, net)
-  if net == s.net then return end
-  s.net, s.changed = net, true
-  for _, key in ipairs({session, history, file}) do
-    if net > 0 then redis.call('PEXPIREAT', key, int(net)) else redis.call('PERSIST', key) end
-  end
-end
-
--- outlast keeps Redis from dropping a session that its work keeps alive until
--- the moment when.
-local function outlast(s, when)
-  if s.net > 0 and s.net < when + WEEK then anchor(s, when + WEEK + DAY) end
 end

@@ -7,12 +7,3 @@ local function stamp(ms)
   return string.char(math.floor(high / 65536) % 256, math.floor(high / 256) % 256, high % 256,
     math.floor(low / 65536), math.floor(low / 256) % 256, low % 256)
 end
-
--- push appends many elements to a list and returns its length.
-local function push(list, elements)
-  local length
-  for i = 1, #elements, 100 do -- bounded, as in save
-    length = redis.call('RPUSH', list, unpack(elements, i, math.min(i + 99, #elements)))
-  end
-  return length
-end
