@@ -2,7 +2,7 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock deadline record watch list life index enter handout
+-- USES   clock deadline rights record watch list life index enter handout
 -- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- REPLY  OK now created {event token fails crashes {} hash}   handed to the caller
@@ -11,7 +11,7 @@
 --        DUPLICATE now known                                  accepted before: its line in events
 --        FULL now events bytes                                the inbox has so much
 --        EXPIRED now                                          the old session must be buried first
---        LATE now | LAYOUT now layout | CORRUPT now field
+--        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local call = string.match(op, '[^-]*$') -- the part of the call's id that no other call has
 local known = redis.call('HGET', events, digest)

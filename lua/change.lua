@@ -2,13 +2,13 @@
 -- live Session. A reset also fences the running turn, drops what is unsent and
 -- lets the head of the inbox run again.
 --
--- USES   clock deadline record watch list life anchor change free calls
+-- USES   clock deadline rights record watch list life anchor change free calls
 -- KEYS   session history inbox outbox calls file due activity names moves expiry watch
 -- ARGV   op deadline id change...
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
 --        NOTFOUND now
 --        WRONGSTATE now state
---        LATE now | LAYOUT now layout | CORRUPT now field
+--        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
 if before then

@@ -1,12 +1,12 @@
 -- create: makes a session, or says that it is there.
 --
--- USES   clock deadline record watch life index enter calls
+-- USES   clock deadline rights record watch life index enter calls
 -- KEYS   session inbox outbox calls activity names expiry bots watch
 -- ARGV   op deadline id bot state platform user own ttl
 --        own is a time to live of the session's own in ms, or empty
 -- REPLY  OK now created
 --        EXPIRED now                   the old session must be buried first
---        LATE now | LAYOUT now layout | CORRUPT now field
+--        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
 if before then return {'OK', now, 1} end

@@ -1,13 +1,13 @@
 -- dead: makes the head of the inbox, or of the outbox, a dead letter, with why,
 -- and goes on. The change holds what stays in the session: the user's message.
 --
--- USES   clock deadline record watch list life anchor change handout free onward done calls
+-- USES   clock deadline rights record watch list life anchor change handout free onward done calls
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry letters dead watch
 -- ARGV   op deadline id token digest want lease letter keep change...
 --        keep is how long the letter lives, ms
 -- REPLY  OK now next                   see handout
 --        FENCED now
---        LATE now | LAYOUT now layout | CORRUPT now field
+--        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
 if before then return answer({'OK', now}, still(token)) end

@@ -1,14 +1,14 @@
 -- lease: takes a session that has work waiting or whose holder was never heard
 -- of again (mode serve), or takes it for an Update (mode update).
 --
--- USES   clock deadline record life index enter handout free onward
+-- USES   clock deadline rights record life index enter handout free onward
 -- KEYS   session inbox outbox due activity names expiry bots
 -- ARGV   op deadline id bot mode lease initial ttl
 -- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it
 --        BUSY now until                somebody holds it
 --        NOTFOUND now
 --        EXPIRED now                   what is left of the old session must be buried first
---        LATE now | LAYOUT now layout | CORRUPT now field
+--        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 redis.call('ZCARD', due)
 

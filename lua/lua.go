@@ -11,10 +11,14 @@
 // KEYS and ARGV are more than comments: each name there is a local variable of
 // the script and its prelude, and package store builds a script's keys from the
 // KEYS line. (A name that ends in ... stands for what the script reads from ARGV
-// itself.) Every script reads, then guards, then writes, then answers: Redis
-// does not roll back, so nothing may fail after the first write. A condition
-// comes back as a value, never as an error reply, because clients send a
-// command again after some errors.
+// itself.) A piece of the prelude is code: some of it runs where it is joined
+// (clock, deadline, rights, record), the rest is functions; both use the script's
+// names and those of the pieces before them.
+//
+// Every script reads, then guards, then writes, then answers: Redis does not
+// roll back, so nothing may fail after the first write. A condition comes back as
+// a value, never as an error reply, because clients send a command again after
+// some errors.
 //
 // Start with commit.lua; prelude/handout.lua is what it shares with the others
 // about who holds a session.
@@ -25,6 +29,8 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -75,7 +81,7 @@ func load(name string) *Script {
 		text.WriteString(read("prelude/" + piece + ".lua"))
 	}
 	text.WriteString(body)
-	s.Text = text.String()
+	s.Text = strings.Replace(text.String(), rightsHere, rights(text.String()), 1)
 	sum := sha1.Sum([]byte(s.Text))
 	s.SHA = hex.EncodeToString(sum[:])
 	return s
@@ -92,6 +98,30 @@ func declare(text *strings.Builder, table string, names []string) {
 		values = append(values, fmt.Sprintf("%s[%d]", table, i+1))
 	}
 	fmt.Fprintf(text, "local %s = %s\n", strings.Join(names, ", "), strings.Join(values, ", "))
+}
+
+// rightsHere is the line of prelude/rights.lua in whose place rights stands.
+const rightsHere = "-- (a line for each command)\n"
+
+var (
+	calls = regexp.MustCompile(`redis\.call\('([A-Z]+)'`)
+	// What no script calls for the first time after its first write: it stops there
+	// if it may not.
+	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE"}
+)
+
+// rights writes, for each command that a script calls when it may have written
+// something already, the line that asks for the right to it.
+func rights(text string) string {
+	var lines strings.Builder
+	var seen []string
+	for _, m := range calls.FindAllStringSubmatch(text, -1) {
+		if command := m[1]; !slices.Contains(seen, command) && !slices.Contains(askedBefore, command) {
+			seen = append(seen, command)
+			fmt.Fprintf(&lines, "  if not may('%s') then return {'NOPERM', now, '%s'} end\n", command, command)
+		}
+	}
+	return lines.String()
 }
 
 func read(file string) string {

@@ -3,12 +3,12 @@
 -- retry), or because this replica stops, or could not commit (verdict back,
 -- which does not count as a failure).
 --
--- USES   clock deadline record life anchor outlast free calls
+-- USES   clock deadline rights record life anchor outlast free calls
 -- KEYS   session history inbox outbox calls file due
 -- ARGV   op deadline id token work verdict wait err
 -- REPLY  OK now next                   {due}: there is work, and nobody holds the session
 --        FENCED now
---        LATE now | LAYOUT now layout | CORRUPT now field
+--        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
 if before then return {'OK', now, {'idle'}} end

@@ -1,11 +1,11 @@
 -- renew: keeps a lease for as long again, from now.
 --
--- USES   clock deadline record
+-- USES   clock deadline rights record
 -- KEYS   session inbox outbox
 -- ARGV   op deadline token lease
 -- REPLY  OK now
 --        FENCED now
---        LATE now | LAYOUT now layout | CORRUPT now field
+--        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 if not s or s.token ~= token or s.lease == 0 or over then return {'FENCED', now} end
 s.lease = now + lease

@@ -1,13 +1,13 @@
 -- sent: notes replies as sent and goes on: with more replies, with the next
 -- event, or by giving the session back.
 --
--- USES   clock deadline record handout free onward
+-- USES   clock deadline rights record handout free onward
 -- KEYS   session inbox outbox due
 -- ARGV   op deadline id token upto want lease
 --        upto is the life and number of the last reply that was sent, as "life:number"
 -- REPLY  OK now next                   see handout; {ended}: the session's own turn ended it, bury it
 --        FENCED now
---        LATE now | LAYOUT now layout | CORRUPT now field
+--        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 if not s then return {'FENCED', now} end
 if s.token ~= token then

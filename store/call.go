@@ -17,6 +17,12 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
+// ErrNoPermission says that the store's user has lost the right to a command since
+// [Open] tried them all; the command's name follows. Nothing was done. Redis 6
+// cannot tell before it is too late: see the package's comment on what is not
+// guaranteed.
+var ErrNoPermission = errors.New("the user has lost the right to a command")
+
 // once is a command that go-redis sends at most once. By default it would send it
 // again by itself after a lost reply, and nobody would learn that the first
 // attempt may have been applied; here the store sends it again, and knows.
@@ -110,6 +116,8 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 					}
 					err = errors.New("an expired session is in the way, and cannot be removed")
 				}
+			case r.status() == "NOPERM":
+				err, final = r.refusal(at.ref), !unsure
 			case unsure && writes && mayChange(script, args, r):
 				// The attempt before may still arrive, and find the session changed.
 				err = errors.Join(errors.New("refused, but an earlier request may still be applied"), r.refusal(at.ref))
@@ -216,15 +224,14 @@ const (
 // whatHappened sorts errors:
 //
 //	the server's "not now": LOADING, READONLY, a cluster that moves     notYet
-//	a script stopped: a right that it lost, an error of its own          halfway
+//	a script stopped: an error of its own, a right that Redis 6 missed   halfway
 //	any other error reply: no right to run scripts, out of memory       refused
 //	no connection was made, none was free, or it was never sent         notYet
 //	the client is closed                                                refused
 //	anything else: a reset, an EOF, a time-out                          unknown
 //
-// Redis does not undo what a script wrote before it was stopped. Types the
-// scripts check before they write, memory and its role Redis itself; that the
-// user has every right, Open has seen.
+// Redis does not undo what a script wrote before it was stopped. Types and
+// rights the scripts check before they write, memory and its role Redis itself.
 func whatHappened(err error) fate {
 	var fromServer redis.Error
 	var network *net.OpError
@@ -363,6 +370,8 @@ func (r reply) refusal(ref session.Ref) error {
 		return session.ErrFenced
 	case "BUSY":
 		return session.ErrBusy
+	case "NOPERM":
+		return fmt.Errorf("%w: %s", ErrNoPermission, r.text(2))
 	case "FULL":
 		return fmt.Errorf("%w: %d events, %d bytes wait", session.ErrInboxFull, r.int(2), r.int(3))
 	case "WRONGSTATE":

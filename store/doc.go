@@ -70,7 +70,8 @@
 // named in brackets attack them.
 //
 //  1. Atomic. A call or a commit applies whole or not at all. Every guard and every type check comes before the first write.
-//     (TestACallIsAppliedAsItSaysWhateverTheNetworkDoes, TestDamageIsSurvivedByTheNeighbours)
+//     (TestACallIsAppliedAsItSaysWhateverTheNetworkDoes, TestDamageIsSurvivedByTheNeighbours,
+//     TestACallWithoutARightChangesNothing)
 //  2. Once. A call that is retried after a lost reply, a reset or a time-out applies once, and the retry gets the first
 //     answer. An event id delivered many times within the window starts one turn, and each receipt can wait for its one
 //     outcome. When the library gives up it says [session.ErrUnknownOutcome], never a plain failure for what may have
@@ -98,8 +99,9 @@
 //     append-only file.
 //   - A request for a lease that was overtaken by its own retry may arrive when that lease was given back, and is
 //     then granted to nobody: the session waits for as long as a lease lasts. (TestALateRequestForALeaseCostsALease)
-//   - Redis does not undo what a script wrote before it is stopped. [Open] sees that the user has every right; a right that
-//     is taken away later may leave a call half applied, which then says [session.ErrUnknownOutcome].
+//   - Redis does not undo what a script wrote before it is stopped. A right that is taken away from the user after [Open]
+//     is seen before the first write ([ErrNoPermission]), but not by Redis 6, which cannot tell a script: there it may leave
+//     a call half applied, which then says [session.ErrUnknownOutcome].
 //   - A reset or a destroy from outside does not reach a replica that has several replies in hand before it renews its
 //     lease, or notes them: until then, for a third of the lease at most, it may go on sending.
 //   - A session whose fleet is wholly down for a week longer than its time to live is dropped by Redis itself; an event

@@ -33,7 +33,7 @@ var troubles = []trouble{
 	{name: "script cache flushed, 50 times", begin: flushed},
 	{name: "connections cut, and no more than one allowed", begin: crowded},
 	{name: "stopped for a moment (SIGSTOP)", begin: frozen},
-	{name: "its user may not HSET for a moment", half: true, begin: rightLost},
+	{name: "its user lacks one right after the other", begin: rightLost},
 	{name: "cluster, slots migrated", begin: migrated},
 	{name: "cluster, master killed", loses: true, begin: masterKilled(0)},
 	{name: "cluster, master killed, Acks: 1", acks: 1, begin: masterKilled(1)},
@@ -170,9 +170,11 @@ func rightLost(t *testing.T) (string, func()) {
 	url := redistest.Single(t)
 	root := observer(t, url)
 	return asUser(t, url, "replica", append(rights(t, "replica"), "+scan")...), func() {
-		must(t, root.Do(t.Context(), "ACL", "SETUSER", "replica", "-hset").Err())
-		time.Sleep(lasting)
-		must(t, root.Do(t.Context(), "ACL", "SETUSER", "replica", "+hset").Err())
+		for _, command := range neededByScripts(t) {
+			must(t, root.Do(t.Context(), "ACL", "SETUSER", "replica", "-"+command).Err())
+			time.Sleep(lasting / 20)
+			must(t, root.Do(t.Context(), "ACL", "SETUSER", "replica", "+"+command).Err())
+		}
 	}
 }
 
