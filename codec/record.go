@@ -68,8 +68,10 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	if err := words(head, &h.layout, &h.life, &h.version, &h.seq, &h.turns, &h.created, &h.active, &h.expires, &h.net, &h.ttl, &h.ended); err != nil {
 		return nil, r.corrupt(FieldHead, err)
 	}
-	if _, err := strconv.ParseUint(h.ttl, 10, 63); err != nil && h.ttl != "-" {
-		return nil, r.corrupt(FieldHead, fmt.Errorf("the time to live %q is no integer", h.ttl))
+	if h.ttl != "-" {
+		if _, err := strconv.ParseUint(h.ttl, 10, 63); err != nil {
+			return nil, r.corrupt(FieldHead, fmt.Errorf("the time to live %q is no integer", h.ttl))
+		}
 	}
 	if err := words(lease, &l.token, &l.until, &l.work, &l.holder, &l.yield, &l.bytes, &l.sweep); err != nil {
 		return nil, r.corrupt(FieldLease, err)

@@ -24,45 +24,43 @@ type member struct {
 // encoder writes: nil, bool, int64, uint64 (only beyond int64), float64, string,
 // []byte, time.Time, []any or members. What lies deeper is shaped in its turn.
 func shape(v any) (any, error) {
-	switch v := v.(type) {
-	case nil, bool, int64, float64, string, time.Time:
-		return v, nil
+	switch typed := v.(type) {
+	case nil, bool, int64, float64, string, time.Time, members:
+		return v, nil // as it came: to put it into an any again would copy it
 	case int:
-		return int64(v), nil
+		return int64(typed), nil
 	case uint64:
-		return shapeUint(v), nil
+		return shapeUint(typed), nil
 	case []byte:
-		if v == nil {
+		if typed == nil {
 			return nil, nil
 		}
 		return v, nil
 	case []any:
-		if v == nil {
+		if typed == nil {
 			return nil, nil
 		}
 		return v, nil
 	case map[string]any:
-		if v == nil {
+		if typed == nil {
 			return nil, nil
 		}
-		all := make(members, 0, len(v))
-		for name, value := range v {
+		all := make(members, 0, len(typed))
+		for name, value := range typed {
 			all = append(all, member{name, value})
 		}
 		return all.sorted(), nil
-	case members:
-		return v, nil
 	case Encoded:
-		if v == nil {
+		if typed == nil {
 			return nil, nil
 		}
-		held, _, err := parse(v)
+		held, _, err := parse(typed)
 		if err != nil {
 			return nil, invalid("an Encoded that cannot be read: %v", err)
 		}
 		return shape(held)
 	case json.Number:
-		return shapeNumber(v)
+		return shapeNumber(typed)
 	}
 	return shapeReflected(reflect.ValueOf(v))
 }

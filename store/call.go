@@ -81,7 +81,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 	full := make([]any, 0, 5+len(keys)+len(args))
 	// Pointers to strings, because each string in an any is one more allocation.
 	// Hooks that print commands see the first key, and nothing of what users said.
-	full = append(full, "evalsha", script.SHA, len(keys), keys[0])
+	full = append(full, nil, nil, len(keys), keys[0]) // send names the script
 	for i := range keys[1:] {
 		full = append(full, &keys[1+i])
 	}
