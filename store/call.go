@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -140,7 +139,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 		if !timeOver(err) {
 			telling = err
 		}
-		if !final && sleep(ctx, backoff(attempt)) && time.Now().Before(end) {
+		if !final && sleep(ctx, s.backoff(attempt, keys[0])) && time.Now().Before(end) {
 			continue
 		}
 		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
@@ -293,11 +292,11 @@ func keyType(name string) string {
 	return "hash"
 }
 
-// backoff is the time before the next attempt: 5 ms, doubling up to 200, with
-// jitter, so that callers do not come back all at once.
-func backoff(attempt int) time.Duration {
+// backoff is the time before the next attempt: 5 ms, doubling up to 200, of
+// which the second half is jitter.
+func (s *Store) backoff(attempt int, key string) time.Duration {
 	most := min(5*time.Millisecond<<min(attempt, 8), 200*time.Millisecond)
-	return most/2 + rand.N(most/2)
+	return most/2 + s.jitter(most/2, key)
 }
 
 // sleep waits, and reports whether ctx still lives.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -91,7 +90,7 @@ func (r *runner) looks(ctx context.Context) {
 		if err := r.look(ctx); err != nil && ctx.Err() == nil {
 			r.bot.store.log.Warn("look for due sessions failed", "bot", r.bot.name, "error", err)
 		}
-		if !sleep(ctx, 900*time.Millisecond+rand.N(200*time.Millisecond)) {
+		if !sleep(ctx, 900*time.Millisecond+r.bot.store.jitter(200*time.Millisecond, "look "+r.bot.name)) {
 			return
 		}
 	}
@@ -126,7 +125,7 @@ func (r *runner) look(ctx context.Context) error {
 // reaps buries what has expired, in this replica's share of the buckets, every
 // ten seconds.
 func (r *runner) reaps(ctx context.Context) {
-	for sleep(ctx, 9*time.Second+rand.N(2*time.Second)) {
+	for sleep(ctx, 9*time.Second+r.bot.store.jitter(2*time.Second, "reap "+r.bot.name)) {
 		if err := r.reap(ctx, r.bot.fleet.share(r.bot)); err != nil && ctx.Err() == nil {
 			r.bot.store.log.Warn("look for expired sessions failed", "bot", r.bot.name, "error", err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/botsession/botsession/lua"
@@ -116,6 +115,6 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place) (began time.Time, an
 			return began, nil, err
 		}
 		busy = err
-		sleep(ctx, pause/2+rand.N(pause))
+		sleep(ctx, pause/2+b.store.jitter(pause, at.ref.String()))
 	}
 }
