@@ -100,26 +100,21 @@ func (r *runner) looks(ctx context.Context) {
 const batch = 32
 
 func (r *runner) look(ctx context.Context) error {
-	for again := true; again; {
-		again = false
-		found, err := r.bot.look(ctx, r.bot.fleet.share(r.bot), false)
+	for {
+		found, more, err := r.bot.look(ctx, r.bot.fleet.share(r.bot), false)
 		if err != nil {
 			return err
 		}
-		for bucket, ids := range found {
-			again = again || len(ids) == batch
-			for _, id := range ids {
-				if !r.enter(ctx) {
-					return nil
-				}
-				r.spawnClaim(place{ref: session.Ref{Bot: r.bot.name, ID: id}, bucket: bucket})
+		for _, at := range found {
+			if !r.enter(ctx) {
+				return nil
 			}
+			r.spawnClaim(at)
 		}
-		if again && !sleep(ctx, 50*time.Millisecond) { // let those claims leave the list
+		if !more || !sleep(ctx, 50*time.Millisecond) { // let those claims leave the list
 			return nil
 		}
 	}
-	return nil
 }
 
 // reaps buries what has expired, in this replica's share of the buckets, every
@@ -134,29 +129,26 @@ func (r *runner) reaps(ctx context.Context) {
 
 func (r *runner) reap(ctx context.Context, buckets []int) error {
 	b := r.bot
-	for again := true; again; {
-		again = false
-		found, err := b.look(ctx, buckets, true)
+	for {
+		found, more, err := b.look(ctx, buckets, true)
 		if err != nil {
 			return err
 		}
-		for bucket, ids := range found {
-			again = again || len(ids) == batch
-			for _, id := range ids {
-				if ctx.Err() != nil {
-					return nil
-				}
-				at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: bucket}
-				if _, err := b.store.bury(ctx, at, "expired"); err != nil {
-					b.store.log.Warn("expired session not buried", "session", at.ref.String(), "error", err)
-					if !b.postpone(ctx, "expiry", at, time.Hour, err) {
-						return err
-					}
+		for _, at := range found {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if _, err := b.store.bury(ctx, at, "expired"); err != nil {
+				b.store.log.Warn("expired session not buried", "session", at.ref.String(), "error", err)
+				if !b.postpone(ctx, "expiry", at, time.Hour, err) {
+					return err
 				}
 			}
 		}
+		if !more {
+			return nil
+		}
 	}
-	return nil
 }
 
 // postpone puts off a session that cannot be read, so that it does not stand in
@@ -173,23 +165,26 @@ func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Durati
 	return true
 }
 
-// look returns, by bucket, the ids that are due, or have expired.
-func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (map[int][]string, error) {
+// look returns the sessions that are due, or have expired, and whether a bucket
+// may have more of them.
+func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []place, more bool, err error) {
 	answers, err := b.ask(ctx, lua.Look, buckets, batch, flag(expired))
-	found := map[int][]string{}
-	for bucket, answer := range answers {
-		ids := answer.texts(2)
+	// In no order, so that one in trouble does not always come before the same others.
+	b.store.dice("buckets").Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
+	for _, bucket := range buckets {
+		ids := answers[bucket].texts(2)
 		if expired {
-			ids = answer.texts(3)
+			ids = answers[bucket].texts(3)
 		}
-		if len(ids) > 0 {
-			found[bucket] = ids
+		for _, id := range ids {
+			found = append(found, place{ref: session.Ref{Bot: b.name, ID: id}, bucket: bucket})
 		}
+		more = more || len(ids) == batch
 	}
 	if len(found) > 0 {
-		return found, nil // some servers answered: go on with those
+		return found, more, nil // some servers answered: go on with those
 	}
-	return nil, err
+	return nil, false, err
 }
 
 // ask runs a script that writes nothing on each of the buckets, in one pipeline.
@@ -247,23 +242,20 @@ func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
 	var faults []error
 	for again := true; again && ctx.Err() == nil; {
 		again = false
-		found, err := b.look(ctx, b.store.layout.all(), false)
+		found, _, err := b.look(ctx, b.store.layout.all(), false)
 		if err != nil {
 			return r.turns, fmt.Errorf("drain %s: %w", b.name, err)
 		}
-		for bucket, ids := range found {
-			for _, id := range ids {
-				if failed[id] || ctx.Err() != nil {
-					continue
-				}
-				at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: bucket}
-				did, err := r.claim(at)
-				if err != nil {
-					failed[id] = true
-					faults = append(faults, fmt.Errorf("drain %s: %w", at.ref, err))
-				}
-				again = again || did
+		for _, at := range found {
+			if failed[at.ref.ID] || ctx.Err() != nil {
+				continue
 			}
+			did, err := r.claim(at)
+			if err != nil {
+				failed[at.ref.ID] = true
+				faults = append(faults, fmt.Errorf("drain %s: %w", at.ref, err))
+			}
+			again = again || did
 		}
 	}
 	if err := r.reap(ctx, b.store.layout.all()); err != nil {
