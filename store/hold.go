@@ -93,11 +93,16 @@ func decodeParcel(element string) (p parcel) {
 // begin starts the renewals and the context of what is to be done.
 func (h *hold) begin(parent context.Context) context.Context {
 	h.ctx, h.cancel = context.WithCancelCause(parent)
+	overdue := func() { h.lose(errors.New("the lease could not be renewed in time")) }
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.turnEnd = time.Now().Add(h.runner.bot.opts.MaxTurn)
 	h.renew = time.AfterFunc(h.nextRenewal(), h.tick)
-	h.guard = time.AfterFunc(time.Until(h.limit()), func() { h.lose(errors.New("the lease could not be renewed in time")) })
+	left := time.Until(h.limit())
+	h.guard = time.AfterFunc(left, overdue)
+	h.mu.Unlock()
+	if left <= 0 { // the answer took that long: nothing is begun any more
+		overdue()
+	}
 	return h.ctx
 }
 
