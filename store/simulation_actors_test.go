@@ -18,7 +18,7 @@ import (
 func (s *simulation) talk(u *customer) {
 	dice := s.dice("talk", u.id)
 	for n := range 1 + dice.IntN(4) {
-		time.Sleep(dur(dice.Int64N, 500*time.Millisecond))
+		s.sleep(dur(dice.Int64N, 500*time.Millisecond))
 		id := fmt.Sprintf("%s/%d", u.id, n)
 		for try := 0; ; try++ {
 			accepted, first := s.post(u, id, dice.IntN(100), 1+dice.IntN(5)/3)
@@ -42,12 +42,12 @@ func (s *simulation) talk(u *customer) {
 				u.events = append(u.events, id)
 				break
 			}
-			time.Sleep(dur(dice.Int64N, 300*time.Millisecond))
+			s.sleep(dur(dice.Int64N, 300*time.Millisecond))
 		}
 		if len(u.events) > 0 && dice.IntN(4) == 0 {
 			again, pick, wait := u.events[dice.IntN(len(u.events))], dice.IntN(100), dur(dice.Int64N, time.Second)
 			s.late.Go(func() {
-				time.Sleep(wait)
+				s.sleep(wait)
 				s.post(u, again, pick, 1)
 			})
 		}
@@ -88,7 +88,7 @@ func (s *simulation) post(u *customer, id string, pick, n int) (accepted bool, f
 func (s *simulation) operate(u *customer) {
 	dice := s.dice("operate", u.id)
 	for n := range dice.IntN(6) {
-		time.Sleep(dur(dice.Int64N, 700*time.Millisecond))
+		s.sleep(dur(dice.Int64N, 700*time.Millisecond))
 		bot := s.any(dice.IntN(100)).bot
 		sess := bot.Session(u.id)
 		var err error
@@ -153,7 +153,7 @@ func (s *simulation) handler(replica string) store.Handler {
 		}
 		patient := dice.IntN(2) == 0
 		if takes > 0 {
-			timer := time.NewTimer(takes)
+			timer := time.NewTimer(time.Until(s.own(time.Now().Add(takes))))
 			defer timer.Stop()
 			if patient {
 				<-timer.C
@@ -201,14 +201,14 @@ func (s *simulation) send(_ context.Context, d store.Delivery) error {
 	s.mu.Unlock()
 	s.note("send %s to %s", d.Message, d.Ref.ID)
 	dice := s.dice("send", d.Ref.ID, d.Key, try)
-	time.Sleep(time.Millisecond + dur(dice.Int64N, simLease/4))
+	s.sleep(time.Millisecond + dur(dice.Int64N, simLease/4))
 	switch dice.IntN(20) {
 	case 0, 1:
 		return errSimulated
 	case 2:
 		panic(errSimulated)
 	case 3:
-		time.Sleep(dur(dice.Int64N, 3*simLease))
+		s.sleep(dur(dice.Int64N, 3*simLease))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

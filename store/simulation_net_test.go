@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -10,6 +9,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,13 +33,14 @@ type world struct {
 	calm   time.Time // from when on nothing goes wrong any more
 
 	mu    sync.Mutex
-	clock time.Time // the server's
+	clock time.Time    // the server's
+	taken map[int]bool // nanoseconds, see own
 	log   []string
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	now := time.Now()
-	w := &world{t: t, seed: seed, server: miniredis.NewMiniRedis(), start: now, clock: now}
+	w := &world{t: t, seed: seed, server: miniredis.NewMiniRedis(), start: now, clock: now, taken: map[int]bool{}}
 	w.server.SetTime(now)
 	return w
 }
@@ -53,11 +54,29 @@ func (w *world) dice(name ...any) *mathrand.Rand {
 	return mathrand.New(mathrand.NewPCG(w.seed, h.Sum64()))
 }
 
+// own returns at, or the first moment after it that is nobody else's: no other
+// was at the same nanosecond of its millisecond. The times that the store adds to
+// a moment are whole milliseconds, so no two goroutines go on at one moment
+// unless one thing has set off both. Only if those two then draw the same
+// nanosecond, once in a million, is it left open who gets it.
+func (w *world) own(at time.Time) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.taken[at.Nanosecond()%1e6] {
+		at = at.Add(1)
+	}
+	w.taken[at.Nanosecond()%1e6] = true
+	return at
+}
+
+// sleep waits until a moment of the caller's own.
+func (w *world) sleep(d time.Duration) { time.Sleep(time.Until(w.own(time.Now().Add(d)))) }
+
 // note adds a line to the log, with the time since the start.
 func (w *world) note(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.log = append(w.log, fmt.Sprintf("%12.6f  ", time.Since(w.start).Seconds())+fmt.Sprintf(format, args...))
+	w.log = append(w.log, fmt.Sprintf("%15.9f  ", time.Since(w.start).Seconds())+fmt.Sprintf(format, args...))
 }
 
 // logger puts what a store says into the log.
@@ -106,9 +125,8 @@ func (w *world) connect(hook redis.Hook) *redis.Client {
 	return client
 }
 
-// A link is the network between one replica and the server. Each request takes
-// a while, to the nanosecond, so that no two arrive at the same moment and the
-// order of their arrival is the seed's.
+// A link is the network between one replica and the server. Each request
+// arrives, and each answer, at a moment of its own.
 type link struct {
 	world *world
 	name  string
@@ -120,15 +138,36 @@ type link struct {
 	failed atomic.Int64 // requests
 
 	mu    sync.Mutex
-	count map[string]int       // requests by label
-	not   map[string]time.Time // before which a label's next request does not leave: see leaves
+	count map[string]int // requests by name
 }
 
 // A span is a part of the virtual time.
 type span struct{ from, to time.Time }
 
 func newLink(w *world, name string) *link {
-	return &link{world: w, name: name, dead: make(chan struct{}), count: map[string]int{}, not: map[string]time.Time{}}
+	return &link{world: w, name: name, dead: make(chan struct{}), count: map[string]int{}}
+}
+
+// dice draws for the next request of this name, the n-th.
+func (l *link) dice(name string) (dice *mathrand.Rand, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count[name]++
+	return l.world.dice(l.name, name, l.count[name]), l.count[name]
+}
+
+// stagger sends a command of the store's at a moment of its own, and goes on
+// with the answer at another. So the seed decides in what order those who call
+// at one moment come to the store's sender, and in what order those go on whose
+// commands shared a flight.
+func (l *link) stagger(cmd redis.Cmder, send func() error) error {
+	if l.open {
+		return send()
+	}
+	dice, _ := l.dice("stagger " + describe(cmd))
+	l.world.sleep(dur(dice.Int64N, time.Millisecond))
+	defer func() { l.world.sleep(dur(dice.Int64N, time.Millisecond)) }()
+	return send()
 }
 
 func (l *link) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -147,31 +186,30 @@ func (l *link) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 
 // carry takes commands to the server and brings their answers back, or not.
 func (l *link) carry(ctx context.Context, cmds []redis.Cmder, next func() error) error {
-	label, jitter, ops := describeAll(cmds)
+	label := describeAll(cmds)
 	if label == "" || l.open {
 		l.world.tick()
 		return next()
 	}
-	n, leaves := l.leaves(label, ops)
-	dice := l.world.dice(l.name, label, n)
-	arrives := leaves.Add(50*time.Microsecond + time.Duration(dice.Int64N(int64(3*time.Millisecond))))
-	fate := dice.Float64()
-	calm := !leaves.Before(l.world.calm)
+	dice, n := l.dice(label)
+	fate, calm := dice.Float64(), !time.Now().Before(l.world.calm)
+	arrives := time.Now().Add(50*time.Microsecond + dur(dice.Int64N, 3*time.Millisecond))
 	for _, p := range l.pause {
 		if !arrives.Before(p.from) && arrives.Before(p.to) {
-			arrives = p.to.Add(time.Duration(dice.Int64N(int64(5 * time.Millisecond))))
+			arrives = p.to.Add(dur(dice.Int64N, 5*time.Millisecond))
 		}
 	}
 	if !calm && fate > 0.9 {
-		arrives = arrives.Add(time.Duration(dice.Int64N(int64(60 * time.Millisecond))))
+		arrives = arrives.Add(dur(dice.Int64N, 60*time.Millisecond))
 	}
-	back := time.Duration(50_000 + dice.Int64N(int64(2*time.Millisecond)))
+	arrives = l.world.own(arrives)
+	back := 50*time.Microsecond + dur(dice.Int64N, 2*time.Millisecond)
 	late := dice.IntN(2) == 0
 
 	err := l.until(ctx, arrives)
 	switch {
 	case l.crashed() && !late: // it died with the request in hand
-	case err != nil && late && len(ops) > 0:
+	case err != nil && late && cmds[0].Name() == "evalsha":
 		l.haunt(cmds, label, arrives)
 	case err != nil:
 	case !calm && fate < 0.03:
@@ -180,7 +218,7 @@ func (l *link) carry(ctx context.Context, cmds []redis.Cmder, next func() error)
 		l.world.tick()
 		l.world.note("%s %s #%d", l.name, label, n)
 		err = next()
-		if e := l.until(ctx, time.Now().Add(back)); e != nil {
+		if e := l.until(ctx, l.world.own(time.Now().Add(back))); e != nil {
 			err = e
 		} else if !calm && fate < 0.07 {
 			err = fmt.Errorf("reply lost: %w", io.EOF)
@@ -194,9 +232,6 @@ func (l *link) carry(ctx context.Context, cmds []redis.Cmder, next func() error)
 	}
 	if err != nil {
 		l.world.note("%s %s #%d: %v", l.name, label, n, err)
-	}
-	l.done(label, jitter, ops, err)
-	if err != nil {
 		l.failed.Add(1)
 		for _, cmd := range cmds {
 			cmd.SetErr(err)
@@ -205,79 +240,40 @@ func (l *link) carry(ctx context.Context, cmds []redis.Cmder, next func() error)
 	return err
 }
 
-// leaves says when a request leaves, and how many of its label there were.
-//
-// The store draws its pauses from a generator that no test can seed. They have
-// a most each, and here the pause always takes as long as that, counted from
-// when the request before came back. So the seed alone decides.
-func (l *link) leaves(label string, ops []string) (n int, at time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.count[label]++
-	at = time.Now()
-	for _, key := range append(ops, label) {
-		if not := l.not[key]; not.After(at) {
-			at = not
-		}
-	}
-	return l.count[label], at
-}
-
-func (l *link) done(label string, jitter time.Duration, ops []string, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if jitter > 0 {
-		l.not[label] = time.Now().Add(jitter)
-	}
-	for _, op := range ops {
-		delete(l.not, op)
-		if err != nil {
-			l.not[op] = time.Now().Add(200 * time.Millisecond) // the most of the store's back-off
-		}
-	}
-}
-
 // describeAll names a request of one command or of several.
-func describeAll(cmds []redis.Cmder) (label string, jitter time.Duration, ops []string) {
-	var labels []string
+func describeAll(cmds []redis.Cmder) string {
+	var names []string
 	for _, cmd := range cmds {
-		l, op, j := describe(cmd)
-		if l == "" {
-			return "", 0, nil
+		name := describe(cmd)
+		if name == "" {
+			return ""
 		}
-		labels, jitter = append(labels, l), j
-		if op != "" {
-			ops = append(ops, op)
-		}
+		names = append(names, name)
 	}
-	slices.Sort(labels) // callers that come at one moment queue in any order
-	return strings.Join(slices.Compact(labels), " + "), jitter, ops
+	return strings.Join(names, " + ")
 }
 
-// describe names a request of the store's, with its call's id and the most that
-// the pause before it may take. Others have no name.
-func describe(cmd redis.Cmder) (label, op string, jitter time.Duration) {
-	args := cmd.Args()
-	if name := cmd.Name(); name != "evalsha" && name != "eval" {
-		switch name {
-		case "publish", "hmget", "zrangebyscore", "zadd":
-			return name + " " + text(args[1]), "", 0
-		}
-		return "", "", 0
+// describe names a command of the store's by what it asks for: all of its
+// arguments, but for the call's number and its deadline. Others have no name.
+func describe(cmd redis.Cmder) string {
+	var args []string
+	for _, arg := range cmd.Args() {
+		args = append(args, text(arg))
 	}
-	n := args[2].(int)
-	label, op = scriptName(text(args[1])), text(args[3+n])
-	first := text(args[3])
-	label += " " + first[strings.LastIndexByte(first, ':')+1:]
-	switch {
-	case strings.HasPrefix(label, "look") && text(args[len(args)-1]) == "1":
-		return "reap", "", 11 * time.Second
-	case strings.HasPrefix(label, "look"):
-		return "look", "", 1100 * time.Millisecond
-	case strings.HasPrefix(label, "lease") && text(args[3+n+4]) == "update":
-		return "update " + label, op, 60 * time.Millisecond
+	name, key := args[0], ""
+	switch name {
+	case "publish", "hmget", "zrangebyscore", "zadd":
+		key = args[1]
+	case "evalsha", "eval":
+		n, _ := strconv.Atoi(args[2])
+		name, key = scriptName(args[1]), args[3]
+		args = slices.Delete(args, 3+n, 3+n+2)
+	default:
+		return ""
 	}
-	return label, op, 0
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%q", args)
+	return fmt.Sprintf("%s %s %08x", name, key[strings.LastIndexByte(key, ':')+1:], h.Sum32())
 }
 
 func scriptName(sha string) string {
@@ -300,7 +296,7 @@ func text(arg any) string {
 	return fmt.Sprint(arg)
 }
 
-// until waits, unless ctx ends or the replica dies first.
+// until waits, unless ctx ends first.
 func (l *link) until(ctx context.Context, at time.Time) error {
 	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()
@@ -343,26 +339,4 @@ func (l *link) haunt(cmds []redis.Cmder, label string, at time.Time) {
 			l.world.note("%s %s late: %v", l.name, label, status)
 		}
 	}()
-}
-
-// named gives the calls of open, which makes a store, a name that the seed decides.
-func (w *world) named(name string, open func()) {
-	naming.Lock()
-	defer naming.Unlock()
-	before := rand.Reader
-	defer func() { rand.Reader = before }()
-	rand.Reader = source{w.dice("named", name)}
-	open()
-}
-
-// naming guards rand.Reader, from which a store draws the end of its name.
-var naming sync.Mutex
-
-type source struct{ *mathrand.Rand }
-
-func (s source) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = byte(s.Uint32())
-	}
-	return len(b), nil
 }

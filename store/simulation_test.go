@@ -24,7 +24,7 @@ import (
 
 var (
 	simulateSeed  = flag.Uint64("simulate.seed", 0, "the first `seed` of TestSimulation; without -simulate.seeds the only one, with its log")
-	simulateSeeds = flag.Uint64("simulate.seeds", 0, "how many seeds TestSimulation runs; zero means 100")
+	simulateSeeds = flag.Uint64("simulate.seeds", 0, "how many seeds TestSimulation runs, zero means 100, and TestSimulationReplays, at least 10")
 )
 
 // TestSimulation runs whole fleets in virtual time. A seed decides how many
@@ -34,88 +34,74 @@ var (
 // die, or are shut down, and what operators do in between. Then the network is
 // good, and when all is quiet the promises of doc.go are checked.
 //
-// Does a seed replay? All that is drawn is drawn by the seed and a name ("the
-// second request of replica 3 to commit session 1"), never in the order in which
-// goroutines come, and each request arrives at a nanosecond of its own. So about
-// half of the seeds give the same log, line by line, again and again (see
-// TestSimulationReplays). Two things of the store itself are not the seed's:
-//
-//   - its pauses (looks, back-offs, Update) come from math/rand/v2, which nobody
-//     can seed. Where a pause begins with an answer, link makes it as long as it
-//     can be; one that begins without a request, when none of the buckets is a
-//     replica's to look at, is as long as it likes;
-//   - of several goroutines that send at one moment, sender lets two fly alone
-//     and the others together, whoever comes first.
-//
-// A finding is therefore printed with the whole log of its run, and with how
-// often its seed fails when it runs again.
+// A seed replays: the same seed gives the same log, line by line. All that is
+// drawn is drawn by the seed and a name ("the second request of r3 to commit
+// this turn"), never in the order in which goroutines come, and what a goroutine
+// waits for comes at a nanosecond of its own. The store's own pauses depend on
+// the moment, which is the seed's too (see store/jitter.go).
 func TestSimulation(t *testing.T) {
-	first, n := max(*simulateSeed, 1), *simulateSeeds
-	switch {
-	case n == 0 && *simulateSeed > 0:
-		n = 1
-	case n == 0:
+	n := max(*simulateSeeds, 1)
+	if *simulateSeeds == 0 && *simulateSeed == 0 {
 		n = 100
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // each script makes a Lua state
-	var next, failed atomic.Uint64
 	var total simTally
-	t.Run("seeds", func(t *testing.T) {
-		for range min(runtime.GOMAXPROCS(0), int(n)) {
-			t.Run("", func(t *testing.T) {
-				t.Parallel()
-				for failed.Load() < 3 {
-					i := next.Add(1) - 1
-					if i >= n {
-						return
-					}
-					seed := first + i
-					done := false
-					defer func() {
-						if !done {
-							t.Errorf("broken off: go test ./store -run 'TestSimulation$' -simulate.seed %d", seed)
-						}
-					}()
-					s := simulate(t, seed)
-					done = true
-					total.add(s)
-					if len(s.findings) > 0 {
-						again, of := 0, 10
-						for range of {
-							again += min(len(simulate(t, seed).findings), 1)
-						}
-						t.Errorf("%s\ngo test ./store -run 'TestSimulation$' -simulate.seed %d   # failed %d times of %d again", strings.Join(s.findings, "\n"), seed, again, of)
-					}
-					if n == 1 || len(s.findings) > 0 && failed.Add(1) == 1 {
-						t.Logf("the log of seed %d:\n%s", seed, strings.Join(s.log, "\n"))
-					}
-				}
-			})
+	var shown atomic.Bool
+	eachSeed(t, n, func(t *testing.T, seed uint64) bool {
+		s := simulate(t, seed)
+		total.add(s)
+		if len(s.findings) > 0 {
+			t.Errorf("%s\ngo test ./store -run 'TestSimulation$' -simulate.seed %d", strings.Join(s.findings, "\n"), seed)
 		}
+		if n == 1 || len(s.findings) > 0 && shown.CompareAndSwap(false, true) {
+			t.Logf("the log of seed %d:\n%s", seed, strings.Join(s.log, "\n"))
+		}
+		return len(s.findings) == 0
 	})
 	total.log(t)
 }
 
-// What a seed draws is the same in every run. How often the whole log is, too,
-// is only told.
 func TestSimulationReplays(t *testing.T) {
-	first, n, same := max(*simulateSeed, 1), min(max(*simulateSeeds, 10), 200), 0
-	for seed := first; seed < first+n; seed++ {
-		a, b := simulate(t, seed), simulate(t, seed)
-		if slices.Equal(a.log, b.log) {
-			same++
+	eachSeed(t, max(*simulateSeeds, 10), func(t *testing.T, seed uint64) bool {
+		first, second := simulate(t, seed), simulate(t, seed)
+		a, b := slices.Concat(first.log, first.findings), slices.Concat(second.log, second.findings)
+		i := 0
+		for i < min(len(a), len(b)) && a[i] == b[i] {
+			i++
 		}
-		said := func(s *simulation) (all []string) {
-			for _, u := range s.users {
-				all = append(all, u.events...)
-			}
-			return all
+		same := i == len(a) && i == len(b)
+		if !same {
+			few := func(lines []string) string { return strings.Join(lines[i:min(i+5, len(lines))], "\n") }
+			t.Errorf("seed %d: line %d and the next were\n%s\nand then\n%s", seed, i+1, few(a), few(b))
 		}
-		if x, y := said(a), said(b); !slices.Equal(x, y) {
-			t.Errorf("seed %d: users said %v, and then %v", seed, x, y)
+		return same
+	})
+}
+
+// eachSeed does something for n seeds, as many at once as there are processors,
+// until it has failed for three.
+func eachSeed(t *testing.T, n uint64, do func(t *testing.T, seed uint64) (ok bool)) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // each script makes a Lua state
+	var next, failed atomic.Uint64
+	t.Run("seeds", func(t *testing.T) {
+		for range min(runtime.GOMAXPROCS(0), int(n)) {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				seed, done := uint64(0), true
+				defer func() {
+					if !done {
+						t.Errorf("broken off: -simulate.seed %d", seed)
+					}
+				}()
+				for i := next.Add(1) - 1; i < n && failed.Load() < 3; i = next.Add(1) - 1 {
+					seed, done = max(*simulateSeed, 1)+i, false
+					if !do(t, seed) {
+						failed.Add(1)
+					}
+					done = true
+				}
+			})
 		}
-	}
-	t.Logf("%d of %d seeds gave the same log twice", same, n)
+	})
 }
 
 // A simulation is one run.
@@ -190,11 +176,12 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 				t.Fatal(err)
 			}
 		}
-		s.eyes = s.open(client, "eye")
+		s.server.HSet("bs:meta", "layout", "1", "buckets", fmt.Sprint(1+s.dice("buckets").IntN(2)), "id", "simulated")
+		s.eyes = s.open(look, client)
 		s.eye = s.eyes.Bot("bot", &s.opts)
 		s.run()
 	})
-	slices.Sort(s.log) // lines of one moment come in any order
+	slices.Sort(s.log) // lines of one nanosecond come in any order
 	return s
 }
 
@@ -204,16 +191,12 @@ func (s *simulation) find(format string, args ...any) {
 	s.findings = append(s.findings, fmt.Sprintf(format, args...))
 }
 
-func (s *simulation) open(client *redis.Client, name string) (st *store.Store) {
-	s.named(name, func() {
-		var err error
-		buckets := 1 + s.dice("buckets").IntN(2)
-		if st, err = store.New(s.ctx, client, &store.Options{
-			Name: name, Buckets: buckets, Timeout: time.Second, Logger: s.logger(name),
-		}); err != nil {
-			s.t.Fatal(err)
-		}
-	})
+func (s *simulation) open(l *link, client *redis.Client) *store.Store {
+	st, err := store.New(s.ctx, client, &store.Options{Timeout: time.Second, Logger: s.logger(l.name)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	st.Simulate(l.name, l.stagger)
 	return st
 }
 
@@ -225,9 +208,8 @@ func (s *simulation) join() {
 	s.mu.Unlock()
 	r := &replica{link: newLink(s.world, name), ended: make(chan error, 1)}
 	r.open, r.client, r.ghost = true, s.connect(r), s.connect(nil)
-	r.store = s.open(r.client, name)
+	r.store = s.open(r.link, r.client)
 	r.open = false
-	r.not["reap"] = time.Now().Add(11 * time.Second)
 	dice := s.dice("pauses", name)
 	for range dice.IntN(3) {
 		from := time.Now().Add(dur(dice.Int64N, 2500*time.Millisecond))
@@ -239,7 +221,7 @@ func (s *simulation) join() {
 	r.bot, r.front = r.store.Bot("bot", &s.opts), r.store.Bot("bot", &s.opts)
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(s.ctx)
-	s.note("%s joins as %s", name, r.store.Name())
+	s.note("%s joins", name)
 	s.serving.Go(func() { r.ended <- r.bot.Serve(ctx, s.handler(name)) })
 	s.mu.Lock()
 	s.replicas = append(s.replicas, r)
@@ -285,7 +267,7 @@ func (s *simulation) handsBack(r *replica) {
 	for _, u := range s.users {
 		st, err := s.eye.Session(u.id).Status(s.ctx)
 		if err == nil && r.failed.Load() == 0 && len(r.pause) == 0 && st.Lease.Work == session.WorkEvent && st.Lease.Held(st.Now) &&
-			strings.HasPrefix(st.Lease.Holder, r.store.Name()) {
+			st.Lease.Holder == r.name {
 			s.find("%s has ended, and holds %s: %+v", r.name, u.id, st.Lease)
 		}
 	}
@@ -332,7 +314,7 @@ func (s *simulation) run() {
 func (s *simulation) chaos() {
 	dice := s.dice("chaos")
 	for range dice.IntN(4) {
-		time.Sleep(100*time.Millisecond + dur(dice.Int64N, time.Second))
+		s.sleep(100*time.Millisecond + dur(dice.Int64N, time.Second))
 		i := dice.IntN(len(s.replicas))
 		dies := dice.IntN(3) > 0
 		if len(s.replicas) == 1 || dice.IntN(2) == 0 {
@@ -341,7 +323,7 @@ func (s *simulation) chaos() {
 			continue
 		}
 		s.leave(i, dies)
-		time.Sleep(dur(dice.Int64N, 2*simLease))
+		s.sleep(dur(dice.Int64N, 2*simLease))
 		s.join()
 	}
 }

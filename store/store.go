@@ -86,7 +86,9 @@ type Store struct {
 	log    *slog.Logger
 	clock  *clock
 	calls  atomic.Uint64
-	sender sender
+	sender interface { // a *sender, or a simulation around it
+		send(context.Context, redis.Cmder) error
+	}
 
 	warnings []string
 }
@@ -125,7 +127,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		return nil, fmt.Errorf("open store: %w: the client must be of one server, a Sentinel set or a cluster", session.ErrInvalid)
 	}
 	s := &Store{
-		client: client, opts: opts, log: opts.Logger, sender: sender{client: client, acks: opts.Acks},
+		client: client, opts: opts, log: opts.Logger, sender: &sender{client: client, acks: opts.Acks},
 		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]),
 	}
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
