@@ -30,7 +30,8 @@ type world struct {
 	seed   uint64
 	server *miniredis.Miniredis
 	start  time.Time
-	calm   time.Time // from when on nothing goes wrong any more
+	calm   time.Time     // from when on nothing goes wrong any more
+	far    time.Duration // the most that a request, or an answer, is on its way
 
 	mu    sync.Mutex
 	clock time.Time    // the server's
@@ -41,6 +42,7 @@ type world struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	now := time.Now()
 	w := &world{t: t, seed: seed, server: miniredis.NewMiniRedis(), start: now, clock: now, taken: map[int]bool{}}
+	w.far = 2 * time.Millisecond << w.dice("far").IntN(5)
 	w.server.SetTime(now)
 	return w
 }
@@ -193,17 +195,17 @@ func (l *link) carry(ctx context.Context, cmds []redis.Cmder, next func() error)
 	}
 	dice, n := l.dice(label)
 	fate, calm := dice.Float64(), !time.Now().Before(l.world.calm)
-	arrives := time.Now().Add(50*time.Microsecond + dur(dice.Int64N, 3*time.Millisecond))
+	arrives := time.Now().Add(50*time.Microsecond + dur(dice.Int64N, l.world.far))
 	for _, p := range l.pause {
 		if !arrives.Before(p.from) && arrives.Before(p.to) {
 			arrives = p.to.Add(dur(dice.Int64N, 5*time.Millisecond))
 		}
 	}
 	if !calm && fate > 0.9 {
-		arrives = arrives.Add(dur(dice.Int64N, 60*time.Millisecond))
+		arrives = arrives.Add(dur(dice.Int64N, 20*l.world.far))
 	}
 	arrives = l.world.own(arrives)
-	back := 50*time.Microsecond + dur(dice.Int64N, 2*time.Millisecond)
+	back := 50*time.Microsecond + dur(dice.Int64N, l.world.far)
 	late := dice.IntN(2) == 0
 
 	err := l.until(ctx, arrives)
