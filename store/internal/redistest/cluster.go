@@ -19,9 +19,7 @@ func Cluster(t testing.TB, masters int) string {
 	nodes := make([]server, masters)
 	clients := make([]*redis.Client, masters)
 	for i := range nodes {
-		nodes[i] = start(t, func(port int, dir string) []string {
-			return append(dataNode(port, dir), "--cluster-enabled", "yes")
-		})
+		nodes[i] = startNode(t, "--cluster-enabled", "yes")
 		clients[i] = dial(t, nodes[i].addr)
 	}
 	ctx := t.Context()

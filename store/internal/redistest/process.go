@@ -32,31 +32,32 @@ const (
 	pollEvery     = 10 * time.Millisecond
 )
 
-// A server is one running redis-server process.
+// A server is one running server process.
 type server struct {
 	addr    string // host:port
 	port    int
+	program string
+	args    []string
 	process *process
 }
 
-// start runs a redis-server with the arguments that config makes for a free
-// port and a directory of its own. The process ends with the test.
-func start(t testing.TB, config func(port int, dir string) []string) server {
+// start runs a server with the arguments that config makes for a free port and
+// a directory of its own. The process ends with the test.
+func start(t testing.TB, program string, config func(port int, dir string) []string) server {
 	t.Helper()
-	program := require(t)
 	var last error
 	for range startAttempts {
 		port := freePort()
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		p := launch(program, config(port, t.TempDir()))
-		if last = p.ready(addr); last != nil { // another process may have taken the port since we looked
-			p.kill()
+		s := server{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), port: port, program: program, args: config(port, t.TempDir())}
+		s.process = launch(program, s.args)
+		if last = s.process.ready(s.addr); last != nil { // another process may have taken the port since we looked
+			s.process.kill()
 			continue
 		}
-		t.Cleanup(p.kill)
-		return server{addr: addr, port: port, process: p}
+		t.Cleanup(s.process.kill)
+		return s
 	}
-	t.Fatalf("redis-server did not start at any of %d ports: %v", startAttempts, last)
+	t.Fatalf("%s did not start at any of %d ports: %v", program, startAttempts, last)
 	return server{}
 }
 
@@ -127,9 +128,9 @@ func (p *process) ready(addr string) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("redis-server ended: %s", strings.TrimSpace(p.output.String()))
+			return fmt.Errorf("the server ended: %s", strings.TrimSpace(p.output.String()))
 		case <-ctx.Done():
-			return fmt.Errorf("redis-server does not answer at %s: %w", addr, err)
+			return fmt.Errorf("the server does not answer at %s: %w", addr, err)
 		case <-time.After(pollEvery):
 		}
 	}

@@ -7,28 +7,21 @@ import (
 	"time"
 )
 
-// A Server is one redis-server that can be ended and started again.
+// A Server is one server that can be ended and started again.
 type Server struct {
 	URL string // redis://, the same after every start
 
-	t       testing.TB
-	addr    string
-	args    []string
-	process *process
+	t testing.TB
+	server
 }
 
-// Restartable starts a redis-server as [Single] does: its URL, and its
-// directory, stay the same when it is stopped and started again. What it finds
-// there again is for the arguments to say: "--appendonly", "yes".
+// Restartable starts a server as [Single] does: its URL, and its directory,
+// stay the same when it is stopped and started again. What it finds there again
+// is for the arguments to say: "--appendonly", "yes".
 func Restartable(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t}
-	started := start(t, func(port int, dir string) []string {
-		s.args = append(dataNode(port, dir), args...)
-		return s.args
-	})
-	s.addr, s.process, s.URL = started.addr, started.process, "redis://"+started.addr
-	return s
+	started := startNode(t, args...)
+	return &Server{URL: "redis://" + started.addr, t: t, server: started}
 }
 
 // Stop sends the server a signal that ends it, and waits until it has ended:
@@ -51,7 +44,7 @@ func (s *Server) Start(args ...string) {
 	s.t.Helper()
 	var last error
 	for range startAttempts {
-		s.process = launch(require(s.t), append(s.args[:len(s.args):len(s.args)], args...))
+		s.process = launch(s.program, append(s.args[:len(s.args):len(s.args)], args...))
 		if last = s.process.ready(s.addr); last == nil {
 			s.t.Cleanup(s.process.kill)
 			return

@@ -25,7 +25,7 @@ func Sentinel(t testing.TB) string {
 	primary, _ := pair(t)
 	addrs := make([]string, sentinels)
 	for i := range addrs {
-		addrs[i] = start(t, func(port int, dir string) []string {
+		addrs[i] = start(t, primary.program, func(port int, dir string) []string {
 			return []string{watcherConfig(t, port, dir, primary.port), "--sentinel"}
 		}).addr
 	}
@@ -50,13 +50,8 @@ func Sentinel(t testing.TB) string {
 // pair starts a primary and a replica of it, and waits until that is in step.
 func pair(t testing.TB) (primary server, follower *redis.Client) {
 	t.Helper()
-	primary = start(t, func(port int, dir string) []string {
-		return append(dataNode(port, dir), "--repl-diskless-sync-delay", "0")
-	})
-	replica := start(t, func(port int, dir string) []string {
-		return append(dataNode(port, dir), "--repl-diskless-sync-delay", "0",
-			"--replicaof", "127.0.0.1", strconv.Itoa(primary.port))
-	})
+	primary = startNode(t, "--repl-diskless-sync-delay", "0")
+	replica := startNode(t, "--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", strconv.Itoa(primary.port))
 	follower = dial(t, replica.addr)
 	await(t, "the replica is in step", func(ctx context.Context) error {
 		info, err := follower.Info(ctx, "replication").Result()
