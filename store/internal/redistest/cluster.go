@@ -14,12 +14,12 @@ const slots = 16384
 
 // Cluster starts a cluster of that many masters, which share all slots evenly,
 // and returns its redis+cluster:// URL once every node calls it whole.
-func Cluster(t testing.TB, masters int) string {
+func Cluster(t testing.TB, masters int, args ...string) string {
 	t.Helper()
 	nodes := make([]server, masters)
 	clients := make([]*redis.Client, masters)
 	for i := range nodes {
-		nodes[i] = startNode(t, "--cluster-enabled", "yes")
+		nodes[i] = startNode(t, append([]string{"--cluster-enabled", "yes"}, args...)...)
 		clients[i] = dial(t, nodes[i].addr)
 	}
 	ctx := t.Context()

@@ -14,6 +14,7 @@ package redistest
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -43,7 +44,9 @@ func External(t testing.TB) string {
 // startNode starts a server that holds keys.
 func startNode(t testing.TB, args ...string) server {
 	t.Helper()
-	return start(t, require(t), func(port int, dir string) []string {
+	program := require(t, args)
+	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == Waitaof })
+	return start(t, program, func(port int, dir string) []string {
 		return append([]string{
 			"--port", strconv.Itoa(port),
 			"--bind", "127.0.0.1",

@@ -20,9 +20,9 @@ const (
 // Sentinel starts a primary, a replica of it and three sentinels, which call
 // the primary "main", and returns their redis+sentinel:// URL once the replica
 // is in step and every sentinel knows all the others.
-func Sentinel(t testing.TB) string {
+func Sentinel(t testing.TB, args ...string) string {
 	t.Helper()
-	primary, _ := pair(t)
+	primary, _ := pair(t, args...)
 	addrs := make([]string, sentinels)
 	for i := range addrs {
 		addrs[i] = start(t, primary.program, func(port int, dir string) []string {
@@ -48,10 +48,11 @@ func Sentinel(t testing.TB) string {
 }
 
 // pair starts a primary and a replica of it, and waits until that is in step.
-func pair(t testing.TB) (primary server, follower *redis.Client) {
+func pair(t testing.TB, args ...string) (primary server, follower *redis.Client) {
 	t.Helper()
-	primary = startNode(t, "--repl-diskless-sync-delay", "0")
-	replica := startNode(t, "--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", strconv.Itoa(primary.port))
+	args = append([]string{"--repl-diskless-sync-delay", "0"}, args...)
+	primary = startNode(t, args...)
+	replica := startNode(t, append(args, "--replicaof", "127.0.0.1", strconv.Itoa(primary.port))...)
 	follower = dial(t, replica.addr)
 	await(t, "the replica is in step", func(ctx context.Context) error {
 		info, err := follower.Info(ctx, "replication").Result()
@@ -94,8 +95,8 @@ func equal(got, want map[string]string) error {
 
 // Pair starts a primary and a replica of it, and returns the primary's redis://
 // URL and a client of the replica, which is in step.
-func Pair(t testing.TB) (url string, replica *redis.Client) {
+func Pair(t testing.TB, args ...string) (url string, replica *redis.Client) {
 	t.Helper()
-	primary, follower := pair(t)
+	primary, follower := pair(t, args...)
 	return "redis://" + primary.addr, follower
 }
