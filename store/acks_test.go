@@ -49,7 +49,7 @@ func TestAcksAreWaitedFor(t *testing.T) {
 	if err := replica.ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
 	}
-	bot = open(t, url, &store.Options{Acks: 1, Timeout: 500 * time.Millisecond}).Bot("bot", nil)
+	bot = open(t, url, &store.Options{Acks: 1, Timeout: 2 * time.Second}).Bot("bot", nil)
 	s = bot.Session("1")
 	err := s.Set(ctx, "alone", true)
 	if !errors.Is(err, session.ErrUnknownOutcome) || !errors.Is(err, store.ErrNotAcked) {

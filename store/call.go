@@ -27,7 +27,7 @@ var ErrNoPermission = errors.New("the user has lost the right to a command")
 // attempt may have been applied; here the store sends it again, and knows.
 type once struct {
 	*redis.Cmd
-	writes bool
+	writes bool // what must not be lost
 }
 
 func (once) NoRetry() bool { return true }
@@ -193,12 +193,13 @@ func (s *Store) send(ctx context.Context, script *lua.Script, full []any) (reply
 	full[0], full[1] = "evalsha", script.SHA
 	cmd := redis.NewCmd(ctx, full...)
 	cmd.SetFirstKeyPos(3)
-	err := s.sender.send(ctx, once{cmd, !slices.Contains(reads, script)})
+	writes := !slices.Contains(reads, script) && script != lua.Beat // nobody needs an old heartbeat
+	err := s.sender.send(ctx, once{cmd, writes})
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		full[0], full[1] = "eval", script.Text
 		cmd = redis.NewCmd(ctx, full...)
 		cmd.SetFirstKeyPos(3)
-		err = s.sender.send(ctx, once{cmd, !slices.Contains(reads, script)})
+		err = s.sender.send(ctx, once{cmd, writes})
 	}
 	if err != nil {
 		return nil, err
