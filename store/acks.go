@@ -11,17 +11,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNotAcked says that too few of the server's replicas have acknowledged a
-// write; see [Options.Acks]. It comes with [session.ErrUnknownOutcome]: the write
-// is done, and a fail-over may undo it.
+// ErrNotAcked says that a write is not as safe as [Options.Acks] and
+// [Options.Fsync] ask, and what is missing. It comes with
+// [session.ErrUnknownOutcome]: the write is done, and a fail-over, or a crash of
+// the server's machine, may undo it.
 var ErrNotAcked = errors.New("not acknowledged")
 
-// ackWait is how long one attempt waits for replicas.
-const ackWait = time.Second
+// ackWait is how long one attempt waits: twice the second after which a file is
+// synced, or a replica tells of its own, at the latest.
+const ackWait = 2 * time.Second
 
-// carrySafely sends commands and has their servers wait for the replicas. Where a
-// cluster's node answers ASK, because it is handing the slot over, the call is
-// tried again until that is done.
+// carrySafely sends commands and has their servers wait for the replicas, or for
+// the files. Where a cluster's node answers ASK, because it is handing the slot
+// over, the call is tried again until that is done.
 func (s *sender) carrySafely(ctx context.Context, cmds []redis.Cmder) {
 	var flights sync.WaitGroup
 	for node, cmds := range s.byNode(ctx, cmds) {
@@ -49,6 +51,10 @@ func (s *sender) carrySafely(ctx context.Context, cmds []redis.Cmder) {
 // elsewhere, writes nothing, and must wait for that work all the same. Redis 7.2
 // and Valkey answer for the last write of the connection that asks, and would
 // not wait; so there always is one.
+//
+// Replicas are waited for before their files: one that is asked in the same
+// breath as it is told to write has not synced its file yet, and tells of it by
+// itself only after a second.
 func (s *sender) pipeAndWait(ctx context.Context, node redis.Cmdable, cmds []redis.Cmder) (missing error) {
 	i := slices.IndexFunc(cmds, writes)
 	if i < 0 {
@@ -57,20 +63,32 @@ func (s *sender) pipeAndWait(ctx context.Context, node redis.Cmdable, cmds []red
 	}
 	wait := ackWait
 	if end, ok := ctx.Deadline(); ok {
-		wait = min(wait, time.Until(end)/2)
+		wait = min(wait, time.Until(end)/3) // there may be two
 	}
+	ms := max(wait.Milliseconds(), 1)
 	key, _ := cmds[i].Args()[3].(string)
 	asked := []redis.Cmder{redis.NewStatusCmd(ctx, "set", markKey(key), "")}
-	replicas := redis.NewIntCmd(ctx, "wait", s.acks, max(wait.Milliseconds(), 1))
-	asked = append(asked, replicas)
+	replicas, files := redis.NewIntCmd(ctx, "wait", s.acks, ms), redis.NewIntSliceCmd(ctx, "waitaof", 1, s.acks, ms)
+	if s.acks > 0 {
+		asked = append(asked, replicas)
+	}
+	if s.fsync {
+		asked = append(asked, files)
+	}
 	pipe(ctx, node, slices.Concat(cmds, asked)...)
 	for _, cmd := range asked {
 		if err := cmd.Err(); err != nil {
 			return err
 		}
 	}
-	if have := int(replicas.Val()); have < s.acks {
+	have, synced := int(replicas.Val()), append(files.Val(), 0, 0) // the server's own, and those of replicas
+	switch {
+	case have < s.acks:
 		return fmt.Errorf("%d of %d replicas have it", have, s.acks)
+	case s.fsync && synced[0] < 1:
+		return errors.New("it is not in the server's append-only file on disk")
+	case s.fsync && int(synced[1]) < s.acks:
+		return fmt.Errorf("%d of %d replicas have it in their append-only file on disk", synced[1], s.acks)
 	}
 	return nil
 }

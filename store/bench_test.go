@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
 
@@ -61,6 +62,22 @@ func BenchmarkTurn(b *testing.B) {
 			b.ReportMetric(float64(used.out)/turns, "B-out/turn")
 			stop()
 			<-done
+		})
+	}
+}
+
+// What it costs to wait until an event is safe, on a server that syncs its file
+// at every write anyway.
+func BenchmarkAccept(b *testing.B) {
+	for _, opts := range []store.Options{{}, {Fsync: true}, {Acks: 1}, {Acks: 1, Fsync: true}} {
+		b.Run(fmt.Sprintf("acks=%d/fsync=%t", opts.Acks, opts.Fsync), func(b *testing.B) {
+			url, _ := redistest.Pair(b, safest...)
+			bot := open(b, url, &opts).Bot("b", nil)
+			for n := 0; b.Loop(); n++ {
+				if _, err := bot.Accept(b.Context(), strconv.Itoa(n/20), session.Event{ID: strconv.Itoa(n), Text: "hi"}); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

@@ -25,10 +25,8 @@ func (s *Store) inspect(ctx context.Context) error {
 	var mu sync.Mutex
 	look := func(ctx context.Context, c redis.UniversalClient, at string) error {
 		warnings, err := inspectServer(ctx, c)
-		if err == nil && s.opts.Acks > 0 && !s.opts.ReadOnly {
-			if e := c.Do(ctx, "WAIT", 0, 1).Err(); e != nil {
-				err = fmt.Errorf("%w: with Options.Acks: %w", session.ErrInvalid, e)
-			}
+		if err == nil && !s.opts.ReadOnly {
+			err = s.tryToWait(ctx, c)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", at, err)
@@ -56,6 +54,26 @@ func (s *Store) inspect(ctx context.Context) error {
 		s.log.Warn(w)
 	}
 	return s.probe(ctx, buckets)
+}
+
+// tryToWait finds out whether the server can wait as Acks and Fsync ask.
+func (s *Store) tryToWait(ctx context.Context, c redis.UniversalClient) error {
+	try := func(needs string, command ...any) error {
+		err := c.Do(ctx, command...).Err()
+		var fromServer redis.Error
+		if errors.As(err, &fromServer) {
+			err = fmt.Errorf("%w: %s: %w", session.ErrInvalid, needs, err)
+		}
+		return err
+	}
+	var err error
+	if s.opts.Acks > 0 {
+		err = try("Options.Acks needs the right to WAIT", "WAIT", 0, 1)
+	}
+	if err == nil && s.opts.Fsync {
+		err = try("Options.Fsync needs Redis 7.2 or Valkey, appendonly yes, and the right to WAITAOF", "WAITAOF", 1, 0, 1)
+	}
+	return err
 }
 
 // spread returns n buckets evenly apart, and so in a cluster on all its masters

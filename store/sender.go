@@ -20,7 +20,8 @@ import (
 // short their own deadline is, and a lone caller is slower with it.
 type sender struct {
 	client redis.UniversalClient
-	acks   int // replicas that must have a write, see Options.Acks
+	acks   int  // replicas that must have a write, see Options.Acks
+	fsync  bool // in their files, and the server in its own, see Options.Fsync
 
 	mu     sync.Mutex
 	flying int
@@ -150,7 +151,7 @@ func (s *sender) fly(group []*passenger) {
 // carry sends commands and waits for their answers. Each has its own error.
 func (s *sender) carry(ctx context.Context, cmds ...redis.Cmder) {
 	switch {
-	case s.acks > 0 && slices.ContainsFunc(cmds, writes):
+	case (s.acks > 0 || s.fsync) && slices.ContainsFunc(cmds, writes):
 		s.carrySafely(ctx, cmds)
 	case len(cmds) == 1:
 		_ = s.client.Process(ctx, cmds[0])

@@ -29,6 +29,7 @@ type Options struct {
 	Timeout   time.Duration // of one call, its retries included; zero means 5 s
 	Logger    *slog.Logger  // zero means silence
 	Acks      int           // replicas of the server that must have a write before it counts as done, so that no fail-over undoes it; zero means none. See [ErrNotAcked]
+	Fsync     bool          // a write counts as done only when it is in the server's append-only file on disk, and in those of so many replicas as Acks says. Needs Redis 7.2 or Valkey, and appendonly yes; set appendfsync always, or each write waits for up to a second. See [ErrNotAcked]
 	ReadOnly  bool          // write nothing: for looking on. Calls that write answer session.ErrInvalid
 }
 
@@ -94,8 +95,9 @@ type Store struct {
 }
 
 // Open connects to a Redis URL; see [ParseURL] for its forms. It answers
-// [session.ErrInvalid] for a bad URL, bad options, a server that is too old, or
-// a user who lacks a right, with the commands that are refused;
+// [session.ErrInvalid] for a bad URL, bad options, a server that is too old or
+// cannot do what Acks or Fsync ask, or a user who lacks a right, with the
+// commands that are refused;
 // [session.ErrNewerLayout] if the stored data is of a newer layout, and the
 // network's error, with the address, if no server answers before ctx ends or
 // [Options.Timeout] is over. What works but should not be so, see
@@ -127,7 +129,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		return nil, fmt.Errorf("open store: %w: the client must be of one server, a Sentinel set or a cluster", session.ErrInvalid)
 	}
 	s := &Store{
-		client: client, opts: opts, log: opts.Logger, sender: &sender{client: client, acks: opts.Acks},
+		client: client, opts: opts, log: opts.Logger, sender: &sender{client: client, acks: opts.Acks, fsync: opts.Fsync},
 		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]),
 	}
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)

@@ -23,6 +23,7 @@ import (
 // The troubles that befall a server, and how each is made.
 var troubles = []trouble{
 	{name: "killed, append-only file synced always", begin: restart(os.Kill, "--appendonly", "yes", "--appendfsync", "always")},
+	{name: "killed, append-only file synced always, Fsync", fsync: true, begin: restart(os.Kill, safest...)},
 	{name: "killed, append-only file synced every second", loses: true, begin: restart(os.Kill, "--appendonly", "yes")},
 	{name: "ended by SIGTERM, append-only file", begin: restart(syscall.SIGTERM, "--appendonly", "yes")},
 	{name: "loading its append-only file", begin: slowToLoad},
@@ -39,8 +40,10 @@ var troubles = []trouble{
 	{name: "cluster, master killed, Acks: 1", acks: 1, begin: masterKilled(1)},
 	{name: "Sentinel, fail-over asked for", loses: true, begin: failOver(false, 0)},
 	{name: "Sentinel, fail-over asked for, Acks: 1", acks: 1, begin: failOver(false, 1)},
+	{name: "Sentinel, fail-over asked for, Acks: 1, Fsync", acks: 1, fsync: true, begin: failOver(false, 1, safest...)},
 	{name: "Sentinel, primary killed", loses: true, begin: failOver(true, 0)},
 	{name: "Sentinel, primary killed, Acks: 1", acks: 1, begin: failOver(true, 1)},
+	{name: "Sentinel, primary killed, Acks: 1, Fsync", acks: 1, fsync: true, begin: failOver(true, 1, safest...)},
 }
 
 func must(t *testing.T, err error) {
@@ -203,9 +206,9 @@ func processOf(t *testing.T, client *redis.Client) *os.Process {
 // failOver has the Sentinels promote the replica. A primary that was killed
 // takes with it the only one who could acknowledge what the new one writes, so a
 // further replica is started where that is asked for.
-func failOver(kill bool, acks int) func(*testing.T) (string, func()) {
+func failOver(kill bool, acks int, args ...string) func(*testing.T) (string, func()) {
 	return func(t *testing.T) (string, func()) {
-		url := redistest.Sentinel(t)
+		url := redistest.Sentinel(t, args...)
 		list, _, _ := strings.Cut(strings.TrimPrefix(url, "redis+sentinel://"), "/")
 		var sentinels []*redis.SentinelClient
 		for addr := range strings.SplitSeq(list, ",") {
@@ -228,7 +231,7 @@ func failOver(kill bool, acks int) func(*testing.T) (string, func()) {
 			if kill && acks > 0 {
 				host, port, err := net.SplitHostPort(primary())
 				must(t, err)
-				redistest.Single(t, "--replicaof", host, port)
+				redistest.Single(t, append(args[:len(args):len(args)], "--replicaof", host, port)...)
 			}
 		}
 	}

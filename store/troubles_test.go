@@ -29,6 +29,7 @@ import (
 type trouble struct {
 	name  string
 	acks  int                                            // Options.Acks
+	fsync bool                                           // Options.Fsync
 	loses bool                                           // Redis itself may lose what it has answered for
 	begin func(t *testing.T) (url string, strike func()) // starts the server; strike returns when the trouble is over
 }
@@ -68,7 +69,7 @@ func (tr trouble) endure(t *testing.T) (report string) {
 	url, strike := tr.begin(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
 	defer cancel()
-	opts, botOpts := &store.Options{Acks: tr.acks, Timeout: patienceOfCalls}, &store.BotOptions{Lease: time.Second}
+	opts, botOpts := &store.Options{Acks: tr.acks, Fsync: tr.fsync, Timeout: patienceOfCalls}, &store.BotOptions{Lease: time.Second}
 	replica := open(t, url, opts).Bot("bot", botOpts)
 	const count store.Key[int] = "count"
 	serve(t, replica, func(_ context.Context, turn *store.Turn) error {
