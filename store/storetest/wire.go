@@ -223,11 +223,10 @@ func (w *wire) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 			}
 		}
 		err := run()
-		if err != nil {
+		failed := func(cmd redis.Cmder) bool { return cmd.Err() != nil }
+		if err != nil && !slices.ContainsFunc(cmds, failed) { // else it is the error of one of them, and each has its own
 			for _, cmd := range cmds {
-				if cmd.Err() == nil {
-					cmd.SetErr(err)
-				}
+				cmd.SetErr(err)
 			}
 		}
 		return err
