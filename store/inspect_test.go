@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -129,6 +131,31 @@ func TestTheRightsOfALookerOn(t *testing.T) {
 	for _, write := range [][]any{{"SET", "bs:x", 1}, {"DEL", "bs:meta"}, {"EVAL", "return redis.call('SET', 'bs:x', '1')", 0}, {"FLUSHALL"}} {
 		if err := client.Do(t.Context(), write...).Err(); err == nil {
 			t.Errorf("%v was allowed", write)
+		}
+	}
+}
+
+// The commands ls, show and history need no more.
+func TestTheCommandsThatInspectNeedALookersRights(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	bot := open(t, url, nil).Bot("bot", nil)
+	if _, err := bot.Accept(t.Context(), "1", session.Event{ID: "e", Text: "a pizza"}); err != nil {
+		t.Fatal(err)
+	}
+	tool := filepath.Join(t.TempDir(), "botsession")
+	if out, err := exec.Command("go", "build", "-o", tool, "../cmd/botsession").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	looker := asUser(t, url, "looker", rights(t, "looker")...)
+	for _, c := range []struct{ args, shows string }{
+		{"ls", "bot/1"}, {"ls bot --state start --json", `"id":"1"`}, {"show bot/1", "state         start"}, {"show bot/1 --json", `"state":"start"`},
+		{"history bot/1", "a pizza"}, {"history bot/1 -n 5 --json", "a pizza"},
+	} {
+		cmd := exec.Command(tool, append(strings.Fields(c.args), "--redis", looker)...)
+		cmd.Env = append(os.Environ(), "TERM=dumb")
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), c.shows) {
+			t.Errorf("botsession %s: %v\n%s", c.args, err, out)
 		}
 	}
 }
