@@ -69,7 +69,8 @@
 // Package storetest checks these promises on every kind of server; the tests
 // named in brackets attack them.
 //
-//  1. Atomic. A call or a commit applies whole or not at all. Every guard and every type check comes before the first write.
+//  1. Atomic. A call or a commit applies whole or not at all. Every guard, and every check of a type or a right, comes
+//     before the first write.
 //     (TestACallIsAppliedAsItSaysWhateverTheNetworkDoes, TestDamageIsSurvivedByTheNeighbours,
 //     TestACallWithoutARightChangesNothing)
 //  2. Once. A call that is retried after a lost reply, a reset or a time-out applies once, and the retry gets the first

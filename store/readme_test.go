@@ -77,13 +77,15 @@ func TestTheTestsNamedInTheDocumentationExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile(`\bTest\w+`).FindAllString(string(doc), -1)
-	if len(named) == 0 {
-		t.Error("doc.go names no test")
-	}
-	for _, name := range named {
-		if !tests[name] {
-			t.Errorf("doc.go names %s, which is not there", name)
+	for where, text := range map[string]string{"doc.go": string(doc), "the README": readme(t)} {
+		named := regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(text, -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no test", where)
+		}
+		for _, name := range named {
+			if !tests[name] {
+				t.Errorf("%s names %s, which is not there", where, name)
+			}
 		}
 	}
 }
