@@ -137,7 +137,7 @@ type link struct {
 	dead  chan struct{} // closed when the replica has crashed
 	pause []span        // when nothing gets through
 
-	failed atomic.Int64 // requests
+	failed atomic.Int64 // requests that failed, or were long on their way
 
 	mu    sync.Mutex
 	count map[string]int // requests by name
@@ -203,6 +203,9 @@ func (l *link) carry(ctx context.Context, cmds []redis.Cmder, next func() error)
 	}
 	if !calm && fate > 0.9 {
 		arrives = arrives.Add(dur(dice.Int64N, 20*l.world.far))
+	}
+	if time.Until(arrives) > simLease/4 {
+		l.failed.Add(1)
 	}
 	arrives = l.world.own(arrives)
 	back := 50*time.Microsecond + dur(dice.Int64N, l.world.far)

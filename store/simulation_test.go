@@ -262,7 +262,7 @@ func (s *simulation) leave(i int, dies bool) {
 }
 
 // handsBack checks that a replica which has ended holds no session's event. One
-// whose network failed may: it loses a turn somewhat before its lease ends.
+// whose network failed, or was slow, may: it loses a turn somewhat before its lease ends.
 func (s *simulation) handsBack(r *replica) {
 	for _, u := range s.users {
 		st, err := s.eye.Session(u.id).Status(s.ctx)
