@@ -127,7 +127,8 @@ func deadly(s *scene) {
 	equal(s, "outcome", o.Status, store.Dead)
 	letters, err := viewer.Session("1").DeadLetters(s.Context())
 	s.ok(err)
-	if victims < 2 || len(letters) != 1 || letters[0].Crashes != victims || letters[0].Failures != 0 {
+	// A hand-out whose answer took as long as the lease is never heard of again, either.
+	if victims < 2 || len(letters) != 1 || letters[0].Crashes < victims || letters[0].Failures != 0 {
 		s.Errorf("dead letters %+v after %d replicas died, want one that counts them as crashes", letters, victims)
 	}
 	equal(s, "chat", s.chat(viewer.Session("1")), []string{"u deadly"})
