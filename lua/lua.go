@@ -12,7 +12,7 @@
 // the script and its prelude, and package store builds a script's keys from the
 // KEYS line. (A name that ends in ... stands for what the script reads from ARGV
 // itself.) A piece of the prelude is code: some of it runs where it is joined
-// (clock, deadline, rights, record), the rest is functions; both use the script's
+// (clock, deadline, rights, record, watch), the rest is functions; both use the script's
 // names and those of the pieces before them.
 //
 // Every script reads, then guards, then writes, then answers: Redis does not
@@ -81,7 +81,10 @@ func load(name string) *Script {
 		text.WriteString(read("prelude/" + piece + ".lua"))
 	}
 	text.WriteString(body)
-	s.Text = strings.Replace(text.String(), rightsHere, rights(text.String()), 1)
+	s.Text = text.String()
+	if before, after, asks := strings.Cut(s.Text, rightsHere); asks {
+		s.Text = before + rights(s.Text) + after
+	}
 	sum := sha1.Sum([]byte(s.Text))
 	s.SHA = hex.EncodeToString(sum[:])
 	return s
@@ -104,10 +107,18 @@ func declare(text *strings.Builder, table string, names []string) {
 const rightsHere = "-- (a line for each command)\n"
 
 var (
-	calls = regexp.MustCompile(`redis\.call\('([A-Z]+)'`)
-	// What no script calls for the first time after its first write: it stops there
-	// if it may not.
-	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE"}
+	calls = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+	// What no script calls for the first time after its first write, so that it
+	// stops there if it may not; and PUBLISH, whose failure undoes nothing.
+	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "PUBLISH"}
+	// What each of the others wants behind its key. It must be there: Redis looks for
+	// the key in the arguments as if they were whole, and reads past their end.
+	behindKey = map[string]string{
+		"DEL": "", "HGETALL": "", "HKEYS": "", "LPOP": "", "PERSIST": "", "PTTL": "",
+		"HGET": ", ''", "HDEL": ", ''", "RPUSH": ", ''", "SET": ", ''", "ZREM": ", ''", "PEXPIRE": ", '0'", "PEXPIREAT": ", '0'",
+		"HSET": ", '', ''", "HINCRBY": ", '', '0'", "LRANGE": ", '0', '0'", "LTRIM": ", '0', '0'", "ZADD": ", '0', ''",
+		"ZRANGE": ", '0', '0'", "ZREMRANGEBYSCORE": ", '0', '0'",
+	}
 )
 
 // rights writes, for each command that a script calls when it may have written
@@ -117,8 +128,12 @@ func rights(text string) string {
 	var seen []string
 	for _, m := range calls.FindAllStringSubmatch(text, -1) {
 		if command := m[1]; !slices.Contains(seen, command) && !slices.Contains(askedBefore, command) {
+			rest, known := behindKey[command]
+			if !known {
+				panic(fmt.Sprintf("lua: nothing says what %s wants behind its key", command))
+			}
 			seen = append(seen, command)
-			fmt.Fprintf(&lines, "  if not may('%s') then return {'NOPERM', now, '%s'} end\n", command, command)
+			fmt.Fprintf(&lines, "  if not may('%s', session%s) then return {'NOPERM', now, '%s'} end\n", command, rest, command)
 		}
 	}
 	return lines.String()
