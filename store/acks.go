@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -56,18 +57,23 @@ func (s *sender) carrySafely(ctx context.Context, cmds []redis.Cmder) {
 // breath as it is told to write has not synced its file yet, and tells of it by
 // itself only after a second.
 func (s *sender) pipeAndWait(ctx context.Context, node redis.Cmdable, cmds []redis.Cmder) (missing error) {
-	i := slices.IndexFunc(cmds, writes)
-	if i < 0 {
+	if !slices.ContainsFunc(cmds, writes) {
 		pipe(ctx, node, cmds...)
 		return nil
+	}
+	// A mark in each of their buckets: the slot of one may be on the move.
+	marks := map[string]redis.Cmder{}
+	for _, cmd := range cmds {
+		if key, _ := cmd.Args()[3].(string); writes(cmd) {
+			marks[markKey(key)] = redis.NewStatusCmd(ctx, "set", markKey(key), "")
+		}
 	}
 	wait := ackWait
 	if end, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(end)/3) // there may be two
 	}
 	ms := max(wait.Milliseconds(), 1)
-	key, _ := cmds[i].Args()[3].(string)
-	asked := []redis.Cmder{redis.NewStatusCmd(ctx, "set", markKey(key), "")}
+	var asked []redis.Cmder
 	replicas, files := redis.NewIntCmd(ctx, "wait", s.acks, ms), redis.NewIntSliceCmd(ctx, "waitaof", 1, s.acks, ms)
 	if s.acks > 0 {
 		asked = append(asked, replicas)
@@ -75,11 +81,20 @@ func (s *sender) pipeAndWait(ctx context.Context, node redis.Cmdable, cmds []red
 	if s.fsync {
 		asked = append(asked, files)
 	}
-	pipe(ctx, node, slices.Concat(cmds, asked)...)
+	pipe(ctx, node, slices.Concat(cmds, slices.Collect(maps.Values(marks)), asked)...)
 	for _, cmd := range asked {
 		if err := cmd.Err(); err != nil {
 			return err
 		}
+	}
+	var unmarked error
+	for _, mark := range marks {
+		if unmarked = mark.Err(); unmarked == nil {
+			break
+		}
+	}
+	if unmarked != nil {
+		return unmarked
 	}
 	have, synced := int(replicas.Val()), append(files.Val(), 0, 0) // the server's own, and those of replicas
 	switch {

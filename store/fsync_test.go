@@ -1,11 +1,13 @@
 package store_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,4 +194,56 @@ func oneWithoutFile(t *testing.T) (url string) {
 		t.Fatal(err)
 	}
 	return url
+}
+
+// Where one bucket's slot is on its way to another node, those who share its
+// flights are answered as ever.
+func TestASlotOnTheMoveSpoilsNoNeighbour(t *testing.T) {
+	t.Parallel()
+	url := redistest.Cluster(t, 2, safest...)
+	bot := open(t, url, &store.Options{Fsync: true, Timeout: 2 * time.Second}).Bot("bot", nil)
+	ctx := t.Context()
+	addrs := strings.Split(strings.TrimPrefix(url, "redis+cluster://"), ",")
+	from, to := observer(t, "redis://"+addrs[0]), observer(t, "redis://"+addrs[1])
+	var here []string // sessions on the first node
+	key := ""         // of the first of them
+	for i := 0; len(here) < 4; i++ {
+		id := fmt.Sprint(i)
+		_, err := bot.Session(id).Create(ctx, store.Origin{})
+		must(t, err)
+		if keys := from.Keys(ctx, "*:s:bot/"+id).Val(); len(keys) == 1 {
+			here = append(here, id)
+			key = cmp.Or(key, keys[0])
+		}
+	}
+	slot := from.ClusterKeySlot(ctx, key).Val()
+	must(t, to.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", from.Do(ctx, "CLUSTER", "MYID").Val()).Err())
+	must(t, from.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", to.Do(ctx, "CLUSTER", "MYID").Val()).Err())
+	tag, _, _ := strings.Cut(key, "}:")
+	host, port, _ := strings.Cut(addrs[1], ":")
+	must(t, from.Do(ctx, "MIGRATE", host, port, tag+"}:ack", 0, 5000).Err())
+
+	var stop atomic.Bool
+	var stuck, neighbours sync.WaitGroup
+	for i := range 16 {
+		stuck.Go(func() {
+			for !stop.Load() {
+				_ = bot.Session(here[0]).Set(ctx, "k", i)
+			}
+		})
+	}
+	for i := range 24 {
+		neighbours.Go(func() {
+			for range 100 {
+				err := bot.Session(here[1+i%3]).Move(ctx, session.Transition{From: "nowhere", To: "x"})
+				if !errors.Is(err, session.ErrWrongState) || errors.Is(err, session.ErrUnknownOutcome) {
+					t.Errorf("a neighbour: %v", err)
+					return
+				}
+			}
+		})
+	}
+	neighbours.Wait()
+	stop.Store(true)
+	stuck.Wait()
 }
