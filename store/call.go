@@ -115,6 +115,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 					}
 					err = errors.New("an expired session is in the way, and cannot be removed")
 				}
+				final = errors.Is(err, ErrNoPermission) && !unsure
 			case r.status() == "NOPERM":
 				err, final = r.refusal(at.ref), !unsure
 			case unsure && writes && mayChange(script, args, r):
