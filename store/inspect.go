@@ -61,7 +61,7 @@ func (s *Store) tryToWait(ctx context.Context, c redis.UniversalClient) error {
 	try := func(needs string, command ...any) error {
 		err := c.Do(ctx, command...).Err()
 		var fromServer redis.Error
-		if errors.As(err, &fromServer) {
+		if errors.As(err, &fromServer) && whatHappened(err) != notYet {
 			err = fmt.Errorf("%w: %s: %w", session.ErrInvalid, needs, err)
 		}
 		return err
