@@ -72,7 +72,7 @@
 //  1. Atomic. A call or a commit applies whole or not at all. Every guard, and every check of a type or a right, comes
 //     before the first write.
 //     (TestACallIsAppliedAsItSaysWhateverTheNetworkDoes, TestDamageIsSurvivedByTheNeighbours,
-//     TestACallWithoutARightChangesNothing)
+//     TestACallWithoutARightChangesNothing, TestTurnsWithoutARightAreHandledOnceAllTheSame)
 //  2. Once. A call that is retried after a lost reply, a reset or a time-out applies once, and the retry gets the first
 //     answer. An event id delivered many times within the window starts one turn, and each receipt can wait for its one
 //     outcome. When the library gives up it says [session.ErrUnknownOutcome], never a plain failure for what may have

@@ -91,6 +91,81 @@ func TestACallWithoutARightChangesNothing(t *testing.T) {
 	t.Logf("%d calls were stopped", stopped)
 }
 
+// Whichever right is missing while its scripts run, a turn that commits, one that
+// fails at first and one that gives up are handled as if it had been there: late.
+func TestTurnsWithoutARightAreHandledOnceAllTheSame(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	root := observer(t, url)
+	client, err := store.ParseURL(asUser(t, url, "replica", append(rights(t, "replica"), "~n*", "&n*", "+scan")...))
+	must(t, err)
+	t.Cleanup(func() { client.Close() })
+	stopped := 0
+	for _, command := range neededByScripts(t) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		st, err := store.New(ctx, client, &store.Options{Namespace: "n-" + command, Buckets: 1, Timeout: 300 * time.Millisecond})
+		must(t, err)
+		runs, sent := map[string]int{}, map[string]bool{}
+		p := &patient{bot: st.Bot("bot", &store.BotOptions{
+			Lease: 30 * time.Millisecond, Backoff: time.Millisecond,
+			Send: func(_ context.Context, d store.Delivery) error { sent[d.Message.String()] = true; return nil },
+		})}
+		p.session = p.bot.Session("1")
+		p.handler = func(_ context.Context, turn *store.Turn) error {
+			text := turn.Event().Text
+			runs[text]++
+			n, _ := visits.Get(turn)
+			visits.Set(turn, n+1)
+			turn.Move("after " + text)
+			turn.Reply("well, " + text)
+			switch {
+			case text == "give up":
+				return store.GiveUp(errors.New("as it was told"))
+			case text == "fail" && runs[text] == 1:
+				return errors.New("as it was told")
+			}
+			return nil
+		}
+		for _, text := range []string{"commit", "fail", "give up"} {
+			must(t, p.say(ctx, text))
+		}
+		must(t, root.Do(ctx, "ACL", "SETUSER", "replica", "-"+command).Err())
+		for range 5 { // each goes on where the one before was stopped
+			if p.drain(ctx) != nil {
+				stopped++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		must(t, root.Do(ctx, "ACL", "SETUSER", "replica", "+"+command).Err())
+		until(t, "without "+command+" all is handled in the end", func() bool {
+			must(t, p.drain(ctx))
+			s, err := p.session.Status(ctx)
+			must(t, err)
+			return s.Waiting+s.Unsent == 0 && s.Lease.Work == session.WorkNone
+		})
+		chat, err := p.session.History(ctx, session.All())
+		must(t, err)
+		var said []string
+		for _, m := range chat {
+			said = append(said, m.String())
+		}
+		letters, err := p.session.DeadLetters(ctx)
+		must(t, err)
+		n, _, err := visits.Load(ctx, p.session)
+		must(t, err)
+		if want := []string{"commit", "well, commit", "fail", "well, fail", "give up"}; !slices.Equal(said, want) || n != 2 || len(letters) != 1 ||
+			!maps.Equal(sent, map[string]bool{"well, commit": true, "well, fail": true}) {
+			t.Errorf("without %s: the chat is %q, %d turns left their mark, %d dead letters, sent %v", command, said, n, len(letters), sent)
+		}
+		must(t, st.Check(ctx))
+		cancel()
+	}
+	if stopped == 0 {
+		t.Error("no turn needs any right: this test shows nothing")
+	}
+	t.Logf("%d times a turn was stopped", stopped)
+}
+
 // Redis asks for a command's keys as if all its arguments were there, and looks at
 // what an earlier script left where they are not: so a question about a right
 // must be whole. A user who may touch all keys never sees this.

@@ -34,7 +34,7 @@ var troubles = []trouble{
 	{name: "script cache flushed, 50 times", begin: flushed},
 	{name: "connections cut, and no more than one allowed", begin: crowded},
 	{name: "stopped for a moment (SIGSTOP)", begin: frozen},
-	{name: "its user lacks one right after the other", begin: rightLost},
+	{name: "its user lacks one right after the other", heard: "no permission", begin: rightLost},
 	{name: "cluster, slots migrated", begin: migrated},
 	{name: "cluster, master killed", loses: true, begin: masterKilled(0)},
 	{name: "cluster, master killed, Acks: 1", acks: 1, begin: masterKilled(1)},

@@ -30,6 +30,7 @@ type trouble struct {
 	name  string
 	acks  int                                            // Options.Acks
 	fsync bool                                           // Options.Fsync
+	heard string                                         // a kind of error that some caller must have seen
 	loses bool                                           // Redis itself may lose what it has answered for
 	begin func(t *testing.T) (url string, strike func()) // starts the server; strike returns when the trouble is over
 }
@@ -163,6 +164,9 @@ func (tr trouble) endure(t *testing.T) (report string) {
 		for kind, n := range c.errs {
 			errs[kind] += n
 		}
+	}
+	if tr.heard != "" && errs[tr.heard] == 0 {
+		t.Errorf("no caller heard %q of it", tr.heard)
 	}
 	seen := "no error"
 	if len(errs) > 0 {
