@@ -110,6 +110,8 @@ func (r *runner) beat(ctx context.Context, room bool) error {
 	b := r.bot
 	names, _ := b.fleet.get()
 	keep := 3 * beatEvery(len(names)+1)
+	ctx, cancel := context.WithTimeout(ctx, keep) // after that nobody would believe it any more
+	defer cancel()
 	answer, err := b.store.run(ctx, lua.Beat, b.fleetPlace(), b.store.name, flag(room), millis(keep))
 	if err != nil {
 		return err

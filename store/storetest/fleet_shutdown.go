@@ -17,6 +17,19 @@ var theShutdown = []check{
 	{promise: "a replica that stops finishes what it can, and hands the rest back at once and uncounted", run: shutdown}, // 29
 	{promise: "a handler that ignores the end of its grace does not hold its session", run: stubbornHandler},             // 29, added
 	{promise: "a bot is served once by each process, and again after it was stopped", run: servesAgain},                  // added
+	{promise: "a heartbeat without an answer does not keep Serve from ending", run: lostHeartbeat},                       // added
+}
+
+func lostHeartbeat(s *scene) {
+	r := s.replicaWith(store.Options{Timeout: time.Hour}) // for which nobody waits
+	bot := r.Bot("bot", nil)
+	stop := s.serve(bot, echo)
+	s.replicas(bot, 1)
+	r.loseReplies(lua.Beat, 1<<30)
+	before := len(r.scripts(lua.Beat))
+	s.eventually("it beats again", func() bool { return len(r.scripts(lua.Beat)) > before })
+	r.kill()
+	stop()
 }
 
 // A run is one run of a handler.
