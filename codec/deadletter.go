@@ -1,85 +1,79 @@
 package codec
 
 import (
-	"time"
+	"bytes"
+	"strconv"
 
 	"github.com/botsession/botsession/session"
 )
 
-// EncodeDeadLetter writes a dead letter as the list [event, reply, error,
-// failures, crashes]. The event is as [Codec.EncodeEvent] has it, without its
-// file's bytes; the reply is [kind, content, seq, time]; what it is not is nil.
-// Ref and Time are not part of it: the key and [DecodeDeadLetter] have them.
-func (c Codec) EncodeDeadLetter(d session.DeadLetter) (Encoded, error) {
-	var event, reply any
-	if d.Event != nil {
-		e := *d.Event
-		if e.File != nil {
-			e.File = &session.File{Name: e.File.Name, Type: e.File.Type, Size: sizeOf(*e.File)}
-		}
-		items, err := c.eventRow(e)
-		if err != nil {
-			return nil, err
-		}
-		event = items
-	}
-	if d.Reply != nil {
-		kind, err := messageKind(*d.Reply)
-		if err != nil {
-			return nil, err
-		}
-		var at any
-		if !d.Reply.Time.IsZero() {
-			at = d.Reply.Time
-		}
-		reply = []any{kind, d.Reply.Content, d.Reply.Seq, at}
-	}
-	return c.encodeCanonical([]any{event, reply, d.Error, d.Failures, d.Crashes})
+// A dead letter is an element of a list, made by a script of what was at the head
+// of the inbox or of the outbox, so that no codec and no limit stands in its way:
+//
+//	6 bytes of time, 'e' or 'r', the length of why in decimal, ':', why, the head as it was stored
+//
+// why is the encoded list [error, failures, crashes].
+
+// EncodeWhy writes why a letter is dead: the list [error, failures, crashes].
+func (c Codec) EncodeWhy(d session.DeadLetter) (Encoded, error) {
+	return c.encodeCanonical([]any{d.Error, d.Failures, d.Crashes})
 }
 
-// DecodeDeadLetter reads an element of the list of dead letters: the time, then
-// what [Codec.EncodeDeadLetter] wrote. Ref is left for the caller to set. It
-// answers [session.ErrCorrupt] for anything else.
-func DecodeDeadLetter(b []byte) (session.DeadLetter, error) {
+// DecodeWhy reads what [Codec.EncodeWhy] wrote. It returns [session.ErrCorrupt]
+// for anything else.
+func DecodeWhy(b []byte) (text string, failures, crashes int, err error) {
+	r := readRow(b, "why a letter is dead", 3)
+	text, failures, crashes = cell[string](r, 0), int(cell[int64](r, 1)), int(cell[int64](r, 2))
+	return text, failures, crashes, r.err
+}
+
+// DecodeDeadLetter reads an element of the list of dead letters. Ref is left for
+// the caller to set. It returns [session.ErrCorrupt] for what cannot be read, with
+// the rest of the letter.
+func DecodeDeadLetter(b []byte) (d session.DeadLetter, err error) {
 	at, b, err := cut(b)
 	if err != nil {
-		return session.DeadLetter{}, err
-	}
-	d, err := deadLetterOf(readRow(b, "a dead letter", 5))
-	if err != nil {
-		return session.DeadLetter{}, err
+		return d, err
 	}
 	d.Time = at
-	return d, nil
+	kind, rest := byte(0), b
+	if len(b) > 0 {
+		kind, rest = b[0], b[1:]
+	}
+	size, rest, _ := bytes.Cut(rest, []byte(":"))
+	n, err := strconv.Atoi(string(size))
+	if err != nil || n < 0 || n > len(rest) {
+		return d, corrupt("a dead letter that does not say how long its reason is")
+	}
+	if d.Error, d.Failures, d.Crashes, err = DecodeWhy(rest[:n]); err != nil {
+		return d, err
+	}
+	head := rest[n:]
+	switch kind {
+	case 'e':
+		if len(head) < EventHead {
+			return d, corrupt("a dead letter's event of %d bytes", len(head))
+		}
+		e, _, err := DecodeEvent(head[EventHead:])
+		if err == nil {
+			d.Event = &e
+		}
+		return d, err
+	case 'r':
+		parts := bytes.SplitN(head, []byte(":"), 3)
+		if len(parts) < 3 {
+			return d, corrupt("a dead letter's reply without life and number")
+		}
+		m, err := DecodeEntry(parts[2])
+		if err == nil {
+			m.Seq, err = strconv.ParseInt(string(parts[1]), 10, 64)
+			d.Reply = &m
+		}
+		return d, err
+	}
+	return d, corrupt("a dead letter that is of no event and no reply")
 }
 
-func deadLetterOf(r *row) (session.DeadLetter, error) {
-	d := session.DeadLetter{
-		Error:    cell[string](r, 2),
-		Failures: int(cell[int64](r, 3)),
-		Crashes:  int(cell[int64](r, 4)),
-	}
-	if r.err != nil {
-		return d, r.err
-	}
-	if r.items[0] != nil {
-		e, _, err := eventOf(asRow(r.items[0], "an event", 8))
-		if err != nil {
-			return d, err
-		}
-		d.Event = &e
-	}
-	if r.items[1] != nil {
-		reply := asRow(r.items[1], "a reply", 4)
-		m, err := messageOf(reply)
-		if err != nil {
-			return d, err
-		}
-		m.Seq, m.Time = cell[int64](reply, 2), optional[time.Time](reply, 3)
-		if reply.err != nil {
-			return d, reply.err
-		}
-		d.Reply = &m
-	}
-	return d, nil
-}
+// EventHead is what stands before an event in the inbox: 16 bytes of digest, and
+// 6 of time.
+const EventHead = 16 + 6

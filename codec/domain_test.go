@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -162,26 +163,36 @@ func TestEventRoundTrip(t *testing.T) {
 	})
 }
 
+// letter builds what dead.lua appends behind the time.
+func letter(c Codec, d session.DeadLetter) (Encoded, error) {
+	why, err := c.EncodeWhy(d)
+	if err != nil {
+		return nil, err
+	}
+	kind, head := "e", strings.Repeat("d", EventHead)
+	var body Encoded
+	if d.Event != nil {
+		body, err = c.EncodeEvent(*d.Event)
+	} else {
+		body, err = c.EncodeMessage(*d.Reply)
+		kind, head = "r", fmt.Sprintf("1758:%d:%s", d.Reply.Seq, element(d.Reply.Time, nil))
+	}
+	return Encoded(fmt.Sprintf("%s%d:%s%s%s", kind, len(why), why, head, body)), err
+}
+
 func TestDeadLetterRoundTrip(t *testing.T) {
 	t.Parallel()
 	forBoth(t, func(t *testing.T, c Codec) {
 		at := instant.Truncate(time.Millisecond)
 		event := session.DeadLetter{
-			Event: &session.Event{ID: "1", File: &session.File{Name: "a", Size: 3}, Payload: "p"},
+			Event: &session.Event{ID: "1", File: &session.File{Name: "a", Size: 3, Data: []byte("123")}, Payload: "p"},
 			Error: "no", Failures: 5, Crashes: 1, Time: at,
 		}
 		reply := session.DeadLetter{
 			Reply: &session.Message{Seq: 7, From: session.FromBot, Type: session.HTML, Content: "<b>", Time: at}, Error: "no", Failures: 2, Time: at,
 		}
 		for _, want := range []session.DeadLetter{event, reply} {
-			in := want
-			in.Ref, in.Time = session.Ref{Bot: "b", ID: "1"}, time.Time{}
-			if want.Event != nil {
-				withData := *want.Event
-				withData.File = &session.File{Name: "a", Data: []byte("123")}
-				in.Event = &withData
-			}
-			b, err := c.EncodeDeadLetter(in)
+			b, err := letter(c, want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,14 +200,16 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 			if err != nil || !cmp.Equal(want, got) {
 				t.Error(err, cmp.Diff(want, got))
 			}
-			if in.Event != nil && in.Event.File.Data == nil {
-				t.Error("the caller's event lost its file")
-			}
 		}
-		_, err := c.EncodeDeadLetter(session.DeadLetter{Reply: &session.Message{}})
-		wantErr(t, err, session.ErrInvalid, "author")
-		_, err = c.EncodeDeadLetter(session.DeadLetter{Event: &session.Event{Payload: func() {}}})
-		wantErr(t, err, session.ErrInvalid, "func()")
+		b, err := letter(c, event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeDeadLetter(element(at, b[:len(b)-1]))
+		wantErr(t, err, session.ErrCorrupt)
+		if got.Error != "no" || got.Failures != 5 {
+			t.Errorf("of a letter whose event cannot be read is left %+v", got)
+		}
 	})
 }
 
@@ -207,18 +220,17 @@ func TestCorruptRows(t *testing.T) {
 	param := []any{"city", "Rome", nil}
 	file := []any{"a", "t", 1, []byte{1}}
 	event := []any{"1", "k", "t", file, []byte("m\x01"), "p", "u", instant}
-	reply := []any{1, "hi", 7, instant}
 	rows := map[string]struct {
 		row    []any
 		free   []int // items that may be anything
 		decode func([]byte) error
 	}{
-		"a message":     {[]any{0, "hi"}, []int{1}, func(b []byte) error { _, err := DecodeMessage(b); return err }},
-		"an entry":      {[]any{0, "hi"}, []int{1}, func(b []byte) error { _, err := DecodeEntry(element(instant, b)); return err }},
-		"an intent":     {[]any{"n", 0.5, "s", []any{param}}, nil, func(b []byte) error { _, err := DecodeIntent(b); return err }},
-		"a file":        {[]any{"n", "t", 1}, nil, func(b []byte) error { _, err := DecodeFile(b); return err }},
-		"an event":      {event, nil, func(b []byte) error { _, _, err := DecodeEvent(b); return err }},
-		"a dead letter": {[]any{event, reply, "no", 1, 0}, nil, func(b []byte) error { _, err := DecodeDeadLetter(element(instant, b)); return err }},
+		"a message":      {[]any{0, "hi"}, []int{1}, func(b []byte) error { _, err := DecodeMessage(b); return err }},
+		"an entry":       {[]any{0, "hi"}, []int{1}, func(b []byte) error { _, err := DecodeEntry(element(instant, b)); return err }},
+		"an intent":      {[]any{"n", 0.5, "s", []any{param}}, nil, func(b []byte) error { _, err := DecodeIntent(b); return err }},
+		"a file":         {[]any{"n", "t", 1}, nil, func(b []byte) error { _, err := DecodeFile(b); return err }},
+		"an event":       {event, nil, func(b []byte) error { _, _, err := DecodeEvent(b); return err }},
+		"why it is dead": {[]any{"no", 1, 0}, nil, func(b []byte) error { _, _, _, err := DecodeWhy(b); return err }},
 	}
 	for name, tc := range rows {
 		t.Run(name, func(t *testing.T) {

@@ -87,7 +87,7 @@ func ExampleCodec_Fields() {
 // A damaged value costs that value only.
 func ExampleRecord_Snapshot() {
 	r, err := codec.ReadRecord(session.Ref{Bot: "weather", ID: "ada"}, []string{
-		"head", "1 1 8 0 0 0 0 0 0 - 0", "lease", "0 0 free - 0 0 0", "state", "weather", "d:city", `j"Rome"`, "d:days", "j{",
+		"head", "1 1 8 0 0 0 0 0 0 - 0 1", "lease", "0 0 free - 0 0 0 0 0", "state", "weather", "d:city", `j"Rome"`, "d:days", "j{",
 	})
 	if err != nil {
 		panic(err)

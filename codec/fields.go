@@ -7,16 +7,17 @@ const Layout = 1
 // The names of a session's hash fields. This is a whole hash, as HGETALL prints
 // it; what begins with "m" is an encoded value:
 //
-//	head                "1 1758000000000123 8 12 6 1758000000000 1758000042000 1760592042000 1762492800000 - 0"
-//	lease               "1758000042000123 1758000072000 event bot-7f9c#41 0 312 1758003600000"
+//	head                "1 1758000000000123 8 12 6 1758000000000 1758000042000 1760592042000 1762492800000 - 0 1758000000000123"
+//	lease               "1758000042000123 1758000072000 event bot-7f9c#41 0 0 312 0 1758003600000"
 //	state               "weather"
 //	platform            "telegram"
 //	user                "ada"
 //	message             "m\xb5will it rain in Rome?"
 //	intent              "m\x94\xacask_forecast\xca?`\x00\x00\xb5will it rain in Rome?\x91\x93\xa4city\xa4Rome\xc0"
 //	file                "m\x93\xa7map.png\xa9image/png\xcd\x05\xdc"
-//	retry               "2 0 1758000040000 0 0 0"
+//	retry               "2 0 0 1758000040000 0 0 0 0 0"
 //	err                 "timeout"
+//	oerr                "502 Bad Gateway"
 //	f:predicted_intent  "1"
 //	d:city              "m\xa4Rome"
 //	d:visits            "m\x03"
@@ -36,26 +37,33 @@ const Layout = 1
 //	        net      when Redis itself drops the keys, should nobody else have; 0: never
 //	        ttl      the session's own time to live in ms, 0: for ever; "-": the bot's
 //	        ended    1: its own turn ended it, and it is buried when all is sent
+//	        chat     the number of the life in which the chat began
 //
 //	lease   token    the fencing token of the last hand-out, compared as text
 //	        until    when the lease ends; 0: the session is free
 //	        work     what it was handed out for: event, reply, update; or free
 //	        holder   the call that it was handed out to: the replica's name, "#", a number; or "-"
 //	        yield    an Update waits, and events let it pass, until then
+//	        way      an Update ran, and the next one lets what waits pass, until then
 //	        bytes    in the inbox
+//	        obytes   in the outbox
 //	        sweep    when the event ids that were seen are swept next
 //
 //	retry   fails    failures of the event at the inbox's head
 //	        crashes  hand-outs of that event that were never heard of again
+//	        backs    hand-backs of it for which it was not to blame
 //	        wait     that event is not handed out before
-//	        fails, crashes, wait of the reply at the outbox's head
+//	        fails, crashes, backs, wait of the reply at the outbox's head
+//	        since    when Send first put that reply off
 //
 // retry is absent while all of it is 0.
 const (
 	FieldHead  = "head"
 	FieldLease = "lease"
 	FieldRetry = "retry"
-	FieldError = "err" // the last error, as plain text; absent when retry is
+	FieldError = "err" // the last error of the event, as plain text; absent when retry is
+
+	FieldReplyError = "oerr" // the last error of the reply, as plain text; absent when retry is
 
 	FieldState    = "state"    // the current state's name, in clear
 	FieldPlatform = "platform" // where the session's first event came from, in clear
@@ -74,4 +82,4 @@ const (
 
 // StatusFields are the fields that [Record.Status] needs, for an HMGET that
 // leaves the private data where it is.
-var StatusFields = []string{FieldHead, FieldLease, FieldState, FieldPlatform, FieldUser, FieldRetry, FieldError}
+var StatusFields = []string{FieldHead, FieldLease, FieldState, FieldPlatform, FieldUser, FieldRetry, FieldError, FieldReplyError}

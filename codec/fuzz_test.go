@@ -134,7 +134,7 @@ func FuzzMessage(f *testing.F) {
 }
 
 func FuzzRecord(f *testing.F) {
-	f.Add("head", []byte("1 1 8 0 0 0 0 0 0 - 0"), "d:a", []byte("m\x01"))
+	f.Add("head", []byte("1 1 8 0 0 0 0 0 0 - 0 1"), "d:a", []byte("m\x01"))
 	f.Add("intent", []byte("m\xc0"), "file", []byte(`j["a","b",1]`))
 	f.Add("head", []byte("2 1"), "f:x", []byte("1"))
 	f.Add("lease", []byte("1 9223372036854775807 event a#b 0 0 0"), "retry", []byte("1 2 3 4 5 -1"))

@@ -65,7 +65,7 @@ func goldens() map[string]golden {
 		return func(c Codec) (Encoded, error) { return c.EncodeMessage(m) }
 	}
 	deadLetter := func(d session.DeadLetter) golden {
-		return golden{withTime(func(c Codec) (Encoded, error) { return c.EncodeDeadLetter(d) }), asAny(DecodeDeadLetter), d}
+		return golden{withTime(func(c Codec) (Encoded, error) { return letter(c, d) }), asAny(DecodeDeadLetter), d}
 	}
 	readEvent := func(b []byte) (any, error) { e, _, err := DecodeEvent(b); return e, err }
 

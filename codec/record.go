@@ -19,15 +19,26 @@ type Record struct {
 	head   struct {
 		layout, life, version, seq, turns, created, active, expires, net int64
 		ttl                                                              string
-		ended                                                            int64
+		ended, chat                                                      int64
 	}
 	lease struct {
-		token               string
-		until               int64
-		work, holder        string
-		yield, bytes, sweep int64
+		token                                string
+		until                                int64
+		work, holder                         string
+		yield, way, bytes, replyBytes, sweep int64
 	}
-	retry struct{ fails, crashes, wait, replyFails, replyCrashes, replyWait int64 }
+	retry struct{ event, reply retry }
+}
+
+// A retry is how often the head of the inbox, or of the outbox, came back.
+type retry struct{ fails, crashes, backs, wait, since int64 }
+
+// status says it, with the text of the last error.
+func (r retry) status(err string) session.Retry {
+	if r == (retry{}) {
+		err = ""
+	}
+	return session.Retry{Failures: int(r.fails), Crashes: int(r.crashes), HandedBack: int(r.backs), At: moment(r.wait), Error: err}
 }
 
 // ReadRecord takes what HGETALL answered: field, value, field, value, as raw
@@ -46,7 +57,7 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	if len(pairs)%2 == 1 {
 		return nil, r.corrupt(pairs[len(pairs)-1], errors.New("a field without a value"))
 	}
-	var head, lease, retry string
+	var head, lease, counts string
 	for i := 0; i < len(pairs); i += 2 {
 		switch pairs[i] {
 		case FieldHead:
@@ -54,7 +65,7 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 		case FieldLease:
 			lease = pairs[i+1]
 		case FieldRetry:
-			retry = pairs[i+1]
+			counts = pairs[i+1]
 		default:
 			r.fields[pairs[i]] = pairs[i+1]
 		}
@@ -64,8 +75,8 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 			return nil, fmt.Errorf("session %s: %w: %d, this version reads up to %d", ref, session.ErrNewerLayout, layout, Layout)
 		}
 	}
-	h, l, y := &r.head, &r.lease, &r.retry
-	if err := words(head, &h.layout, &h.life, &h.version, &h.seq, &h.turns, &h.created, &h.active, &h.expires, &h.net, &h.ttl, &h.ended); err != nil {
+	h, l, e, o := &r.head, &r.lease, &r.retry.event, &r.retry.reply
+	if err := words(head, &h.layout, &h.life, &h.version, &h.seq, &h.turns, &h.created, &h.active, &h.expires, &h.net, &h.ttl, &h.ended, &h.chat); err != nil {
 		return nil, r.corrupt(FieldHead, err)
 	}
 	if h.ttl != "-" {
@@ -73,11 +84,11 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 			return nil, r.corrupt(FieldHead, fmt.Errorf("the time to live %q is no integer", h.ttl))
 		}
 	}
-	if err := words(lease, &l.token, &l.until, &l.work, &l.holder, &l.yield, &l.bytes, &l.sweep); err != nil {
+	if err := words(lease, &l.token, &l.until, &l.work, &l.holder, &l.yield, &l.way, &l.bytes, &l.replyBytes, &l.sweep); err != nil {
 		return nil, r.corrupt(FieldLease, err)
 	}
-	if retry != "" {
-		if err := words(retry, &y.fails, &y.crashes, &y.wait, &y.replyFails, &y.replyCrashes, &y.replyWait); err != nil {
+	if counts != "" {
+		if err := words(counts, &e.fails, &e.crashes, &e.backs, &e.wait, &o.fails, &o.crashes, &o.backs, &o.wait, &o.since); err != nil {
 			return nil, r.corrupt(FieldRetry, err)
 		}
 	}
@@ -152,9 +163,6 @@ func (r *Record) Platform() string { return r.fields[FieldPlatform] }
 
 // User returns the platform's name for the user.
 func (r *Record) User() string { return r.fields[FieldUser] }
-
-// Error returns the text of the last error, empty if there was none.
-func (r *Record) Error() string { return r.fields[FieldError] }
 
 // Flag reports whether the named flag is up.
 func (r *Record) Flag(name string) bool {

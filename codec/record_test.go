@@ -26,8 +26,8 @@ func pairsOf(fields map[string]string) []string {
 
 // The least that a session's packed fields can say.
 const (
-	leastHead  = "1 1 0 0 0 0 0 0 0 - 0"
-	leastLease = "0 0 free - 0 0 0"
+	leastHead  = "1 1 0 0 0 0 0 0 0 - 0 1"
+	leastLease = "0 0 free - 0 0 0 0 0"
 )
 
 // wholeHash is a hash with every field in it.
@@ -42,9 +42,9 @@ func wholeHash(t testing.TB, c Codec) map[string]string {
 		t.Fatal(del, err)
 	}
 	fields := map[string]string{
-		FieldHead:  "1 1 8 12 6 1758000000000 1758000042000 1760592042000 1760595642000 2592000000 1",
-		FieldLease: "1758000042000123 1758000072000 event bot#7f9c#41 0 312 1758003600000",
-		FieldRetry: "2 1 1758000050000 1 2 1758000060000", FieldError: "timeout",
+		FieldHead:  "1 1 8 12 6 1758000000000 1758000042000 1760592042000 1760595642000 2592000000 1 1",
+		FieldLease: "1758000042000123 1758000072000 event bot#7f9c#41 0 0 312 0 1758003600000",
+		FieldRetry: "2 1 3 1758000050000 1 2 4 1758000060000 1758000000000", FieldError: "timeout", FieldReplyError: "502",
 		FieldState: "weather", FieldPlatform: "telegram", FieldUser: "ada",
 	}
 	for i := 0; i < len(set); i += 2 {
@@ -70,8 +70,9 @@ func wholeSnapshot() session.Snapshot {
 func wholeStatus() session.Status {
 	return session.Status{
 		Ref: someRef, State: "weather", Platform: "telegram", User: "ada", Version: 8,
-		Lease:    session.Lease{Holder: "bot#7f9c", Work: session.WorkEvent, Token: "1758000042000123", Until: ms(1758000072000)},
-		Failures: 2, Crashes: 1, RetryAt: ms(1758000060000), Error: "timeout",
+		Lease:   session.Lease{Holder: "bot#7f9c", Work: session.WorkEvent, Token: "1758000042000123", Until: ms(1758000072000)},
+		Event:   session.Retry{Failures: 2, Crashes: 1, HandedBack: 3, At: ms(1758000050000), Error: "timeout"},
+		Reply:   session.Retry{Failures: 1, Crashes: 2, HandedBack: 4, At: ms(1758000060000), Error: "502"},
 		Created: ms(1758000000000), Active: ms(1758000042000), Expires: ms(1760592042000),
 	}
 }
@@ -111,13 +112,13 @@ func TestRecord(t *testing.T) {
 			if diff := cmp.Diff(r.Status(), few.Status()); diff != "" {
 				t.Error(diff)
 			}
-			if few.Seq() != r.Seq() || few.Turns() != r.Turns() || few.Error() != r.Error() || few.Ended() != r.Ended() {
+			if few.Seq() != r.Seq() || few.Turns() != r.Turns() || few.Ended() != r.Ended() {
 				t.Errorf("%+v", few)
 			}
 		})
 		t.Run("the parts are read one by one", func(t *testing.T) {
 			if r.Ref() != someRef || r.Life() != 1 || r.Version() != 8 || r.Seq() != 12 || r.Turns() != 6 || r.State() != "weather" ||
-				r.Platform() != "telegram" || r.User() != "ada" || r.Error() != "timeout" || !r.Ended() {
+				r.Platform() != "telegram" || r.User() != "ada" || !r.Ended() {
 				t.Errorf("%+v", r)
 			}
 			if !r.Flag(session.FlagIntent) || r.Flag("other") {
@@ -270,7 +271,7 @@ func TestSnapshotOfADamagedHash(t *testing.T) {
 func TestFieldNamesAreDistinct(t *testing.T) {
 	t.Parallel()
 	all := wholeHash(t, Msgpack)
-	if n := len(slices.Collect(maps.Keys(all))); n != 7+3+2+4 {
+	if n := len(slices.Collect(maps.Keys(all))); n != 8+3+2+4 {
 		t.Errorf("%d fields", n)
 	}
 	for _, field := range StatusFields {

@@ -5,12 +5,12 @@
 -- USES   clock deadline rights record watch list life index enter handout
 -- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
--- REPLY  OK now created {event token fails crashes {} hash}   handed to the caller
---        OK now created {idle}                                queued; who holds the session goes on with it
---        OK now created {due}                                 queued, and nobody holds the session: wake somebody
---        DUPLICATE now known                                  accepted before: its line in events
---        FULL now events bytes                                the inbox has so much
---        EXPIRED now                                          the old session must be buried first
+-- REPLY  OK now created {event token 0 0 0 0 {} hash}  handed to the caller
+--        OK now created {idle}                        queued; who holds the session goes on with it
+--        OK now created {due}                         queued, and nobody holds the session: wake somebody
+--        DUPLICATE now known                          accepted before: its line in events
+--        FULL now events bytes                        the inbox has so much
+--        EXPIRED now                                  the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local call = string.match(op, '[^-]*$') -- the part of the call's id that no other call has
@@ -40,14 +40,16 @@ if not s or s.ended then
   enter(initial, platform, user, '', ttl)
 end
 -- The first write to a session that was there, and the check of this key's type.
+local turn = math.max(s.wait, s.yield)
+if unsent >= tonumber(limit) or s.obytes >= tonumber(bytes) then turn = math.max(turn, s.owait) end
 local step = 'due'
 if s.lease > now then
   redis.call('ZADD', due, 'NX', s.lease, id)
   step = 'idle'
-elseif s.lease == 0 and math.max(s.wait, s.owait) > now then
-  redis.call('ZADD', due, 'NX', math.max(s.wait, s.owait), id)
+elseif s.lease == 0 and turn > now then
+  redis.call('ZADD', due, 'NX', turn, id)
   step = 'idle' -- what is before it waits for its next attempt
-elseif want == '1' and s.lease == 0 and waiting == 0 and unsent == 0 then
+elseif want ~= '' and s.lease == 0 and waiting == 0 and (unsent == 0 or s.owait > now) then
   grant('event')
   step = 'event'
 else

@@ -1,13 +1,16 @@
 -- change: applies a Change to a living session without a lease: the verbs of a
 -- live Session. A reset also fences the running turn, drops what is unsent and
--- lets the head of the inbox run again.
+-- lets the head of the inbox run again: each time somewhat later, as long as each
+-- reset meets that head in hand, so that no handler can keep itself running.
 --
 -- USES   clock deadline rights record watch list life anchor change free calls
 -- KEYS   session history inbox outbox calls file due activity names moves expiry watch
--- ARGV   op deadline id change...
+-- ARGV   op deadline id most change...
+--        most: bytes of private data that the session may have
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
 --        NOTFOUND now
 --        WRONGSTATE now state
+--        TOOLARGE now bytes            of private data there would be
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
@@ -16,20 +19,30 @@ if before then
   return {'OK', now, tonumber(version), tonumber(deleted), {next}}
 end
 if not s or s.ended or over then return {'NOTFOUND', now} end
-local c = read_change(4)
+local c = read_change(5)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
+local data = grown(c)
+if data > tonumber(most) then return {'TOOLARGE', now, data} end
 redis.call('ZCARD', due)
 
 local put, next = {}, 'idle'
 if c.reset ~= '' then
   s.token = int(math.max(s.token + 1, time[1] * 1000000 + time[2]))
   redis.call('DEL', outbox)
-  unsent = 0
-  s.fails, s.crashes, s.wait, s.ofails, s.ocrashes, s.owait = 0, 0, 0, 0, 0, 0
-  free(waiting > 0 and now or nil)
+  unsent, s.obytes = 0, 0
+  if s.lease > now and s.work == 'event' then
+    s.backs = s.backs + 1
+    s.wait = s.backs > 1 and now + math.min(5 * 2 ^ s.backs, 60000) or 0
+  else
+    s.backs, s.wait = 0, 0
+  end
+  s.fails, s.crashes, s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0, 0, 0
 end
 local deleted = apply(c, put)
-if unsent + (c.reset ~= '' and waiting or 0) > 0 then
+if c.reset ~= '' then
+  local when = free()
+  if when and when <= now then next = 'due' end
+elseif unsent > 0 then
   if s.lease > now then
     redis.call('ZADD', due, 'NX', s.lease, id)
   elseif s.owait <= now then

@@ -6,8 +6,10 @@
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
 -- ARGV   op deadline id bot token digest want lease change...
 --        digest is empty for an Update, which has no event
--- REPLY  OK now first backlog next     first: number of the turn's first message; backlog: replies that were
---                                      unsent before; see handout for next
+--        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
+-- REPLY  OK now first at backlog next  first: number of the turn's first message; at: its time in the chat, 0 if
+--                                      it was committed before; backlog: replies that were unsent before; see
+--                                      handout for next
 --        FENCED now                    another hand-out, a reset or a destroy came between
 --        WRONGSTATE now state          a live Move changed the state during the turn
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
@@ -22,7 +24,7 @@ else
   if by == token then before = first end
 end
 if before then
-  return answer({'OK', now, tonumber(string.match(before, '(%d+)$')), 1}, still(token))
+  return answer({'OK', now, tonumber(string.match(before, '(%d+)$')), 0, 1}, still(token))
 end
 
 -- Tokens are compared as strings: numbers lose digits.
@@ -35,6 +37,7 @@ if c.destroy then check_index() end
 local put, backlog = {}, unsent
 local _, first = apply(c, put)
 if digest == '' then
+  s.way = now + 10000 -- what waits now comes before the next Update: see lease
   remember(int(first), sweep)
 else
   s.turns = s.turns + 1
@@ -50,9 +53,9 @@ save(put)
 notice('committed', digest)
 if step == 'ended' then
   bury()
-  return {'OK', now, first, backlog, {'idle'}}
+  return {'OK', now, first, s.at, backlog, {'idle'}}
 end
 if step == 'reply' and backlog == 0 then -- the caller has just made these itself
-  return {'OK', now, first, 0, {'reply', s.token, 0, 0, {}, {}}}
+  return {'OK', now, first, s.at, 0, {'reply', s.token, 0, 0, 0, 0, {}, {}}}
 end
-return answer({'OK', now, first, backlog}, step)
+return answer({'OK', now, first, s.at, backlog}, step)

@@ -1,10 +1,13 @@
 -- dead: makes the head of the inbox, or of the outbox, a dead letter, with why,
--- and goes on. The change holds what stays in the session: the user's message.
+-- and goes on. The letter holds the head as it was stored, so that no limit and no
+-- codec of the caller stands in its way. The change holds what stays in the
+-- session: the user's message.
 --
 -- USES   clock deadline rights record watch list life anchor change handout free onward done calls
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry letters dead watch
--- ARGV   op deadline id token digest want lease letter keep change...
---        keep is how long the letter lives, ms
+-- ARGV   op deadline id token digest want lease why keep most change...
+--        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;
+--        most is how many letters a session keeps
 -- REPLY  OK now next                   see handout
 --        FENCED now
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
@@ -12,22 +15,31 @@
 local before, sweep = seen()
 if before then return answer({'OK', now}, still(token)) end
 if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
-local c = read_change(10)
+local c = read_change(11)
 local known = redis.call('HGET', events, digest)
-redis.call('LLEN', letters)
+local old = 0 -- letters whose time is over
+while old < tonumber(most) do
+  local letter = redis.call('LINDEX', letters, old)
+  if not letter or moment(letter) > now - keep then break end
+  old = old + 1
+end
 redis.call('ZCARD', due)
 redis.call('ZCARD', dead)
 
 local put = {}
 local _, first = apply(c, put)
+local kind, head = 'e', nil
 if s.work == 'reply' then
-  redis.call('LPOP', outbox)
+  kind, head = 'r', redis.call('LPOP', outbox) or ''
   unsent = math.max(unsent - 1, 0)
-  s.ofails, s.ocrashes, s.owait = 0, 0, 0
+  s.obytes = unsent == 0 and 0 or math.max(s.obytes - #head, 0)
+  s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0
 else
-  done(known, 'x', first)
+  head = done(known, 'x', first)
 end
-redis.call('RPUSH', letters, stamp(now) .. letter)
+redis.call('RPUSH', letters, stamp(now) .. kind .. #why .. ':' .. why .. head)
+if old > 0 then redis.call('LTRIM', letters, old, -1) end
+redis.call('LTRIM', letters, -most, -1)
 redis.call('PEXPIRE', letters, keep)
 redis.call('ZADD', dead, now, id)
 redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - keep)

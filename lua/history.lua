@@ -1,6 +1,6 @@
 -- history: reads a part of the chat. It writes nothing.
 --
--- USES   clock record
+-- USES   clock record list
 -- KEYS   session history inbox outbox
 -- ARGV   op deadline after till limit newest inboxed
 --        after: only messages with a greater number; till: only up to that ms,
@@ -21,9 +21,7 @@ if till ~= '' then
   local low, high = 0, length
   while low < high do
     local middle = math.floor((low + high) / 2)
-    local b1, b2, b3, b4, b5, b6 = string.byte(redis.call('LINDEX', history, middle), 1, 6)
-    local ms = ((((b1 * 256 + b2) * 256 + b3) * 256 + b4) * 256 + b5) * 256 + b6
-    if ms <= tonumber(till) then low = middle + 1 else high = middle end
+    if moment(redis.call('LINDEX', history, middle)) <= tonumber(till) then low = middle + 1 else high = middle end
   end
   to = low - 1
 end

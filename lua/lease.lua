@@ -3,9 +3,10 @@
 --
 -- USES   clock deadline rights record life index enter handout free onward
 -- KEYS   session inbox outbox due activity names expiry bots
--- ARGV   op deadline id bot mode lease initial ttl
+-- ARGV   op deadline id bot mode lease initial ttl want
+--        want: how many unsent replies, and bytes of them, a turn may leave
 -- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it
---        BUSY now until                somebody holds it
+--        BUSY now until                somebody holds it, or what waits comes before a second Update
 --        NOTFOUND now
 --        EXPIRED now                   what is left of the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
@@ -25,13 +26,18 @@ if not s then
 end
 if s.lease > now then
   if still() ~= 'idle' then return answer({'OK', now}, s.work) end
-  if mode == 'update' then
-    s.yield = now + 250 -- the next turn waits for us that long
-    save({})
-  else
+  if mode == 'serve' then
     redis.call('ZADD', due, s.lease, id)
+  elseif s.work ~= 'update' then
+    s.yield = now + 250 -- the next turn waits for this Update that long
+    save({})
   end
   return {'BUSY', now, s.lease}
+end
+-- Between two Updates there is a turn, or a reply is sent, if one waits and can
+-- go. Where nobody serves, the second Update goes on after ten seconds.
+if mode == 'update' and s.way > now and (waiting > 0 and s.wait <= now or unsent > 0 and s.owait <= now) then
+  return {'BUSY', now, s.way}
 end
 
 if s.lease > 0 then -- handed out, and never heard of again
@@ -52,7 +58,7 @@ elseif unsent > 0 and s.owait <= now then
   grant('reply')
   step = 'reply'
 else
-  step = onward('1')
+  step = onward(want)
 end
 save({})
 return answer({'OK', now}, step)

@@ -46,7 +46,7 @@ type Script struct {
 	Args []string // the names in the header's ARGV line, in order
 }
 
-// The scripts. History, Load, Look and Tally write nothing.
+// The scripts. History, Load, Look, Outcome and Tally write nothing.
 var (
 	Accept  = load("accept")
 	Beat    = load("beat")
@@ -59,6 +59,7 @@ var (
 	Lease   = load("lease")
 	Load    = load("load")
 	Look    = load("look")
+	Outcome = load("outcome")
 	Probe   = load("probe")
 	Release = load("release")
 	Renew   = load("renew")
@@ -67,7 +68,7 @@ var (
 )
 
 // All lists the scripts, by name.
-var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Look, Probe, Release, Renew, Sent, Tally}
+var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Tally}
 
 // load joins a script with the pieces that its header names. It panics on a
 // header it cannot read: the files are part of the program.
@@ -110,7 +111,7 @@ var (
 	calls = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 	// What no script calls for the first time after its first write, so that it
 	// stops there if it may not; and PUBLISH, whose failure undoes nothing.
-	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "PUBLISH"}
+	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "LINDEX", "PUBLISH"}
 	// What each of the others wants behind its key. It must be there: Redis looks for
 	// the key in the arguments as if they were whole, and reads past their end.
 	behindKey = map[string]string{

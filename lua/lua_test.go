@@ -142,7 +142,7 @@ func TestScriptsArePortable(t *testing.T) {
 // refusal, may stand after one.
 func TestGuardsComeBeforeWrites(t *testing.T) {
 	write := regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|apply|enter|free|grant|remember|done|leave|bury|outlast)\(`)
-	refuse := regexp.MustCompile(`return \{'(FENCED|WRONGSTATE|FULL|EXPIRED|CORRUPT)'|(check_[a-z]+|read_change)\(`)
+	refuse := regexp.MustCompile(`return \{'(FENCED|WRONGSTATE|TOOLARGE|BUSY|FULL|EXPIRED|CORRUPT)'|(check_[a-z]+|read_change)\(`)
 	for _, s := range All {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()

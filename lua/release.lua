@@ -1,11 +1,16 @@
--- release: gives a session back with its head undone: because the handler, or
--- the sending of a reply, failed and is tried again after a while (verdict
--- retry), or because this replica stops, or could not commit (verdict back,
--- which does not count as a failure).
+-- release: gives a session back with its head undone. The verdict says why:
+--
+--   retry   the handler, or the sending of a reply, failed
+--   wait    Send asked for another moment, which counts as nothing
+--   back    it was not to blame: the replica stops, a live Move came between, the
+--           server did not commit
+--
+-- How often each happened to a head is counted, but for wait, which ends by time.
 --
 -- USES   clock deadline rights record life anchor outlast free calls
 -- KEYS   session history inbox outbox calls file due
 -- ARGV   op deadline id token work verdict wait err
+--        wait: ms until the head may be handed out again
 -- REPLY  OK now next                   {due}: there is work, and nobody holds the session
 --        FENCED now
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
@@ -16,18 +21,21 @@ if not s or s.token ~= token or s.work ~= work then return {'FENCED', now} end
 redis.call('ZCARD', due)
 
 local put, when = {}, now + wait
-local failed = verdict == 'retry' and 1 or 0
+local failed, back = verdict == 'retry' and 1 or 0, verdict == 'back' and 1 or 0
 if work == 'reply' then
-  s.ofails = s.ofails + failed
+  s.ofails, s.obacks = s.ofails + failed, s.obacks + back
   if when > now then s.owait = when end
+  if verdict == 'wait' and s.osince == 0 then s.osince = now end
+  put = {'oerr', err}
 elseif work == 'event' then
-  s.fails = s.fails + failed
+  s.fails, s.backs = s.fails + failed, s.backs + back
   if when > now then s.wait = when end
+  put = {'err', err}
+else
+  s.way = now + 10000 -- see lease
 end
-if when > now and work ~= 'update' then put = {'err', err} end
-if work ~= 'reply' and unsent > 0 then when = now end -- a reply that was made meanwhile need not wait
-if waiting + unsent == 0 then when = nil else outlast(now + wait) end
-free(when)
+if waiting + unsent > 0 then outlast(when) end
+when = free()
 save(put)
 remember('', sweep)
 return {'OK', now, {when and when <= now and 'due' or 'idle'}}

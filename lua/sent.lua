@@ -3,8 +3,8 @@
 --
 -- USES   clock deadline rights record handout free onward
 -- KEYS   session inbox outbox due
--- ARGV   op deadline id token upto want lease
---        upto is the life and number of the last reply that was sent, as "life:number"
+-- ARGV   op deadline id token upto count want lease
+--        upto is the life and number of the last reply that was sent, as "life:number"; it is number count of the outbox
 -- REPLY  OK now next                   see handout; {ended}: the session's own turn ended it, bury it
 --        FENCED now
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
@@ -17,13 +17,15 @@ end
 if s.work ~= 'reply' then return {'OK', now, {'idle'}} end -- noted before, and only the reply lost
 redis.call('ZCARD', due)
 
-for i, reply in ipairs(redis.call('LRANGE', outbox, 0, 99)) do
-  if string.sub(reply, 1, #upto + 1) == upto .. ':' then
-    redis.call('LTRIM', outbox, i, -1)
-    unsent = unsent - i
-  end
+local last = redis.call('LINDEX', outbox, count - 1)
+if last and string.sub(last, 1, #upto + 1) == upto .. ':' then -- else it was noted before
+  local all = tonumber(count) == unsent
+  for _, reply in ipairs(all and {} or redis.call('LRANGE', outbox, 0, count - 1)) do s.obytes = s.obytes - #reply end
+  redis.call('LTRIM', outbox, count, -1)
+  unsent = unsent - count
+  if all then s.obytes = 0 end
+  s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0
 end
-s.ofails, s.ocrashes, s.owait = 0, 0, 0
 local step = onward(want)
 save({})
 return answer({'OK', now}, step)

@@ -48,6 +48,29 @@ var (
 	// library, which this one neither reads nor changes.
 	ErrNewerLayout = errors.New("stored in a newer layout")
 
+	// ErrType: what is stored does not fit the Go type that was asked for. The
+	// program is to be mended, or what is stored.
+	ErrType = errors.New("wrong type")
+
+	// ErrInTurn: a call from within a turn of the same session that would wait for
+	// that turn, or end it.
+	ErrInTurn = errors.New("called from within a turn of the same session")
+
+	// ErrReadOnly: a call that writes, on a store that was opened to look only.
+	ErrReadOnly = errors.New("the store is read-only")
+
+	// ErrUnsupported: the server cannot do what is needed: it is too old, or
+	// lacks a command or a right.
+	ErrUnsupported = errors.New("not supported by the server")
+
+	// ErrMaxTurn is the cause with which a handler's context ends when the turn
+	// took longer than BotOptions.MaxTurn.
+	ErrMaxTurn = errors.New("the turn took longer than BotOptions.MaxTurn")
+
+	// ErrShutdown is the cause with which a handler's context ends when Serve's
+	// grace is over.
+	ErrShutdown = errors.New("the replica stops")
+
 	// ErrInvalid: the caller's input cannot be right whatever is stored: an
 	// empty name, an over-long id, a value that has no encoding.
 	ErrInvalid = errors.New("invalid")

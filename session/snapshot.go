@@ -42,14 +42,21 @@ type Status struct {
 	Waiting  int64     `json:"waiting"`  // events in the inbox, the one in hand included
 	Unsent   int64     `json:"unsent"`   // replies in the outbox
 	Lease    Lease     `json:"lease"`
-	Failures int       `json:"failures"`          // of the event at the head of the inbox
-	Crashes  int       `json:"crashes"`           // hand-outs of the head that were never heard of again
-	RetryAt  time.Time `json:"retry_at,omitzero"` // when what failed is tried again; zero: it did not fail
-	Error    string    `json:"error,omitempty"`   // the last failure
+	Event    Retry     `json:"event"` // of the event at the head of the inbox
+	Reply    Retry     `json:"reply"` // of the reply at the head of the outbox
 	Created  time.Time `json:"created"`
 	Active   time.Time `json:"active"`
 	Expires  time.Time `json:"expires,omitzero"` // zero: never
 	Now      time.Time `json:"now"`              // the server's clock when it answered
+}
+
+// Retry says how often an event, or a reply, came back unhandled, or unsent.
+type Retry struct {
+	Failures   int       `json:"failures,omitempty"`    // Failures of the handler, or of Send
+	Crashes    int       `json:"crashes,omitempty"`     // Crashes are hand-outs that were never heard of again
+	HandedBack int       `json:"handed_back,omitempty"` // HandedBack counts returns for which it was not to blame: the replica stopped, a live Move or Reset came between
+	At         time.Time `json:"at,omitzero"`           // At is when it is tried again; zero: it is not put off
+	Error      string    `json:"error,omitempty"`       // Error is the text of the last failure
 }
 
 // Work says what a lease was taken for.
@@ -78,7 +85,7 @@ func (l Lease) Held(now time.Time) bool { return l.Work != WorkNone && now.Befor
 // sent, with why.
 type DeadLetter struct {
 	Ref      Ref       `json:"ref"`
-	Event    *Event    `json:"event,omitempty"` // set for an event, without its file's bytes
+	Event    *Event    `json:"event,omitempty"` // set for an event
 	Reply    *Message  `json:"reply,omitempty"` // set for a reply
 	Error    string    `json:"error"`           // the last error
 	Failures int       `json:"failures"`

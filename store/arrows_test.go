@@ -18,10 +18,11 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		"session":                  {},
 		"codec":                    {module + "session", msgpack},
 		"lua":                      {},
-		"store":                    {module + "session", module + "codec", module + "lua", redis},
+		"store":                    {module + "session", module + "codec", module + "lua", module + "store/internal/causes", redis},
 		"store/embedded":           {module + "store", "github.com/alicebob/miniredis/v2"},
 		"store/storetest":          {module + "store", module + "session", module + "codec", module + "lua", redis, "github.com/alicebob/miniredis/v2"},
 		"store/internal/redistest": {redis},
+		"store/internal/causes":    {},
 		"store/internal/faultnet":  {},
 		"cmd/botsession":           {"*"},
 	}

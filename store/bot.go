@@ -44,8 +44,11 @@ type BotOptions struct {
 // and most of them are not to blame.
 const crashFactor = 4
 
-// deadLife is how long a dead letter is kept.
-const deadLife = 30 * 24 * time.Hour
+// deadLife is how long a dead letter is kept, and deadLimit how many of a session.
+const (
+	deadLife  = 30 * 24 * time.Hour
+	deadLimit = 100
+)
 
 func (o *BotOptions) withDefaults() (BotOptions, error) {
 	var opts BotOptions
@@ -138,6 +141,9 @@ func (b *Bot) place(id string) (place, error) {
 // safe); [session.ErrCorrupt] or [session.ErrNewerLayout] for a session that
 // cannot be read; else the server's or the network's error.
 func (b *Bot) Accept(ctx context.Context, id string, e session.Event) (*Receipt, error) {
+	if b.err != nil { // not the event's fault: no ErrInvalid, by which a webhook would drop it
+		return nil, fmt.Errorf("accept: the bot cannot be used: %v", b.err)
+	}
 	at, err := b.place(id)
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
@@ -156,27 +162,32 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	}
 	initial := b.opts.Initial
 	if b.opts.Start != nil {
-		if err := protect(b.store.log, "Start", at.ref, func() error { initial = b.opts.Start(e); return nil }); err != nil {
-			return nil, err
+		log := b.store.log.With("session", at.ref.String(), "event", e.ID)
+		if fail := protect(log, "Start", func() error { initial = b.opts.Start(event.Event); return nil }); fail != nil {
+			return nil, errors.New(fail.text)
 		}
 		if err := session.ValidState(initial); err != nil {
-			return nil, fmt.Errorf("initial %w", err)
+			return nil, fmt.Errorf("BotOptions.Start: initial %v", err) // the program's fault, not the event's
 		}
 	}
 	r := b.serving.Load()
-	want := r != nil && r.tryEnter()
+	var s *slot
+	want := ""
+	if r != nil {
+		if s = r.tryEnter(); s != nil {
+			want = b.room()
+		}
+	}
 	began := time.Now()
 	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, event.digest, string(event.encoded), millis(b.opts.DedupeWindow),
-		strconv.Itoa(b.opts.InboxLimit), strconv.Itoa(b.opts.InboxBytes), flag(want), millis(b.opts.Lease), initial, e.Platform, e.User, millis(b.opts.TTL))
+		strconv.Itoa(b.opts.InboxLimit), strconv.Itoa(b.opts.InboxBytes), want, millis(b.opts.Lease), initial, e.Platform, e.User, millis(b.opts.TTL))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.status() == "OK" {
 		receipt.Created = answer.int(2) == 1
-		receipt.here = b.goOn(r, want, at, began, answer.list(3), event)
+		receipt.here = b.goOn(r, s, at, began, answer.list(3), event)
 		return receipt, nil
 	}
-	if want {
-		r.leave()
-	}
+	s.leave()
 	if err != nil {
 		return nil, err
 	}
@@ -186,21 +197,19 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 
 // goOn does what an accept left to do: run the turn that was handed out, of which
 // the promise tells, wake somebody, or nothing.
-func (b *Bot) goOn(r *runner, entered bool, at place, began time.Time, next reply, e *event) *promise {
+func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, next reply, e *event) *promise {
 	switch {
-	case entered && next.text(0) == string(session.WorkEvent):
+	case s != nil && next.text(0) == string(session.WorkEvent):
 		h := r.hold(at, began, next)
 		h.event = e
 		p := newPromise()
 		e.promise = p
-		r.spawn(h)
+		r.spawn(h, s)
 		return p
-	case entered && next.text(0) == "due":
-		r.spawnClaim(at)
+	case s != nil && next.text(0) == "due":
+		r.spawnClaim(at, s)
 	default:
-		if entered {
-			r.leave()
-		}
+		s.leave()
 		b.wakeFor(next, at)
 	}
 	return nil
@@ -227,13 +236,20 @@ type event struct {
 	promise *promise // of the receipt, if this process accepted it and handles it at once
 }
 
-// settle tells the receipt how its event ended.
-func (e *event) settle(o Outcome) {
-	if e.promise != nil {
-		e.promise.outcome = o
-		close(e.promise.done)
-		e.promise = nil
+// settle tells the receipt how its event ended, with its turn's messages.
+func (e *event) settle(status OutcomeStatus, why string, chat []entry) {
+	p := e.promise
+	if p == nil {
+		return
 	}
+	p.status, p.why = status, why
+	for _, m := range chat {
+		if m.message.From == session.FromBot {
+			p.replies = append(p.replies, m)
+		}
+	}
+	close(p.done)
+	e.promise = nil
 }
 
 func (b *Bot) encodeEvent(e session.Event) (*event, error) {
@@ -255,15 +271,12 @@ func (b *Bot) encodeEvent(e session.Event) (*event, error) {
 	return &event{Event: decoded, payload: payload, encoded: encoded, digest: digestOf(e.ID)}, nil
 }
 
-// elementHead is what stands before an event in the inbox: digest and time.
-const elementHead = 16 + 6
-
 // decodeElement reads an element of the inbox.
 func decodeElement(element string) *event {
-	if len(element) < elementHead {
+	if len(element) < codec.EventHead {
 		return &event{digest: "?" + element, err: fmt.Errorf("%w: an inbox element of %d bytes", session.ErrCorrupt, len(element))}
 	}
-	e := &event{digest: element[:16], encoded: codec.Encoded(element[elementHead:])}
+	e := &event{digest: element[:16], encoded: codec.Encoded(element[codec.EventHead:])}
 	e.Event, e.payload, e.err = codec.DecodeEvent(e.encoded)
 	return e
 }

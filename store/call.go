@@ -186,7 +186,7 @@ func mayChange(script *lua.Script, args []string, r reply) bool {
 }
 
 // reads are the scripts that leave nothing behind.
-var reads = []*lua.Script{lua.History, lua.Load, lua.Look, lua.Probe, lua.Tally}
+var reads = []*lua.Script{lua.History, lua.Load, lua.Look, lua.Outcome, lua.Probe, lua.Tally}
 
 // send sends the script once, by its digest or, where the server does not know
 // it yet, in full.
@@ -375,6 +375,8 @@ func (r reply) refusal(ref session.Ref) error {
 		return fmt.Errorf("%w: %s", ErrNoPermission, r.text(2))
 	case "FULL":
 		return fmt.Errorf("%w: %d events, %d bytes wait", session.ErrInboxFull, r.int(2), r.int(3))
+	case "TOOLARGE":
+		return fmt.Errorf("%w: the private data would have %d bytes (Options.MaxData)", session.ErrTooLarge, r.int(2))
 	case "WRONGSTATE":
 		return &session.StateError{Ref: ref, Found: r.text(2)}
 	case "LAYOUT":

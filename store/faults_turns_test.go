@@ -201,7 +201,7 @@ func (p plight) play(t *testing.T, l *lab) (end ending, seen faultnet.Counts) {
 func (s *scene) holder() string {
 	status, err := s.session().Status(s.Context())
 	s.there(err) // a session that has ended is held until its replies are sent
-	return fmt.Sprint(status.Lease.Work, " ", status.Lease.Token, ", ", status.Failures, " failures")
+	return fmt.Sprint(status.Lease.Work, " ", status.Lease.Token, ", ", status.Event.Failures, " failures")
 }
 
 // outcomes returns how the events ended, or nil if one has not.

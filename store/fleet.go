@@ -136,9 +136,11 @@ func (b *Bot) wakeFor(next reply, at place) {
 	if next.text(0) != "due" {
 		return
 	}
-	if r := b.serving.Load(); r != nil && r.tryEnter() {
-		r.spawnClaim(at)
-		return
+	if r := b.serving.Load(); r != nil {
+		if s := r.tryEnter(); s != nil {
+			r.spawnClaim(at, s)
+			return
+		}
 	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -195,8 +197,8 @@ func (r *runner) wakes(ctx context.Context) {
 			if !ok {
 				return
 			}
-			if r.enter(ctx) {
-				r.spawnClaim(b.store.layout.place(session.Ref{Bot: b.name, ID: m.Payload}))
+			if s := r.enter(ctx); s != nil {
+				r.spawnClaim(b.store.layout.place(session.Ref{Bot: b.name, ID: m.Payload}), s)
 			}
 		}
 	}

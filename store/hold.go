@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,80 +14,136 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // A hold is one session in this replica's hands, from a hand-out until it is
 // given back: with an event to handle, replies to send, or an Update to run.
+//
+// It ends once: by the goroutine that runs the user's function, when that has
+// returned, or by another one, which leaves a function alone that does not.
 type hold struct {
 	runner  *runner
+	slot    *slot // nil where no slot is taken
 	at      place
 	work    session.Work
 	token   string
-	fails   int // of what is at the head
+	fails   int // of what is at the head, as are the three that follow
 	crashes int
+	backs   int       // hand-backs that count as no failure
+	since   time.Time // when Send first put it off; zero if it did not
 	rec     *codec.Record
 	bad     error // the hash could not be read
 	event   *event
+	turn    *Turn // that runs on the event
 	parcels []parcel
+	began   time.Time // of the handler, or of the reply that is being sent
 
-	ctx    context.Context // the handler's; its cause says why it ended
+	ctx    context.Context // the user function's; its cause says why it ended
 	cancel context.CancelCauseFunc
-	ended  atomic.Bool // by the handler's goroutine or by abandon, whichever was first
+	ended  atomic.Bool // see take
 
 	mu      sync.Mutex
 	until   time.Time // locally; the server's lease ends no earlier
 	turnEnd time.Time // MaxTurn
+	overrun bool      // MaxTurn is over, and the user's function was told
 	renew   *time.Timer
 	guard   *time.Timer // fires before the lease can end
 	renewal sync.WaitGroup
 	stopped bool
 	lost    bool
+	sent    int // parcels that Send has taken
 }
 
-// A parcel is one reply on its way out.
-type parcel struct {
-	life    string
-	seq     int64
-	message session.Message
-	err     error // it could not be decoded
+// attempt is which one of the head this is, from 1; hand-backs for which it was
+// not to blame do not count.
+func (h *hold) attempt() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return 1 + h.fails + h.crashes
 }
 
-// name is how the outbox knows the parcel.
-func (p parcel) name() string { return p.life + ":" + strconv.FormatInt(p.seq, 10) }
+// log returns the store's logger with what each line about this hold says.
+func (h *hold) log() *slog.Logger {
+	log := h.runner.bot.store.log.With("session", h.at.ref.String(), "attempt", h.attempt())
+	if h.event != nil {
+		return log.With("event", h.event.ID)
+	}
+	if n := h.taken(); n < len(h.parcels) {
+		return log.With("reply", h.parcels[n].key())
+	}
+	return log
+}
+
+// took notes that Send has taken a reply, and reports whether the hold is still
+// the caller's. The counters were those of the first reply.
+func (h *hold) took() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended.Load() {
+		return false
+	}
+	h.sent++
+	h.fails, h.crashes, h.backs, h.since = 0, 0, 0, time.Time{}
+	return true
+}
+
+// taken returns how many of the replies Send has taken.
+func (h *hold) taken() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sent
+}
 
 // hold reads a hand-out. The lease counts from before the request was first
 // sent, so that it never ends later here than on the server.
 func (r *runner) hold(at place, began time.Time, next reply) *hold {
 	h := &hold{
-		runner: r, at: at, work: session.Work(next.text(0)), token: next.text(1),
-		fails: int(next.int(2)), crashes: int(next.int(3)), until: began.Add(r.bot.opts.Lease),
+		runner: r, at: at, work: session.Work(next.text(0)), token: next.text(1), fails: int(next.int(2)),
+		crashes: int(next.int(3)), backs: int(next.int(4)), until: began.Add(r.bot.opts.Lease),
 	}
-	h.rec, h.bad = codec.ReadRecord(at.ref, next.texts(5))
+	if ms := next.int(5); ms > 0 {
+		h.since = time.UnixMilli(ms)
+	}
+	h.rec, h.bad = codec.ReadRecord(at.ref, next.texts(7))
 	switch h.work {
 	case session.WorkEvent:
-		if elements := next.texts(4); len(elements) > 0 {
+		h.event = &event{err: fmt.Errorf("%w: the inbox is empty", session.ErrCorrupt)}
+		if elements := next.texts(6); len(elements) > 0 {
 			h.event = decodeElement(elements[0])
 		}
 	case session.WorkReply:
-		for _, element := range next.texts(4) {
+		for _, element := range next.texts(6) {
 			h.parcels = append(h.parcels, decodeParcel(element))
 		}
 	}
 	return h
 }
 
+// A parcel is one reply on its way out.
+type parcel struct {
+	life string
+	seq  int64
+	entry
+	err error // its place in the outbox could not be read
+}
+
+// name is how the outbox knows the parcel.
+func (p parcel) name() string { return p.life + ":" + strconv.FormatInt(p.seq, 10) }
+
+// key is its Delivery.Key.
+func (p parcel) key() string { return p.life + "-" + strconv.FormatInt(p.seq, 10) }
+
 // decodeParcel reads an element of the outbox: life, ':', number, ':', message.
 func decodeParcel(element string) (p parcel) {
 	life, rest, ok := strings.Cut(element, ":")
 	number, body, ok2 := strings.Cut(rest, ":")
-	if !ok || !ok2 {
-		p.err = fmt.Errorf("%w: an outbox element without life and number", session.ErrCorrupt)
+	if !ok || !ok2 || len(body) < stampSize {
+		p.err = fmt.Errorf("%w: an outbox element without life, number and time", session.ErrCorrupt)
 		return p
 	}
 	p.life, p.seq = life, reply{number}.int(0)
-	if p.message, p.err = codec.DecodeEntry([]byte(body)); p.err == nil {
-		p.message.Seq = p.seq
-	}
+	p.entry = entry{encoded: codec.Encoded(body[stampSize:]), message: session.Message{Seq: p.seq, Time: stampTime(body)}}
 	return p
 }
 
@@ -95,7 +152,8 @@ func (h *hold) begin(parent context.Context) context.Context {
 	h.ctx, h.cancel = context.WithCancelCause(parent)
 	overdue := func() { h.lose(errors.New("the lease could not be renewed in time")) }
 	h.mu.Lock()
-	h.turnEnd = time.Now().Add(h.runner.bot.opts.MaxTurn)
+	h.began = time.Now()
+	h.turnEnd = h.began.Add(h.runner.bot.opts.MaxTurn)
 	h.renew = time.AfterFunc(h.nextRenewal(), h.tick)
 	left := time.Until(h.limit())
 	h.guard = time.AfterFunc(left, overdue)
@@ -106,11 +164,17 @@ func (h *hold) begin(parent context.Context) context.Context {
 	return h.ctx
 }
 
-// extend gives what is done next, one reply of several, its full MaxTurn.
-func (h *hold) extend() {
+// extend gives what is done next, one reply of several, its full MaxTurn. It
+// reports whether there is still time for it.
+func (h *hold) extend() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.turnEnd = time.Now().Add(h.runner.bot.opts.MaxTurn)
+	if h.overrun {
+		return false
+	}
+	h.began = time.Now()
+	h.turnEnd = h.began.Add(h.runner.bot.opts.MaxTurn)
+	return true
 }
 
 // limit is when the holder must have stopped: a tenth of the lease before its end.
@@ -121,7 +185,8 @@ func (h *hold) nextRenewal() time.Duration {
 	return min(h.runner.bot.opts.Lease/3, max(time.Until(h.turnEnd), 0))
 }
 
-// tick renews the lease, or ends a turn that takes too long.
+// tick renews the lease, or ends a turn that takes too long: first by telling
+// the user's function, then, if that does not return, by leaving it alone.
 func (h *hold) tick() {
 	h.mu.Lock()
 	if h.stopped || h.lost {
@@ -129,8 +194,16 @@ func (h *hold) tick() {
 		return
 	}
 	if !time.Now().Before(h.turnEnd) {
+		if h.overrun {
+			h.mu.Unlock()
+			go h.runner.abandon(h, session.ErrMaxTurn)
+			return
+		}
+		h.overrun = true
+		h.turnEnd = time.Now().Add(min(h.runner.bot.opts.Lease/4, time.Second))
+		h.renew.Reset(time.Until(h.turnEnd))
 		h.mu.Unlock()
-		h.cancel(ErrMaxTurn) // and from here on the lease is left to run out
+		h.cancel(session.ErrMaxTurn)
 		return
 	}
 	h.renewal.Add(1)
@@ -155,7 +228,7 @@ func (h *hold) tick() {
 	case errors.Is(err, session.ErrFenced):
 		h.lose(nil)
 	default: // the guard ends it, if no later renewal succeeds
-		b.store.log.Warn("lease not renewed", "session", h.at.ref.String(), "error", err)
+		h.log().Warn("lease not renewed", "error", err)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if !h.stopped {
@@ -170,7 +243,7 @@ func (h *hold) lose(why error) {
 	defer h.mu.Unlock()
 	if !h.stopped {
 		h.lost = true
-		h.cancel(errors.Join(session.ErrFenced, why))
+		h.cancel(causes.Join(session.ErrFenced, why))
 	}
 }
 
@@ -188,7 +261,9 @@ func (h *hold) finish() bool {
 	return !h.lost
 }
 
-// take makes the caller the one who ends this hold. The handler's goroutine
-// takes it when the handler returns; abandon takes it from a handler that does
-// not return.
-func (h *hold) take() bool { return h.ended.CompareAndSwap(false, true) }
+// take makes the caller the one who ends this hold.
+func (h *hold) take() bool {
+	h.mu.Lock() // so that it does not cross took
+	defer h.mu.Unlock()
+	return h.ended.CompareAndSwap(false, true)
+}

@@ -24,7 +24,7 @@ import (
 //	bs:{256.17.3f}:o:pizza/42     LIST    outbox: life, ':', number, ':', then as in the history
 //	bs:{256.17.3f}:e:pizza/42     HASH    events seen: digest -> what became of it, see below
 //	bs:{256.17.3f}:p:pizza/42     HASH    calls seen: call id -> when to forget it (ms), answer
-//	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: 6 bytes of time, then the letter
+//	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: 6 bytes of time, why, then the event or reply as it was stored
 //	bs:{256.17.3f}:f:pizza/42     STRING  the last file's bytes
 //
 //	bs:{256.17.3f}:i:pizza        ZSET    ids by last activity (ms, true to the minute)

@@ -238,11 +238,17 @@ func (s *Session) change(ctx context.Context, verb string, c session.Change) (ve
 	if c.Destroy {
 		return 0, 0, fmt.Errorf("%w: a Change that destroys is for turns: call Destroy", session.ErrInvalid)
 	}
-	wired, err := s.bot.wire(c, !c.Empty())
+	if c.Reset != nil || len(c.Moves) > 0 || c.From != "" {
+		if err := s.bot.store.inTurn(ctx, s.ref, false); err != nil {
+			return 0, 0, err
+		}
+	}
+	w, err := s.bot.written(c)
 	if err != nil {
 		return 0, 0, err
 	}
-	r, err := s.bot.store.do(ctx, lua.Change, at, append([]string{s.ref.ID}, wired...)...)
+	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData)}, s.bot.wire(w)...)
+	r, err := s.bot.store.do(ctx, lua.Change, at, args...)
 	if err != nil {
 		var wrong *session.StateError
 		if errors.As(err, &wrong) {
@@ -266,6 +272,9 @@ type Destroyed struct {
 func (s *Session) Destroy(ctx context.Context) (d Destroyed, err error) {
 	defer s.wrap("destroy", &err)
 	at, err := s.bot.place(s.ref.ID)
+	if err == nil {
+		err = s.bot.store.inTurn(ctx, s.ref, false)
+	}
 	if err != nil {
 		return Destroyed{}, err
 	}
@@ -305,15 +314,6 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 		}
 	}
 	return chat, errors.Join(faults...)
-}
-
-// stampTime reads six bytes of milliseconds.
-func stampTime(b string) time.Time {
-	var ms int64
-	for i := range 6 {
-		ms = ms<<8 | int64(b[i])
-	}
-	return time.UnixMilli(ms).UTC()
 }
 
 // File returns the last file with its bytes, or nil if there is none.
@@ -361,10 +361,13 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 		return nil, s.wrongType("letters", err)
 	}
 	var faults []error
+	oldest := s.bot.store.clock.now(at.bucket).Add(-deadLife)
 	for _, element := range elements {
 		letter, err := codec.DecodeDeadLetter([]byte(element))
 		if err != nil {
 			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "dead letters", Reason: err})
+		}
+		if letter.Time.Before(oldest) {
 			continue
 		}
 		letter.Ref = s.ref

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // A Receipt is the promise that an event will be handled, once.
@@ -29,11 +29,26 @@ type Receipt struct {
 
 // A promise is an outcome that another goroutine will know.
 type promise struct {
-	done    chan struct{} // closed when outcome is set; never, if the turn ends elsewhere
-	outcome Outcome
+	done    chan struct{} // closed when the rest is set; never, if the turn ends elsewhere
+	status  OutcomeStatus
+	why     string
+	replies []entry
 }
 
 func newPromise() *promise { return &promise{done: make(chan struct{})} }
+
+// outcome returns it, with messages that nobody else has.
+func (p *promise) outcome() (Outcome, error) {
+	o := Outcome{Status: p.status, Error: p.why}
+	for _, e := range p.replies {
+		m, err := e.read()
+		if err != nil {
+			return o, err
+		}
+		o.Replies = append(o.Replies, m)
+	}
+	return o, nil
+}
 
 // Receipt returns the receipt of an event that was accepted earlier, by any
 // process. There is no I/O.
@@ -62,11 +77,18 @@ type Outcome struct {
 
 // Wait waits until the event has been handled, or has become a dead letter, and
 // returns how it ended: when the turn is committed, not when its replies have
-// been sent. It answers [session.ErrNotFound] for an event that was never
-// accepted or whose window ([BotOptions.DedupeWindow]) is over, and ctx's error.
+// been sent. A server that cannot be reached meanwhile is no error: Wait goes on
+// until ctx ends, and then returns its cause, what was in the way last and, if it
+// is so, that no replica serves the bot. It returns [session.ErrNotFound] for an
+// event that was never accepted or whose window ([BotOptions.DedupeWindow]) is
+// over, and [session.ErrInTurn] if ctx is that of a turn of the same session.
 func (r *Receipt) Wait(ctx context.Context) (Outcome, error) {
-	if r.err != nil {
-		return Outcome{}, fmt.Errorf("wait: %w", r.err)
+	err := r.err
+	if err == nil {
+		err = r.bot.store.inTurn(ctx, r.Ref, true)
+	}
+	if err != nil {
+		return Outcome{}, fmt.Errorf("wait: %w", err)
 	}
 	o, err := r.wait(ctx)
 	if err != nil {
@@ -75,47 +97,81 @@ func (r *Receipt) Wait(ctx context.Context) (Outcome, error) {
 	return o, nil
 }
 
-// wait hears of a turn in this process at once; one elsewhere, or one that goes
-// elsewhere, is found by looking.
-func (r *Receipt) wait(ctx context.Context) (Outcome, error) {
+// wait hears of a turn in this process at once, also while a look is under way;
+// one elsewhere, or one that goes elsewhere, is found by looking.
+func (r *Receipt) wait(ctx context.Context) (o Outcome, err error) {
 	var here <-chan struct{}
 	pause := time.Duration(0)
 	if r.here != nil {
 		here, pause = r.here.done, longestPause
 	}
+	looks, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type seen struct {
+		outcome Outcome
+		done    bool
+		err     error
+	}
+	looked := make(chan seen, 1)
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	var trouble error
 	for {
-		timer := time.NewTimer(pause)
 		select {
 		case <-here:
-			timer.Stop()
-			return r.here.outcome, nil
+			return r.here.outcome()
 		case <-ctx.Done():
-			timer.Stop()
-			return Outcome{}, context.Cause(ctx)
+			return Outcome{}, r.gaveUp(ctx, trouble)
 		case <-timer.C:
+			go func() {
+				o, done, err := r.look(looks)
+				looked <- seen{o, done, err}
+			}()
+		case s := <-looked:
+			if s.done || s.err != nil && !passing(s.err) {
+				return s.outcome, s.err
+			}
+			trouble = s.err
+			pause = min(max(pause*3/2, 2*time.Millisecond), longestPause)
+			timer.Reset(pause)
 		}
-		if o, done, err := r.look(ctx); done || err != nil {
-			return o, err
-		}
-		pause = min(max(pause*3/2, 2*time.Millisecond), longestPause)
 	}
 }
 
 // longestPause is the longest time between two looks for an outcome.
 const longestPause = 200 * time.Millisecond
 
+// passing tells whether an error is of the moment: of the network, or of a
+// server that will be back.
+func passing(err error) bool {
+	if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrCorrupt) || errors.Is(err, session.ErrNewerLayout) || errors.Is(err, session.ErrUnsupported) {
+		return false
+	}
+	return whatHappened(err) != refused && whatHappened(err) != halfway
+}
+
+// gaveUp says why a wait that ctx has ended was in vain.
+func (r *Receipt) gaveUp(ctx context.Context, trouble error) error {
+	err := causes.Join(context.Cause(ctx), trouble)
+	if trouble != nil {
+		return err
+	}
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
+	defer cancel()
+	if names, e := r.bot.Replicas(ask); e == nil && len(names) == 0 {
+		return fmt.Errorf("%w: no replica serves %s, or none has room", err, r.Ref.Bot)
+	}
+	return err
+}
+
 // look reads what is known of the event, once.
 func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
-	s := r.bot.store
-	values, err := s.client.HMGet(ctx, s.layout.key("events", r.at), r.digest).Result()
+	answer, err := r.bot.store.do(ctx, lua.Outcome, r.at, r.digest)
 	if err != nil {
-		return o, false, r.bot.Session(r.Ref.ID).wrongType("events", err)
+		return o, false, err
 	}
-	line, ok := values[0].(string)
-	if !ok {
-		return o, false, session.ErrNotFound
-	}
-	status, rest, _ := strings.Cut(line, " ")
+	line := answer.text(2)
+	status, _, _ := strings.Cut(line, " ")
 	switch status {
 	case "p":
 		return o, false, nil
@@ -123,63 +179,22 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 		return Outcome{Status: Dropped}, true, nil
 	case "x":
 		o.Status = Dead
-		o.Error, err = r.lastError(ctx)
+		if why := answer.text(3); why != "" {
+			o.Error, _, _, err = codec.DecodeWhy([]byte(why))
+		}
 		return o, true, err
 	case "d":
 		o.Status = Handled
-		o.Replies, err = r.replies(ctx, strings.Fields(rest))
-		return o, true, err
-	}
-	return o, false, &session.CorruptError{Ref: r.Ref, Field: "events", Reason: fmt.Errorf("the line %q", line)}
-}
-
-// replies reads the turn's messages from the chat, as far as they are there: it
-// may have been cut, or be that of another life by now.
-func (r *Receipt) replies(ctx context.Context, line []string) ([]session.Message, error) {
-	if len(line) < 4 {
-		return nil, nil
-	}
-	token, _ := strconv.ParseInt(line[1], 10, 64)
-	first, _ := strconv.ParseInt(line[2], 10, 64)
-	last, _ := strconv.ParseInt(line[3], 10, 64)
-	chat, err := r.bot.Session(r.Ref.ID).History(ctx, session.After(first-1, int(last-first+1)))
-	if errors.Is(err, session.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	// Lives only grow: if this one is the turn's still, so was the one that was read.
-	hash, err := r.bot.store.client.HMGet(ctx, r.bot.store.layout.key("session", r.at), codec.StatusFields...).Result()
-	if err != nil {
-		return nil, err
-	}
-	rec, err := codec.ReadRecord(r.Ref, present(codec.StatusFields, hash))
-	if errors.Is(err, session.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil || rec.Life() > token {
-		return nil, err
-	}
-	return ofBot(slices.DeleteFunc(chat, func(m session.Message) bool { return m.Seq < first || m.Seq > last })), nil
-}
-
-func ofBot(chat []session.Message) []session.Message {
-	var replies []session.Message
-	for _, m := range chat {
-		if m.From == session.FromBot {
-			replies = append(replies, m)
+		for i, element := range answer.texts(4) {
+			m, err := codec.DecodeEntry([]byte(element))
+			if err != nil {
+				return o, true, &session.CorruptError{Ref: r.Ref, Field: "history", Reason: err}
+			}
+			if m.Seq = answer.int(3) + int64(i); m.From == session.FromBot {
+				o.Replies = append(o.Replies, m)
+			}
 		}
+		return o, true, nil
 	}
-	return replies
-}
-
-func (r *Receipt) lastError(ctx context.Context) (string, error) {
-	letters, err := r.bot.Session(r.Ref.ID).DeadLetters(ctx)
-	for _, letter := range letters {
-		if letter.Event != nil && letter.Event.ID == r.EventID {
-			return letter.Error, nil
-		}
-	}
-	return "", err
+	return o, false, &session.CorruptError{Ref: r.Ref, Field: "events", Reason: errors.New("a line of no known kind")}
 }

@@ -5,15 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 )
 
 // A runner handles what this replica is handed out, with one handler.
+//
+// A head, an event or a reply, may come back to a runner in these ways. Each is
+// counted or ends by time, so that every head is handled, sent or a dead letter
+// in the end:
+//
+//	its handler, or Send, failed          fails, at most BotOptions.MaxAttempts
+//	the handler, or Send, hangs           the same, after BotOptions.MaxTurn
+//	it cannot be read, or not written     a dead letter at once, from its stored bytes
+//	Send asked for another moment         not counted; at most maxWait in all
+//	its replica was not heard of again    crashes, at most crashFactor times MaxAttempts
+//	its replica stops                     backs, the same number
+//	a live Move came between              backs, each time somewhat later
+//	a live Reset fenced it                backs, the same; other resets set all counters to 0
+//	the server did not commit             backs, with the back-off of failures
+//	Updates came before it                one of them: see lua/lease.lua
 type runner struct {
 	bot    *Bot
 	handle Handler
@@ -48,65 +63,81 @@ func (r *runner) isStopping() bool {
 	}
 }
 
-// tryEnter takes a slot, if there is one and the replica does not stop.
-func (r *runner) tryEnter() bool {
+// A slot is one of the runner's, taken until leave is called.
+type slot struct {
+	runner *runner
+	once   sync.Once
+}
+
+// leave gives the slot back; a second time it does nothing.
+func (s *slot) leave() {
+	if s != nil {
+		s.once.Do(func() { <-s.runner.slots; s.runner.wg.Done() })
+	}
+}
+
+// move takes the slot away from whoever has it, or returns nil if it was left.
+func (s *slot) move() (moved *slot) {
+	if s != nil {
+		s.once.Do(func() { moved = &slot{runner: s.runner} })
+	}
+	return moved
+}
+
+// tryEnter takes a slot, or returns nil if there is none or the replica stops.
+func (r *runner) tryEnter() *slot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.isStopping() {
-		return false
+		return nil
 	}
 	select {
 	case r.slots <- struct{}{}:
 		r.wg.Add(1)
-		return true
+		return &slot{runner: r}
 	default:
-		return false
+		return nil
 	}
 }
 
-// enter waits for a slot. It reports whether it got one.
-func (r *runner) enter(ctx context.Context) bool {
+// enter waits for a slot, or returns nil if ctx or the replica ended first.
+func (r *runner) enter(ctx context.Context) *slot {
 	for {
-		if r.tryEnter() {
-			return true
+		if s := r.tryEnter(); s != nil {
+			return s
 		}
 		if r.isStopping() || !sleep(ctx, 5*time.Millisecond) {
-			return false
+			return nil
 		}
 	}
-}
-
-func (r *runner) leave() {
-	<-r.slots
-	r.wg.Done()
 }
 
 // spawn runs a hold, with the slot that the caller took.
-func (r *runner) spawn(h *hold) {
+func (r *runner) spawn(h *hold, s *slot) {
 	go func() {
-		defer r.leave()
-		r.run(h)
+		defer s.leave()
+		r.run(h, s)
 	}()
 }
 
 // spawnClaim takes a session that is due, with the slot that the caller took.
-func (r *runner) spawnClaim(at place) {
+func (r *runner) spawnClaim(at place, s *slot) {
 	go func() {
-		defer r.leave()
-		_, _ = r.claim(at)
+		defer s.leave()
+		_, _ = r.claim(at, s)
 	}()
 }
 
 // claim leases a session, if it is due and free, and does what there is to do.
 // It reports whether there was anything.
-func (r *runner) claim(at place) (did bool, err error) {
+func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	b := r.bot
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL))
+	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room())
 	switch {
 	case err == nil:
 		h := r.next(at, began, answer.list(2))
-		r.run(h)
+		r.run(h, s)
 		return h != nil, nil
 	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound):
 		return false, nil
@@ -114,6 +145,20 @@ func (r *runner) claim(at place) (did bool, err error) {
 	b.store.log.Warn("session not leased", "session", at.ref.String(), "error", err)
 	b.postpone(r.calls, "due", at, 10*time.Second, err)
 	return false, err
+}
+
+// later takes a session up again when what is before it is due: this replica
+// knows the moment. The look finds it, too, up to a second later, and so needs
+// to find those that come in an hour.
+func (r *runner) later(at place, wait time.Duration) {
+	if cap(r.slots) == 0 || wait > 10*time.Minute {
+		return
+	}
+	time.AfterFunc(wait+time.Millisecond, func() {
+		if !r.isStopping() && r.bot.serving.Load() == r {
+			r.bot.wakeFor(reply{"due"}, at)
+		}
+	})
 }
 
 // next turns the last part of a reply into the hold that it hands out, or does
@@ -133,90 +178,179 @@ func (r *runner) next(at place, began time.Time, next reply) *hold {
 }
 
 // run does everything there is to do for a session, until it is given back.
-func (r *runner) run(h *hold) {
+func (r *runner) run(h *hold, s *slot) {
 	for h != nil {
+		h.slot = s
 		h.begin(r.base)
-		r.mu.Lock()
-		r.holds[h] = struct{}{}
-		r.mu.Unlock()
-		after := r.once(h)
-		r.mu.Lock()
-		delete(r.holds, h)
-		r.mu.Unlock()
-		h = after
+		h = r.once(h)
 	}
 }
 
 func (r *runner) once(h *hold) *hold {
-	defer h.cancel(nil)
-	if h.bad != nil {
-		return r.release(h, "retry", r.bot.opts.Lease, h.bad)
-	}
-	if h.work == session.WorkReply {
+	r.mu.Lock()
+	r.holds[h] = struct{}{}
+	r.mu.Unlock()
+	returned := false
+	defer func() {
+		r.mu.Lock()
+		delete(r.holds, h)
+		r.mu.Unlock()
+		if !returned { // the user's function has ended this goroutine
+			r.abandon(h, errGoexit)
+		}
+		h.cancel(nil)
+	}()
+	after := r.do(h)
+	returned = true
+	return after
+}
+
+func (r *runner) do(h *hold) *hold {
+	switch {
+	case h.bad != nil:
+		return r.failed(h, failed(h.bad))
+	case h.work == session.WorkReply:
 		return r.deliver(h)
 	}
 	return r.turn(h)
+}
+
+// abandon ends a hold whose user function does not return, as a failure, and
+// goes on with the session in that function's place.
+func (r *runner) abandon(h *hold, why error) {
+	if !h.take() {
+		return
+	}
+	s := h.slot.move()
+	defer s.leave()
+	h.log().Warn("the function does not return, and is left alone", "work", string(h.work), "since", h.began, "error", why.Error())
+	if h.turn != nil {
+		h.turn.close()
+	}
+	switch h.work {
+	case session.WorkReply:
+		r.run(r.delivered(h, failed(why)), s)
+	case session.WorkUpdate:
+		r.release(h, "back", 0, "")
+	default:
+		r.run(r.failed(h, failed(why)), s)
+	}
 }
 
 // turn runs the handler on an event and ends the turn as it says.
 func (r *runner) turn(h *hold) *hold {
 	b := r.bot
 	if err := context.Cause(h.ctx); err != nil { // handed out after the replica's end
-		return r.release(h, "back", 0, err)
+		return r.release(h, "back", 0, err.Error())
 	}
-	if why := errors.Join(r.tooManyCrashes(h), h.event.err); why != nil {
-		return r.bury(h, why)
+	if why := r.tooOften(h); why != nil {
+		return r.bury(h, why.Error())
+	}
+	if h.event.err != nil {
+		return r.bury(h, h.event.err.Error())
 	}
 	r.mu.Lock()
 	r.turns++
 	r.mu.Unlock()
-	t := newTurn(b, h.at.ref, h.rec, h.event, 1+h.fails+h.crashes)
-	err := protect(b.store.log, "handler", h.at.ref, func() error { return r.handle(h.ctx, t) })
-	if err == nil {
-		err = t.Err()
-	}
+	t := newTurn(b, h.at.ref, h.rec, h.event, h.attempt(), h.log())
+	h.turn = t
+	ctx, lower := marked(h.ctx, b.store, h.at.ref, true)
+	itsOwn := false // the error that the handler returned is that of a verb
+	fail := protect(t.log, "the handler", func() error {
+		defer lower()
+		err := r.handle(ctx, t)
+		if err != nil && t.Err() != nil {
+			itsOwn = errors.Is(err, t.Err())
+		}
+		return err
+	})
+	change, err := t.end()
 	switch {
-	case !h.take(): // abandoned meanwhile: it is somebody else's now
+	case !h.take(): // left alone meanwhile: the session is somebody else's now
 		return nil
-	case err == nil:
-		return r.commit(h, t)
-	case errors.Is(context.Cause(h.ctx), ErrShutdown):
-		return r.release(h, "back", 0, err)
+	case fail == nil && err == nil:
+		return r.commit(h, change)
+	case errors.Is(context.Cause(h.ctx), session.ErrShutdown):
+		return r.release(h, "back", 0, session.ErrShutdown.Error())
+	case fail == nil || itsOwn && !fail.dead:
+		fail = failed(err)
+		// What a verb cannot encode it will not be able to encode the next time.
+		fail.dead = errors.Is(err, session.ErrInvalid) || errors.Is(err, session.ErrType)
 	}
-	return r.failed(h, err)
+	return r.failed(h, fail)
 }
 
-// tooManyCrashes answers why a head is not tried again that ended the life of
-// every replica it was handed out to.
-func (r *runner) tooManyCrashes(h *hold) error {
-	if h.crashes <= crashFactor*r.bot.opts.MaxAttempts {
-		return nil
+// tooOften returns why a head is not tried again that ended the life of every
+// replica it was handed out to, or came back each time.
+func (r *runner) tooOften(h *hold) error {
+	most := crashFactor * r.bot.opts.MaxAttempts
+	switch {
+	case h.crashes > most:
+		return fmt.Errorf("handed out %d times, and none of those replicas was heard of again", h.crashes)
+	case h.backs > most:
+		return fmt.Errorf("handed back %d times: because replicas stopped, or live Moves or Resets came between, or the server did not commit", h.backs)
 	}
-	return fmt.Errorf("handed out %d times, and none of those replicas was heard of again", h.crashes)
+	return nil
 }
 
 // failed decides what becomes of a head that could not be handled or sent.
-func (r *runner) failed(h *hold, err error) *hold {
-	r.bot.store.log.Warn("turn failed", "session", h.at.ref.String(), "work", string(h.work), "failures", h.fails+1, "error", err)
-	h.fails++
-	if dead, wait := r.bot.opts.judge(err, h.fails); !dead {
-		return r.release(h, "retry", wait, err)
+func (r *runner) failed(h *hold, f *failure) *hold {
+	b := r.bot
+	if h.work == session.WorkReply && f.chosen && !f.dead {
+		h.log().Warn("reply put off by Send", "for", f.after, "error", f.text)
+		return r.putOff(h, f)
 	}
-	return r.bury(h, err)
+	h.log().Warn("attempt failed", "work", string(h.work), "failures", h.fails+1, "error", f.text)
+	h.mu.Lock()
+	h.fails++
+	h.mu.Unlock()
+	if dead, wait := b.opts.judge(f, h.fails); !dead {
+		return r.release(h, "retry", wait, f.text)
+	}
+	return r.bury(h, f.text)
+}
+
+// maxWait is for how long Send may put a reply off, from the first time.
+const maxWait = 24 * time.Hour
+
+// putOff waits as Send asks. That counts as nothing, and so ends by time.
+func (r *runner) putOff(h *hold, f *failure) *hold {
+	left := maxWait
+	if !h.since.IsZero() {
+		left -= r.bot.store.clock.now(h.at.bucket).Sub(h.since)
+	}
+	if left <= 0 {
+		return r.bury(h, fit(fmt.Sprintf("put off for %v: %s", maxWait, f.text)))
+	}
+	return r.release(h, "wait", min(max(f.after, 10*time.Millisecond), left), f.text)
+}
+
+// again is the pause after the n-th hand-back of a head that was not to blame.
+func again(n int) time.Duration {
+	if n < 2 {
+		return 0
+	}
+	return min(5*time.Millisecond<<min(n, 20), time.Minute)
 }
 
 // want says whether this runner takes the next event of a session it holds. That
 // of an Update never does: its handler is not the bot's.
-func (r *runner) want() string { return flag(cap(r.slots) > 0 && !r.isStopping()) }
+func (r *runner) want() string {
+	if cap(r.slots) == 0 || r.isStopping() {
+		return ""
+	}
+	return r.bot.room()
+}
+
+// room is what scripts are told who hand out an event: so many replies, and so
+// many bytes of them, may be unsent before turns wait for them.
+func (b *Bot) room() string {
+	return strconv.Itoa(b.opts.InboxLimit) + " " + strconv.Itoa(b.opts.InboxBytes)
+}
 
 // commit writes the turn, and returns what comes next for the session.
-func (r *runner) commit(h *hold, t *Turn) *hold {
-	change, dirty := t.end()
-	wired, err := r.bot.wire(change, dirty)
-	if err != nil { // too large, or no encoding: the handler's own failure
-		return r.failed(h, err)
-	}
-	after, err := r.write(h, change, wired)
+func (r *runner) commit(h *hold, c written) *hold {
+	after, err := r.write(h, c)
 	switch {
 	case err == nil:
 		return after
@@ -224,16 +358,16 @@ func (r *runner) commit(h *hold, t *Turn) *hold {
 		return r.gone(h, err)
 	case errors.Is(err, session.ErrWrongState):
 		// A live Move came between: the event runs again, on the new state.
-		return r.release(h, "back", 0, err)
+		return r.release(h, "back", again(h.backs+1), err.Error())
 	case errors.Is(err, session.ErrCorrupt), errors.Is(err, session.ErrNewerLayout):
-		return r.failed(h, err) // it will not get better
+		return r.failed(h, failed(err)) // it will not get better
 	}
-	r.bot.store.log.Error("turn not committed", "session", h.at.ref.String(), "error", err)
-	return r.release(h, "back", r.bot.opts.Backoff, err) // the server's failure: nobody is to blame
+	h.log().Error("turn not committed", "error", err)
+	return r.release(h, "back", r.bot.opts.backoff(h.backs+1), err.Error()) // the server's failure: nobody is to blame
 }
 
 // write commits a turn by the script of that name: see lua/commit.lua.
-func (r *runner) write(h *hold, change session.Change, wired []string) (after *hold, err error) {
+func (r *runner) write(h *hold, c written) (after *hold, err error) {
 	b := r.bot
 	if !h.finish() {
 		return nil, session.ErrFenced
@@ -243,44 +377,48 @@ func (r *runner) write(h *hold, change session.Change, wired []string) (after *h
 		digest = h.event.digest
 	}
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease)}, wired...)
+	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease)}, b.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Commit, h.at, args...)
 	if err != nil {
 		return nil, err
 	}
-	chat := numbered(change.Chat, answer)
-	if h.event != nil {
-		h.event.settle(Outcome{Status: Handled, Replies: ofBot(chat)})
+	first, at := answer.int(2), answer.int(3)
+	if h.event != nil && at > 0 {
+		h.event.settle(Handled, "", numbered(c.chat, first, at))
 	}
-	after = r.next(h.at, began, answer.list(4))
-	if after != nil && after.work == session.WorkReply && answer.int(3) == 0 {
+	after = r.next(h.at, began, answer.list(5))
+	if after != nil && after.work == session.WorkReply && answer.int(4) == 0 {
 		// All that is to be sent is what this turn said: nothing had to come back.
 		after.rec, after.bad = h.rec, nil
-		after.parcels = parcelsOf(change, chat, h)
+		after.parcels = parcelsOf(c, numbered(c.chat, first, at), h)
 	}
 	return after, nil
 }
 
 // numbered returns the turn's messages as the chat has them.
-func numbered(entries []session.Entry, answer reply) []session.Message {
-	chat := make([]session.Message, len(entries))
-	for i, e := range entries {
-		chat[i] = e.Message
-		chat[i].Seq, chat[i].Time = answer.int(2)+int64(i), time.UnixMilli(answer.int(1)).UTC()
+func numbered(chat []entry, first, at int64) []entry {
+	all := make([]entry, len(chat))
+	for i, e := range chat {
+		e.message.Seq, e.message.Time = first+int64(i), time.UnixMilli(at).UTC()
+		all[i] = e
 	}
-	return chat
+	return all
 }
 
-// parcelsOf returns those that are to be sent, without reading them back.
-func parcelsOf(change session.Change, chat []session.Message, h *hold) []parcel {
-	life := fmt.Sprint(h.rec.Life())
-	if change.Reset != nil {
+// mostSent is how many replies are sent before they are noted, and how many of
+// the outbox a script hands out.
+const mostSent = 100
+
+// parcelsOf returns those that are to be sent next, without reading them back.
+func parcelsOf(c written, chat []entry, h *hold) []parcel {
+	life := strconv.FormatInt(h.rec.Life(), 10)
+	if c.change.Reset != nil {
 		life = h.token
 	}
 	var parcels []parcel
-	for i, e := range change.Chat {
-		if e.Send {
-			parcels = append(parcels, parcel{life: life, seq: chat[i].Seq, message: chat[i]})
+	for _, e := range chat {
+		if e.send && len(parcels) < mostSent {
+			parcels = append(parcels, parcel{life: life, seq: e.message.Seq, entry: e})
 		}
 	}
 	return parcels
@@ -288,139 +426,174 @@ func parcelsOf(change session.Change, chat []session.Message, h *hold) []parcel 
 
 // gone is the end of a hold that somebody else has, or may have, by now.
 func (r *runner) gone(h *hold, err error) *hold {
-	r.bot.store.log.Info("turn lost", "session", h.at.ref.String(), "error", err)
+	h.log().Info("turn lost", "error", err)
 	return nil
 }
 
-// release gives the session back with its head undone.
-func (r *runner) release(h *hold, verdict string, wait time.Duration, why error) *hold {
+// release gives the session back with its head undone; see lua/release.lua for
+// the verdicts.
+func (r *runner) release(h *hold, verdict string, wait time.Duration, why string) *hold {
 	if !h.finish() {
-		return r.gone(h, why)
+		return r.gone(h, session.ErrFenced)
 	}
-	text := ""
-	if why != nil {
-		text = why.Error()
-	}
-	answer, err := r.bot.store.do(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, string(h.work), verdict, strconv.FormatInt(max(wait.Milliseconds(), 0), 10), clip(text))
+	ms := max(wait.Milliseconds(), 0)
+	answer, err := r.bot.store.do(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, string(h.work), verdict, strconv.FormatInt(ms, 10), fit(why))
 	if err != nil {
 		return r.gone(h, err)
+	}
+	if ms > 0 {
+		r.later(h.at, wait)
 	}
 	r.bot.wakeFor(answer.list(2), h.at)
 	return nil
 }
 
-// maxError is how much of an error's text is kept.
-const maxError = 2000
-
-func clip(text string) string {
-	if len(text) > maxError {
-		return text[:maxError] + "…"
-	}
-	return text
-}
-
-// bury makes the head of the inbox or of the outbox a dead letter.
-func (r *runner) bury(h *hold, why error) *hold {
+// bury makes the head of the inbox or of the outbox a dead letter. The script
+// takes the head as it is stored, so this works whatever the head is.
+func (r *runner) bury(h *hold, why string) *hold {
 	b := r.bot
 	if !h.finish() {
-		return r.gone(h, why)
+		return r.gone(h, session.ErrFenced)
 	}
-	letter := session.DeadLetter{Ref: h.at.ref, Error: clip(why.Error()), Failures: h.fails, Crashes: h.crashes, Time: b.store.clock.now(h.at.bucket)}
+	letter := session.DeadLetter{Ref: h.at.ref, Error: fit(why), Failures: h.fails, Crashes: h.crashes, Time: b.store.clock.now(h.at.bucket)}
 	digest := ""
-	var change session.Change
+	var c written
 	if h.work == session.WorkReply {
-		letter.Reply = &h.parcels[0].message
+		if m, err := h.parcels[0].read(); err == nil && h.parcels[0].err == nil {
+			letter.Reply = &m
+		}
 	} else {
 		digest = h.event.digest
-		e := h.event.Event
-		letter.Event = &e
 		if h.event.err == nil {
-			change = newTurn(b, h.at.ref, h.rec, h.event, 1).change
-			change.From, change.File = "", nil
+			e, _, _ := codec.DecodeEvent(h.event.encoded) // one that nobody else has
+			letter.Event = &e
+			c.own = b.store.own(h.event, false)
+			c.dirty = len(c.own.fields) > 0
 		}
 	}
-	encoded, err := b.store.opts.Codec.EncodeDeadLetter(letter)
-	if err != nil {
-		encoded, err = b.store.opts.Codec.EncodeDeadLetter(session.DeadLetter{Error: letter.Error, Failures: h.fails, Crashes: h.crashes})
-	}
-	wired, err2 := b.wire(change, !change.Empty())
-	if err = errors.Join(err, err2); err != nil {
-		return r.gone(h, err)
-	}
+	c.chat = c.own.chat
+	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return c.EncodeWhy(letter) })
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), string(encoded), millis(deadLife)}, wired...)
+	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(deadLimit)}, b.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)
 	if err != nil {
 		return r.gone(h, err)
 	}
-	b.store.log.Error("dead letter", "session", h.at.ref.String(), "work", string(h.work), "error", why)
+	h.log().Error("dead letter", "work", string(h.work), "failures", letter.Failures, "crashes", letter.Crashes, "error", letter.Error)
 	if h.event != nil {
-		h.event.settle(Outcome{Status: Dead, Error: letter.Error})
+		h.event.settle(Dead, letter.Error, nil)
 	}
-	if b.opts.Dead != nil {
-		_ = protect(b.store.log, "Dead", h.at.ref, func() error { b.opts.Dead(r.calls, letter); return nil })
-	}
+	r.tell(h, letter)
 	return r.next(h.at, began, answer.list(2))
+}
+
+// tell calls the user's Dead, beside what comes next for the session: it may
+// take its time.
+func (r *runner) tell(h *hold, letter session.DeadLetter) {
+	b := r.bot
+	if b.opts.Dead == nil {
+		return
+	}
+	log := h.log()
+	r.wg.Add(1)
+	go func() {
+		defer r.wg.Done()
+		ctx, cancel := context.WithTimeout(r.calls, b.opts.MaxTurn)
+		defer cancel()
+		protect(log, "Dead", func() error { b.opts.Dead(ctx, letter); return nil })
+	}()
+}
+
+// told waits until every call of Dead has returned, or ctx has ended, or they
+// take longer than MaxTurn.
+func (r *runner) told(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { r.wg.Wait(); close(done) }()
+	timer := time.NewTimer(r.bot.opts.MaxTurn)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // deliver sends the replies that wait, in order, and notes them.
 func (r *runner) deliver(h *hold) *hold {
-	b := r.bot
-	sent := ""
-	var failure error
+	if err := context.Cause(h.ctx); err != nil {
+		return r.release(h, "back", 0, err.Error())
+	}
+	var fail *failure
 	for i := range h.parcels {
-		p := &h.parcels[i]
-		if failure = r.send(h, p); failure != nil {
-			h.parcels = h.parcels[i:]
+		if i > 0 && (h.ctx.Err() != nil || !h.extend()) {
+			break // the rest is handed out again
+		}
+		if fail = r.send(h, &h.parcels[i]); fail != nil || !h.took() {
 			break
 		}
-		sent = p.name()
-		h.fails, h.crashes = 0, 0 // those were the first one's
 	}
 	if !h.take() {
 		return nil
 	}
-	if failure != nil && sent == "" {
-		return r.unsent(h, failure)
-	}
-	if !h.finish() {
+	return r.delivered(h, fail)
+}
+
+// delivered notes the replies that Send took, and then that it did not take the
+// next one, unless that was not tried.
+func (r *runner) delivered(h *hold, fail *failure) *hold {
+	b := r.bot
+	n := h.taken()
+	switch {
+	case n == 0 && fail == nil:
+		return r.release(h, "back", 0, "")
+	case n == 0:
+		return r.unsent(h, fail)
+	case !h.finish():
 		return r.gone(h, session.ErrFenced)
 	}
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, sent, r.want(), millis(b.opts.Lease))
+	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, h.parcels[n-1].name(), strconv.Itoa(n), r.want(), millis(b.opts.Lease))
 	if err != nil {
 		return r.gone(h, err)
 	}
 	after := r.next(h.at, began, answer.list(2))
-	if failure == nil || after == nil || after.work != session.WorkReply {
+	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name() != h.parcels[n].name() {
 		return after
 	}
+	after.slot = h.slot
 	after.begin(r.base)
 	defer after.cancel(nil)
-	return r.unsent(after, failure)
+	return r.unsent(after, fail)
 }
 
 // unsent ends the hold on replies the first of which could not be sent.
-func (r *runner) unsent(h *hold, failure error) *hold {
-	if errors.Is(context.Cause(h.ctx), ErrShutdown) {
-		return r.release(h, "back", 0, failure)
+func (r *runner) unsent(h *hold, fail *failure) *hold {
+	if errors.Is(context.Cause(h.ctx), session.ErrShutdown) {
+		return r.release(h, "back", 0, session.ErrShutdown.Error())
 	}
-	return r.failed(h, failure)
+	return r.failed(h, fail)
 }
 
 // send gives one reply to the platform.
-func (r *runner) send(h *hold, p *parcel) error {
+func (r *runner) send(h *hold, p *parcel) *failure {
 	b := r.bot
-	if why := errors.Join(r.tooManyCrashes(h), p.err); why != nil {
-		return GiveUp(why)
+	if why := r.tooOften(h); why != nil {
+		return hopeless(why)
+	}
+	if p.err != nil {
+		return hopeless(p.err)
+	}
+	m, err := p.read()
+	if err != nil {
+		return hopeless(err)
 	}
 	if b.opts.Send == nil {
-		return errors.New("a reply waits, and this replica's BotOptions have no Send")
+		return failed(errors.New("a reply waits, and this replica's BotOptions have no Send"))
 	}
-	if err := context.Cause(h.ctx); err != nil {
-		return err
-	}
-	h.extend()
-	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: p.message, Key: strings.ReplaceAll(p.name(), ":", "-")}
-	return protect(b.store.log, "Send", h.at.ref, func() error { return b.opts.Send(h.ctx, d) })
+	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, Key: p.key()}
+	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
+	return protect(h.log(), "Send", func() error {
+		defer lower()
+		return b.opts.Send(ctx, d)
+	})
 }

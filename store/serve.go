@@ -62,7 +62,7 @@ func (r *runner) shutDown() {
 		return
 	case <-time.After(r.bot.opts.Grace):
 	}
-	r.stop(ErrShutdown)
+	r.stop(session.ErrShutdown)
 	select {
 	case <-done:
 		return
@@ -77,7 +77,13 @@ func (r *runner) shutDown() {
 	var released sync.WaitGroup
 	for _, h := range hung {
 		if h.take() {
-			released.Go(func() { r.release(h, "back", 0, ErrShutdown) })
+			released.Go(func() {
+				h.log().Warn("the function does not return after Serve's end, and is left alone", "work", string(h.work), "since", h.began)
+				if h.turn != nil {
+					h.turn.close()
+				}
+				r.release(h, "back", 0, session.ErrShutdown.Error())
+			})
 		}
 	}
 	released.Wait()
@@ -106,10 +112,11 @@ func (r *runner) look(ctx context.Context) error {
 			return err
 		}
 		for _, at := range found {
-			if !r.enter(ctx) {
+			s := r.enter(ctx)
+			if s == nil {
 				return nil
 			}
-			r.spawnClaim(at)
+			r.spawnClaim(at, s)
 		}
 		if !more || !sleep(ctx, 50*time.Millisecond) { // let those claims leave the list
 			return nil
@@ -237,7 +244,8 @@ func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
 	}
 	r := b.newRunner(ctx, h, 1)
 	// Its end is the replica's: the handler that runs is told, and its event handed back.
-	defer context.AfterFunc(ctx, func() { r.stop(ErrShutdown) })()
+	defer context.AfterFunc(ctx, func() { r.stop(session.ErrShutdown) })()
+	defer r.told(ctx)
 	failed := map[string]bool{}
 	var faults []error
 	for again := true; again && ctx.Err() == nil; {
@@ -250,7 +258,7 @@ func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
 			if failed[at.ref.ID] || ctx.Err() != nil {
 				continue
 			}
-			did, err := r.claim(at)
+			did, err := r.claim(at, nil)
 			if err != nil {
 				failed[at.ref.ID] = true
 				faults = append(faults, fmt.Errorf("drain %s: %w", at.ref, err))

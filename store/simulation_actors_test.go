@@ -143,7 +143,7 @@ func (s *simulation) handler(replica string) store.Handler {
 		dice := s.dice("handle", id, run)
 		s.note("%s handles %s, attempt %d", replica, id, t.Attempt())
 		defer s.note("%s has handled %s", replica, id)
-		if st, err := s.eye.Session(t.Ref().ID).Status(s.ctx); err == nil && st.Lease.Work == session.WorkEvent && st.RetryAt.After(st.Now) {
+		if st, err := s.eye.Session(t.Ref().ID).Status(s.ctx); err == nil && st.Lease.Work == session.WorkEvent && st.Event.At.After(st.Now) {
 			s.find("%s handles %s before its back-off is over: %+v", replica, id, st)
 		}
 		var takes time.Duration

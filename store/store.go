@@ -26,6 +26,8 @@ type Options struct {
 	Buckets   int           // into which sessions are divided, 1 to 4096; zero means as the server has it, 256 on a new one. Fixed at the first Open
 	Codec     codec.Codec   // for what is written; both are read; zero means msgpack
 	MaxValue  int           // bytes of one encoded value, message, file or event; zero means 1 MiB
+	MaxChange int           // bytes of everything that one change or turn brings; zero means 8 MiB
+	MaxData   int           // bytes of all private data of one session, encoded; zero means 16 MiB. A turn reads all of it: 50 MB make each one take a third of a second
 	Timeout   time.Duration // of one call, its retries included; zero means 5 s
 	Logger    *slog.Logger  // zero means silence
 	Acks      int           // replicas of the server that must have a write before it counts as done, so that no fail-over undoes it; zero means none. See [ErrNotAcked]
@@ -63,11 +65,13 @@ func (o *Options) withDefaults() (Options, error) {
 	if opts.MaxValue == 0 {
 		opts.MaxValue = 1 << 20
 	}
+	def(&opts.MaxChange, 8<<20)
+	def(&opts.MaxData, 16<<20)
 	if opts.Timeout == 0 {
 		opts.Timeout = 5 * time.Second
 	}
-	if opts.MaxValue < 0 || opts.Timeout < 0 || opts.Acks < 0 {
-		return opts, fmt.Errorf("%w: a negative MaxValue, Timeout or Acks", session.ErrInvalid)
+	if opts.MaxValue < 0 || opts.MaxChange < 0 || opts.MaxData < 0 || opts.Timeout < 0 || opts.Acks < 0 {
+		return opts, fmt.Errorf("%w: a negative MaxValue, MaxChange, MaxData, Timeout or Acks", session.ErrInvalid)
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)

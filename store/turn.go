@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/botsession/botsession/codec"
@@ -17,63 +19,113 @@ import (
 // it was handed out, buffers what the handler does to it, and reads its own
 // writes. When the handler returns nil all of it is committed at once.
 //
-// The verbs return no error: the first that fails (a value that has no
-// encoding, a wrong type, a bad name) fails the turn, and [Turn.Err] shows it
-// early. A Turn is for the handler's goroutine, and must not be used after the
-// handler has returned.
+// What a verb is given it encodes, so it may be changed afterwards. The verbs
+// return no error: the first that fails (a value that has no encoding, a wrong
+// type, a bad name) fails the turn, and [Turn.Err] shows it early. Such a turn is
+// not tried again: its event becomes a dead letter.
+//
+// A Turn is for its handler. Once that has returned, the verbs change nothing:
+// that is logged, and [Turn.Err] says so.
 type Turn struct {
 	bot     *Bot
 	ref     session.Ref
 	event   *event // nil in an Update
 	attempt int
 	rec     *codec.Record
+	log     *slog.Logger
 
-	change    session.Change
+	mu        sync.Mutex      // a goroutine of the handler's may outlive it
+	over      bool            // the handler has returned, or was left alone
+	change    session.Change  // but for the chat, and what the event brings
+	chat      []entry         // the event's messages, then what the handler said
+	own       own             // what the event brings, until a Reset drops it
+	set       map[string]int  // private data: bytes, encoded
 	state     string          // after the moves so far
 	flags     map[string]bool // that this turn set; consumed ones are false
 	cleared   bool            // a reset hides what rec holds
-	intent    *session.Intent // as set by this turn
+	intent    codec.Encoded   // as set by this turn
 	intentSet bool
+	file      *session.File // the event's, until a Reset
 	err       error
+	badData   error // the first failure of a verb that a Reset makes good
 }
 
-func newTurn(b *Bot, ref session.Ref, rec *codec.Record, e *event, attempt int) *Turn {
-	t := &Turn{bot: b, ref: ref, event: e, attempt: attempt, rec: rec, state: rec.State()}
+func newTurn(b *Bot, ref session.Ref, rec *codec.Record, e *event, attempt int, log *slog.Logger) *Turn {
+	t := &Turn{bot: b, ref: ref, event: e, attempt: attempt, rec: rec, log: log, state: rec.State()}
 	t.change.From = rec.State()
 	if e == nil {
 		return t
 	}
-	for _, m := range e.Chat() {
-		t.change.Chat = append(t.change.Chat, session.Entry{Message: m})
-	}
-	if len(t.change.Chat) > 0 {
-		message := e.Message()
-		t.change.Message = &message
-	}
+	t.own = b.store.own(e, true)
+	t.chat = t.own.chat
 	if e.File != nil {
-		t.change.File = e.File
+		t.file = e.File
 		t.setFlag(session.FlagFile, true)
 	}
 	return t
 }
 
-// end returns the turn's change, and whether it changes anything. The end of a
-// turn lowers the flags of intent and file in any case, so also those that a
+// close ends the turn: verbs that come later change nothing.
+func (t *Turn) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+}
+
+// end closes the turn, and returns what it writes, or why it cannot. The end of
+// a turn lowers the flags of intent and file in any case, so also those that a
 // live call raised meanwhile; lowering what is down is no change.
-func (t *Turn) end() (c session.Change, dirty bool) {
-	c = t.change
-	c.Flags = maps.Clone(t.flags)
-	maps.DeleteFunc(c.Flags, func(name string, up bool) bool { return !t.cleared && up == t.rec.Flag(name) })
-	dirty = !c.Empty()
-	c.Flags = t.flags
+func (t *Turn) end() (w written, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	if err := t.failure(); err != nil {
+		return w, err
+	}
+	w = written{change: t.change, own: t.own, chat: t.chat}
+	changed := maps.Clone(t.flags)
+	maps.DeleteFunc(changed, func(name string, up bool) bool { return !t.cleared && up == t.rec.Flag(name) })
+	w.dirty = !t.change.Empty() || t.intentSet || len(changed)+len(t.chat)+len(t.own.fields) > 0
 	if t.event != nil {
 		for _, name := range []string{session.FlagIntent, session.FlagFile} {
-			dirty = dirty || t.rec.Flag(name)
+			w.dirty = w.dirty || t.rec.Flag(name)
 			t.setFlag(name, false)
 		}
-		c.Flags = t.flags
 	}
-	return c, dirty
+	w.change.Flags = t.flags
+	if err := t.bot.encode(&w); err != nil {
+		return w, err
+	}
+	if t.intentSet {
+		w.set = append(w.set, codec.FieldIntent, string(t.intent))
+	}
+	return w, t.tooMuchData()
+}
+
+// tooMuchData returns session.ErrTooLarge if the turn makes the private data
+// larger, and larger than Options.MaxData.
+func (t *Turn) tooMuchData() error {
+	before := 0
+	size := map[string]int{}
+	if !t.cleared {
+		for _, key := range t.rec.Keys() {
+			value, _ := t.rec.Value(key)
+			size[key] = len(value)
+			before += len(value)
+		}
+	}
+	after := before
+	for key, bytes := range t.set {
+		after += bytes - size[key]
+		delete(size, key)
+	}
+	for _, key := range t.change.Delete {
+		after -= size[key]
+	}
+	if after > before && after > t.bot.store.opts.MaxData {
+		return tooMuchData(after, t.bot.store.opts.MaxData)
+	}
+	return nil
 }
 
 func (t *Turn) setFlag(name string, up bool) {
@@ -83,14 +135,49 @@ func (t *Turn) setFlag(name string, up bool) {
 	t.flags[name] = up
 }
 
-func (t *Turn) fail(err error) {
-	if t.err == nil {
-		t.err = err
+// verb begins a verb: what has to be encoded is, and err says how that went. It
+// reports whether the verb may go on; then the caller ends it by mu.Unlock.
+func (t *Turn) verb(name string, err error) bool {
+	t.mu.Lock()
+	switch {
+	case t.over:
+		t.log.Error("verb of a turn that is over: it changes nothing", "verb", name)
+		t.keep(&t.err, fmt.Errorf("%s: the turn is over: the handler has returned, or was left alone", name))
+	case err != nil:
+		t.keep(&t.err, fmt.Errorf("%s: %w", name, err))
+	default:
+		return true
+	}
+	t.mu.Unlock()
+	return false
+}
+
+func (t *Turn) keep(first *error, err error) {
+	if *first == nil {
+		*first = err
 	}
 }
 
+// fail notes a failed read of what the session holds, which a Reset makes good.
+func (t *Turn) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.keep(&t.badData, err)
+}
+
+func (t *Turn) failure() error {
+	if t.err != nil {
+		return t.err
+	}
+	return t.badData
+}
+
 // Err returns the first failure of a verb, or nil.
-func (t *Turn) Err() error { return t.err }
+func (t *Turn) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failure()
+}
 
 // Ref returns the session's name.
 func (t *Turn) Ref() session.Ref { return t.ref }
@@ -110,14 +197,20 @@ func (t *Turn) Payload(into any) bool {
 		return false
 	}
 	if err := codec.Decode(t.event.payload, into); err != nil {
-		t.fail(fmt.Errorf("payload: %w", err))
+		if t.verb("payload", err) {
+			t.mu.Unlock()
+		}
 		return false
 	}
 	return true
 }
 
 // First reports whether this is the first event of the session's life.
-func (t *Turn) First() bool { return t.rec.Turns() == 0 || t.cleared }
+func (t *Turn) First() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rec.Turns() == 0 || t.cleared
+}
 
 // Attempt returns 1 when the event is handed out for the first time, and one
 // more for each time that its handler failed or was never heard of again.
@@ -134,15 +227,19 @@ func (t *Turn) Snapshot() session.Snapshot {
 }
 
 // State returns the state, after this turn's moves.
-func (t *Turn) State() string { return t.state }
+func (t *Turn) State() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state
+}
 
 // Move moves the session to a state. The first move of a turn consumes the
 // intent and the file: [Turn.Match] and [Turn.MatchFile] are nil from there on.
 func (t *Turn) Move(to string) {
-	if err := session.ValidState(to); err != nil {
-		t.fail(fmt.Errorf("move: %w", err))
+	if !t.verb("move", session.ValidState(to)) {
 		return
 	}
+	defer t.mu.Unlock()
 	t.state = to
 	t.change.Moves = append(t.change.Moves, to)
 	t.setFlag(session.FlagIntent, false)
@@ -157,6 +254,8 @@ func (t *Turn) Get(key string) (value any, found bool) {
 
 // value returns the encoded value, the turn's own before the session's.
 func (t *Turn) value(key string) (codec.Encoded, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if own, ok := t.change.Set[key]; ok {
 		return own.(codec.Encoded), true
 	}
@@ -168,6 +267,8 @@ func (t *Turn) value(key string) (codec.Encoded, bool) {
 
 // Keys returns the keys of the private data, sorted.
 func (t *Turn) Keys() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	keys := map[string]bool{}
 	if !t.cleared {
 		for _, key := range t.rec.Keys() {
@@ -185,44 +286,52 @@ func (t *Turn) Keys() []string {
 
 // Set sets a value of the private data: any value that the codec can encode.
 func (t *Turn) Set(key string, value any) {
-	if err := session.ValidKey("key", key); err != nil {
-		t.fail(err)
-		return
+	var encoded codec.Encoded
+	err := session.ValidKey("key", key)
+	if err == nil {
+		encoded, err = t.bot.store.opts.Codec.Encode(value)
 	}
-	encoded, err := t.bot.store.opts.Codec.Encode(value)
 	if err == nil {
 		err = t.bot.store.tooLarge("the value", "", len(encoded))
 	}
-	if err != nil {
-		t.fail(fmt.Errorf("private data %q: %w", key, err))
+	if !t.verb(fmt.Sprintf("private data %q", key), err) {
 		return
 	}
+	defer t.mu.Unlock()
 	if t.change.Set == nil {
-		t.change.Set = map[string]any{}
+		t.change.Set, t.set = map[string]any{}, map[string]int{}
 	}
-	t.change.Set[key] = encoded
+	t.change.Set[key], t.set[key] = encoded, len(encoded)
 	t.change.Delete = slices.DeleteFunc(t.change.Delete, func(other string) bool { return other == key })
 }
 
 // Delete deletes a key of the private data. One that is not there is no error.
 func (t *Turn) Delete(key string) {
-	if err := session.ValidKey("key", key); err != nil {
-		t.fail(err)
+	if !t.verb("delete", session.ValidKey("key", key)) {
 		return
 	}
+	defer t.mu.Unlock()
 	delete(t.change.Set, key)
-	if _, stored := t.rec.Value(key); stored && !t.cleared && !slices.Contains(t.change.Delete, key) {
+	delete(t.set, key)
+	if _, found := t.rec.Value(key); found && !t.cleared && !slices.Contains(t.change.Delete, key) {
 		t.change.Delete = append(t.change.Delete, key)
 	}
 }
 
-// Intent returns the last predicted intent, or nil. It stays readable after a
-// move has consumed it; [Turn.Match] does not.
+// Intent returns the last predicted intent, or nil: a copy of the caller's own.
+// It stays readable after a move has consumed it; [Turn.Match] does not.
 func (t *Turn) Intent() *session.Intent {
-	if t.intentSet || t.cleared {
-		return t.intent
+	t.mu.Lock()
+	encoded, set, cleared := t.intent, t.intentSet, t.cleared
+	t.mu.Unlock()
+	read := t.rec.Intent
+	switch {
+	case set:
+		read = func() (*session.Intent, error) { return codec.DecodeIntent(encoded) }
+	case cleared:
+		return nil
 	}
-	intent, err := t.rec.Intent()
+	intent, err := read()
 	if err != nil {
 		t.fail(err)
 	}
@@ -236,12 +345,11 @@ func (t *Turn) SetIntent(intent *session.Intent) {
 	if err == nil {
 		err = t.bot.store.tooLarge("the intent", "", len(encoded))
 	}
-	if err != nil {
-		t.fail(fmt.Errorf("intent: %w", err))
+	if !t.verb("intent", err) {
 		return
 	}
-	t.intent, t.intentSet = intent, true
-	t.change.Intent, t.change.SetIntent = intent, true
+	defer t.mu.Unlock()
+	t.intent, t.intentSet = encoded, true
 	t.setFlag(session.FlagIntent, true)
 }
 
@@ -260,11 +368,11 @@ func (t *Turn) Match(name string) *session.Intent {
 // File returns the last file, or nil. Its bytes are there if it came with this
 // event; [Session.File] reads those of an earlier one.
 func (t *Turn) File() *session.File {
-	if t.change.File != nil {
-		return t.change.File
-	}
-	if t.cleared {
-		return nil
+	t.mu.Lock()
+	own, cleared := t.file, t.cleared
+	t.mu.Unlock()
+	if own != nil || cleared {
+		return own
 	}
 	file, err := t.rec.File()
 	if err != nil {
@@ -288,6 +396,8 @@ func (t *Turn) MatchFile(mediaTypes ...string) *session.File {
 
 // Flag reports whether a flag is up.
 func (t *Turn) Flag(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if up, ok := t.flags[name]; ok {
 		return up
 	}
@@ -297,10 +407,10 @@ func (t *Turn) Flag(name string) bool {
 // SetFlag raises or lowers a flag. The end of the turn lowers
 // [session.FlagIntent] and [session.FlagFile] in any case.
 func (t *Turn) SetFlag(name string, up bool) {
-	if err := session.ValidKey("flag", name); err != nil {
-		t.fail(err)
+	if !t.verb("flag", session.ValidKey("flag", name)) {
 		return
 	}
+	defer t.mu.Unlock()
 	t.setFlag(name, up)
 }
 
@@ -310,55 +420,84 @@ func (t *Turn) Reply(text string) { t.ReplyWith(session.Message{Content: text}) 
 // ReplyWith is Reply with a message of any type. Its author is the bot.
 func (t *Turn) ReplyWith(m session.Message) {
 	m.From = session.FromBot
-	t.say(session.Entry{Message: m, Send: true})
+	t.say("reply", m, true)
 }
 
 // Record appends a message to the chat without sending it. Its author is the
 // bot unless From says otherwise.
 func (t *Turn) Record(m session.Message) {
 	def(&m.From, session.FromBot)
-	t.say(session.Entry{Message: m})
+	t.say("record", m, false)
 }
 
-func (t *Turn) say(e session.Entry) {
-	def(&e.Message.Type, session.Text)
-	if _, err := t.bot.encodeMessage(e.Message); err != nil {
-		t.fail(err)
+func (t *Turn) say(verb string, m session.Message, send bool) {
+	e, err := t.bot.entry(m, send)
+	if !t.verb(verb, err) {
 		return
 	}
-	t.change.Chat = append(t.change.Chat, e)
+	defer t.mu.Unlock()
+	t.chat = append(t.chat, e)
 }
 
-// History returns a part of the chat: what is stored, then this turn's own
-// message and replies, which have no sequence number yet. Messages that wait
-// behind this turn never show. It costs a round trip.
-func (t *Turn) History(ctx context.Context, q session.Query) ([]session.Message, error) {
+// History returns a part of the chat as this turn sees it: what was stored when
+// it began, then its own message and replies, with the numbers that follow. What
+// others append meanwhile shows in the next turn (and moves the numbers of this
+// one's), what waits behind this turn never. It costs a round trip.
+func (t *Turn) History(ctx context.Context, q session.Query) (chat []session.Message, err error) {
+	t.mu.Lock()
+	said, dropped := slices.Clone(t.chat), t.change.Reset != nil && !t.change.Reset.KeepChat
+	t.mu.Unlock()
 	var own []session.Message
-	for _, e := range t.change.Chat {
-		own = append(own, e.Message)
-	}
-	if t.change.Reset != nil && !t.change.Reset.KeepChat {
-		return cut(own, q), nil
-	}
-	stored := q
-	stored.Waiting = false
-	if q.Newest {
-		stored.Limit = max(q.Limit-len(own), 0)
-	}
-	chat, err := t.bot.Session(t.ref.ID).History(ctx, stored)
-	if err != nil {
-		return chat, err
+	last := t.rec.Seq()
+	for i, e := range said {
+		e.message.Seq = last + 1 + int64(i)
+		m, err := e.read()
+		if err != nil {
+			return nil, err
+		}
+		if m.Seq > q.After {
+			own = append(own, m)
+		}
 	}
 	if !q.Until.IsZero() {
-		return chat, nil
+		own = nil // they have no time yet
+	}
+	before := q
+	before.Waiting = false
+	if q.Limit > 0 && q.Newest {
+		before.Limit = q.Limit - len(own)
+	}
+	if !dropped && q.After < last && (before.Limit > 0 || q.Limit <= 0) {
+		if chat, err = t.before(ctx, before, last); err != nil {
+			return chat, err
+		}
 	}
 	return cut(append(chat, own...), q), nil
+}
+
+// before reads the chat up to the message last. Live calls may have appended
+// others behind it since: of the newest it so asks for some more.
+func (t *Turn) before(ctx context.Context, q session.Query, last int64) ([]session.Message, error) {
+	behind := func(m session.Message) bool { return m.Seq > last }
+	for more := 0; ; more = more*2 + 10 {
+		wider := q
+		if q.Newest && q.Limit > 0 {
+			wider.Limit += more
+		}
+		chat, err := t.bot.Session(t.ref.ID).History(ctx, wider)
+		newer := len(chat)
+		chat = slices.DeleteFunc(chat, behind)
+		newer -= len(chat)
+		if err != nil || newer <= more || q.Limit <= 0 || !q.Newest {
+			return cut(chat, q), err
+		}
+	}
 }
 
 // cut applies a query's limit.
 func cut(chat []session.Message, q session.Query) []session.Message {
 	switch {
-	case q.Limit < 0 || len(chat) <= q.Limit:
+	case q.Limit <= 0 || len(chat) <= q.Limit:
 		return chat
 	case q.Newest:
 		return chat[len(chat)-q.Limit:]
@@ -368,25 +507,39 @@ func cut(chat []session.Message, q session.Query) []session.Message {
 
 // SetTTL gives the session a time to live of its own: negative means for ever,
 // zero the bot's again.
-func (t *Turn) SetTTL(d time.Duration) { t.change.TTL = &d }
+func (t *Turn) SetTTL(d time.Duration) {
+	if !t.verb("set time to live", nil) {
+		return
+	}
+	defer t.mu.Unlock()
+	t.change.TTL = &d
+}
 
 // Reset begins a new life in the initial state: data, flags, intent, file and
-// message are gone, as is what this turn did to them so far; the chat is kept
-// or not. The turn goes on in the new life.
+// message are gone, as is what this turn did to them so far, and what it failed
+// to read of them; the chat is kept or not. The turn goes on in the new life.
 func (t *Turn) Reset(keepChat bool) {
-	t.change.Reset = &session.Reset{KeepChat: keepChat}
-	t.change.Moves, t.change.Set, t.change.Delete, t.change.Message = nil, nil, nil, nil
-	t.change.Intent, t.change.SetIntent, t.change.File = nil, false, nil
-	t.intent, t.intentSet, t.flags = nil, false, nil
-	t.cleared = true
-	t.state = t.bot.opts.Initial
+	t.reset("reset", session.Change{Reset: &session.Reset{KeepChat: keepChat}})
 }
 
 // Destroy ends the session's life with this turn. Its replies are still sent;
 // its chat and everything else is gone. Events that wait start a fresh session.
 func (t *Turn) Destroy() {
-	t.Reset(false)
-	t.change.Destroy = true
+	t.reset("destroy", session.Change{Reset: &session.Reset{}, Destroy: true})
+}
+
+func (t *Turn) reset(verb string, c session.Change) {
+	if !t.verb(verb, nil) {
+		return
+	}
+	defer t.mu.Unlock()
+	t.change.Reset = c.Reset
+	t.change.Destroy = t.change.Destroy || c.Destroy
+	t.change.Moves, t.change.Set, t.change.Delete, t.set = nil, nil, nil, nil
+	t.own.fields, t.own.file, t.file = nil, nil, nil
+	t.intent, t.intentSet, t.flags = nil, false, nil
+	t.cleared, t.badData = true, nil
+	t.state = t.bot.opts.Initial
 }
 
 var errNoHandler = errors.New("the handler is nil")

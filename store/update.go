@@ -8,6 +8,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // Update runs fn as a turn without an event: it takes the lease, so it never
@@ -19,20 +20,25 @@ import (
 //
 // It returns fn's error, with nothing written; [session.ErrNotFound];
 // [session.ErrFenced] if the session was lost while fn ran;
-// [session.ErrUnknownOutcome]. fn may run again when a live Move changed the
-// state meanwhile. An Update within a turn of the same session waits for that
-// turn, so for ever.
+// [session.ErrUnknownOutcome]; [session.ErrInTurn] if ctx is that of a turn of
+// the same session, for which it would wait. fn may run again when a live Move
+// changed the state meanwhile, up to twenty times; then it returns
+// [session.ErrWrongState]. While events or replies wait that could go on, at
+// most one Update runs between two of them (unless nobody serves the bot).
 func (b *Bot) Update(ctx context.Context, id string, fn Handler) error {
 	at, err := b.place(id)
 	if err == nil && fn == nil {
 		err = fmt.Errorf("%w: %w", session.ErrInvalid, errNoHandler)
 	}
+	if err == nil {
+		err = b.store.inTurn(ctx, at.ref, true)
+	}
 	if err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
-	for {
+	for try := 1; ; try++ {
 		err := b.update(ctx, at, fn)
-		if errors.Is(err, errStateMoved) {
+		if errors.Is(err, errStateMoved) && try < 20 && sleep(ctx, again(try)) {
 			continue
 		}
 		if err != nil {
@@ -42,7 +48,7 @@ func (b *Bot) Update(ctx context.Context, id string, fn Handler) error {
 	}
 }
 
-var errStateMoved = errors.New("a live Move changed the state during the turn")
+var errStateMoved = fmt.Errorf("%w: live Moves changed the state during each run", session.ErrWrongState)
 
 func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 	began, answer, err := b.leaseForUpdate(ctx, at)
@@ -54,34 +60,42 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 	h.begin(ctx)
 	defer h.cancel(nil)
 	if h.bad != nil {
-		r.release(h, "back", 0, h.bad)
+		r.release(h, "back", 0, "")
 		return h.bad
 	}
 	if ctx.Err() != nil { // it ended while we were waiting for this
-		r.release(h, "back", 0, nil)
-		return errors.Join(session.ErrBusy, context.Cause(ctx))
+		r.release(h, "back", 0, "")
+		return causes.Join(session.ErrBusy, context.Cause(ctx))
 	}
-	t := newTurn(b, at.ref, h.rec, nil, 1)
-	err = protect(b.store.log, "Update", at.ref, func() error { return fn(h.ctx, t) })
+	t := newTurn(b, at.ref, h.rec, nil, 1, h.log())
+	h.turn = t
+	returned := false
+	defer func() {
+		if !returned { // fn has ended this goroutine
+			t.close()
+			r.release(h, "back", 0, "")
+		}
+	}()
+	err = r.updateBy(h, t, fn)
+	returned = true
+	w, bad := t.end()
 	if err == nil {
-		err = t.Err()
+		err = bad
 	}
-	change, dirty := t.end()
-	var wired []string
-	if err == nil && dirty {
-		wired, err = b.wire(change, dirty)
+	if !h.take() { // it took longer than MaxTurn, and the session was given back
+		return fmt.Errorf("%w: %w", session.ErrFenced, session.ErrMaxTurn)
 	}
-	if err != nil || !dirty {
-		r.release(h, "back", 0, nil)
+	if err != nil || !w.dirty {
+		r.release(h, "back", 0, "")
 		return err
 	}
 	if ctx.Err() != nil { // the caller no longer wants it
-		r.release(h, "back", 0, nil)
+		r.release(h, "back", 0, "")
 		return context.Cause(ctx)
 	}
-	after, err := r.write(h, change, wired)
+	after, err := r.write(h, w)
 	if err != nil {
-		r.release(h, "back", 0, nil)
+		r.release(h, "back", 0, "")
 	}
 	if errors.Is(err, session.ErrWrongState) {
 		return errStateMoved
@@ -89,8 +103,23 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 	if err != nil {
 		return err
 	}
-	r.run(after)
+	r.run(after, nil)
+	r.told(ctx)
 	return nil
+}
+
+// updateBy runs fn, and returns its error: the user's own, to whom it goes back.
+func (r *runner) updateBy(h *hold, t *Turn, fn Handler) (err error) {
+	ctx, lower := marked(h.ctx, r.bot.store, h.at.ref, true)
+	fail := protect(h.log(), "Update", func() error {
+		defer lower()
+		err = fn(ctx, t)
+		return nil
+	})
+	if fail != nil {
+		return errors.New(fail.text)
+	}
+	return err
 }
 
 // leaseForUpdate waits for the session. Each request is waited for even when ctx
@@ -100,11 +129,11 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place) (began time.Time, an
 	var busy error
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 40*time.Millisecond) {
 		if ctx.Err() != nil {
-			return began, nil, errors.Join(busy, context.Cause(ctx))
+			return began, nil, causes.Join(busy, context.Cause(ctx))
 		}
 		began = time.Now()
 		answer, err = b.store.do(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
-			millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL))
+			millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room())
 		switch {
 		case err == nil:
 			return began, answer, nil

@@ -9,70 +9,114 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// wire turns a Change into the arguments that prelude/change.lua reads: five
-// fixed ones, four counts, the strings they count, and the special part. dirty
-// says whether it is a change at all, which makes a new version.
-func (b *Bot) wire(ch session.Change, dirty bool) ([]string, error) {
+// A written is a change with everything in it encoded and checked: what a turn,
+// a live verb or a dead letter writes.
+type written struct {
+	change   session.Change // its Reset, Destroy, From, Moves and TTL; the rest is in what follows
+	own      own            // what an event brings, which was accepted and is under no limit
+	chat     []entry        // own's messages among them
+	set, del []string       // of the hash: field, value, …; fields
+	file     *string        // the file's bytes
+	dirty    bool           // it is a change at all, which makes a new version
+}
+
+// written encodes a Change of the user's.
+func (b *Bot) written(ch session.Change) (w written, err error) {
 	if err := b.checkChange(ch); err != nil {
-		return nil, err
+		return w, err
 	}
-	set, del, err := b.store.opts.Codec.Fields(ch)
-	if err != nil {
-		return nil, err
-	}
-	for i := 0; i < len(set); i += 2 {
-		if err := b.store.tooLarge("field", set[i], len(set[i+1])); err != nil {
-			return nil, err
+	w = written{change: ch, dirty: !ch.Empty()}
+	for _, e := range ch.Chat {
+		said, err := b.entry(e.Message, e.Send)
+		if err != nil {
+			return w, err
 		}
+		w.chat = append(w.chat, said)
 	}
-	if len(ch.Moves) > 0 { // a move consumes, unless the same change raises again
+	if ch.File != nil {
+		bytes := string(ch.File.Data)
+		w.file = &bytes
+	}
+	return w, b.encode(&w)
+}
+
+// encode fills set and del, and checks the limits on what a caller brings.
+func (b *Bot) encode(w *written) (err error) {
+	w.set, w.del, err = b.store.opts.Codec.Fields(w.change)
+	if err != nil {
+		return err
+	}
+	total := 0
+	for i := 0; i < len(w.set); i += 2 {
+		if err := b.store.tooLarge("field", w.set[i], len(w.set[i+1])); err != nil {
+			return err
+		}
+		total += len(w.set[i]) + len(w.set[i+1])
+	}
+	for _, e := range w.chat[len(w.own.chat):] {
+		total += len(e.encoded)
+	}
+	if w.file != nil {
+		total += len(*w.file)
+	}
+	if most := b.store.opts.MaxChange; total > most {
+		return fmt.Errorf("%w: the change has %d bytes, the most is %d", session.ErrTooLarge, total, most)
+	}
+	if len(w.change.Moves) > 0 { // a move consumes, unless the same change raises again
 		for _, flag := range []string{session.FlagIntent, session.FlagFile} {
-			if _, said := ch.Flags[flag]; !said && !(flag == session.FlagIntent && ch.SetIntent) && !(flag == session.FlagFile && ch.File != nil) {
-				del = append(del, codec.PrefixFlag+flag)
+			if _, said := w.change.Flags[flag]; !said && !(flag == session.FlagIntent && w.change.SetIntent) && !(flag == session.FlagFile && w.change.File != nil) {
+				w.del = append(w.del, codec.PrefixFlag+flag)
 			}
 		}
 	}
-	special := b.special(ch)
-	args := make([]string, 0, 9+len(ch.Moves)+len(set)+len(del)+2*len(ch.Chat)+len(special))
-	args = append(args, ch.From, millis(b.opts.TTL), strconv.Itoa(b.opts.HistoryLimit), flag(dirty), flag(len(special) > 0),
-		strconv.Itoa(len(ch.Moves)), strconv.Itoa(len(set)), strconv.Itoa(len(del)), strconv.Itoa(2*len(ch.Chat)))
-	args = append(args, ch.Moves...)
-	args = append(args, set...)
-	args = append(args, del...)
-	for _, entry := range ch.Chat {
-		message, err := b.encodeMessage(entry.Message)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, flag(entry.Send && b.opts.Send != nil), string(message))
+	return nil
+}
+
+// wire turns a change into the arguments that prelude/change.lua reads: five
+// fixed ones, four counts, the strings they count, and the special part.
+func (b *Bot) wire(w written) []string {
+	special := b.special(w)
+	fields := len(w.set) + len(w.own.fields)
+	args := make([]string, 0, 9+len(w.change.Moves)+fields+len(w.del)+2*len(w.chat)+len(special))
+	args = append(args, w.change.From, millis(b.opts.TTL), strconv.Itoa(b.opts.HistoryLimit), flag(w.dirty), flag(len(special) > 0),
+		strconv.Itoa(len(w.change.Moves)), strconv.Itoa(fields), strconv.Itoa(len(w.del)), strconv.Itoa(2*len(w.chat)))
+	args = append(args, w.change.Moves...)
+	args = append(args, w.own.fields...)
+	args = append(args, w.set...)
+	args = append(args, w.del...)
+	for _, e := range w.chat {
+		args = append(args, flag(e.send && b.opts.Send != nil), string(e.encoded))
 	}
-	return append(args, special...), nil
+	return append(args, special...)
 }
 
 // special is the last part of a change, which most changes do not have.
-func (b *Bot) special(ch session.Change) []string {
-	if ch.Reset == nil && !ch.Destroy && ch.TTL == nil && ch.File == nil {
+func (b *Bot) special(w written) []string {
+	bytes := w.file
+	if bytes == nil {
+		bytes = w.own.file
+	}
+	if w.change.Reset == nil && !w.change.Destroy && w.change.TTL == nil && bytes == nil {
 		return nil
 	}
-	reset, ttl, file := "", "", ""
-	if ch.Reset != nil {
+	reset, ttl := "", ""
+	if w.change.Reset != nil {
 		reset = "drop"
-		if ch.Reset.KeepChat {
+		if w.change.Reset.KeepChat {
 			reset = "keep"
 		}
 	}
 	switch {
-	case ch.TTL == nil:
-	case *ch.TTL == 0:
+	case w.change.TTL == nil:
+	case *w.change.TTL == 0:
 		ttl = "-"
 	default:
-		ttl = millis(*ch.TTL)
+		ttl = millis(*w.change.TTL)
 	}
-	bytes := ""
-	if ch.File != nil {
-		file, bytes = "1", string(ch.File.Data)
+	if bytes == nil {
+		return []string{reset, b.opts.Initial, flag(w.change.Destroy), ttl, "", ""}
 	}
-	return []string{reset, b.opts.Initial, flag(ch.Destroy), ttl, file, bytes}
+	return []string{reset, b.opts.Initial, flag(w.change.Destroy), ttl, "1", *bytes}
 }
 
 func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
@@ -105,6 +149,12 @@ func (b *Bot) checkFile(f session.File) error {
 		return fmt.Errorf("%w: the file has no name", session.ErrInvalid)
 	}
 	return b.store.tooLarge("file", f.Name, len(f.Data))
+}
+
+// tooMuchData is the error of a change after which the private data would have
+// so many bytes.
+func tooMuchData(bytes, most int) error {
+	return fmt.Errorf("%w: the private data would have %d bytes, the most is %d (Options.MaxData)", session.ErrTooLarge, bytes, most)
 }
 
 // millis is a duration as scripts want it: 0 for ever, else at least 1.

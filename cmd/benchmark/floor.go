@@ -58,7 +58,7 @@ func (f *floor) digest() string {
 // head is as long as a session's head.
 func head(at string, seq int64) string {
 	n := strconv.FormatInt(seq, 10)
-	return "1 1763800000000000 " + n + " " + n + " " + n + " 1763800000000 " + at + " 1766392000000 1768984000000 - 0"
+	return "1 1763800000000000 " + n + " " + n + " " + n + " 1763800000000 " + at + " 1766392000000 1768984000000 - 0 1763800000000000"
 }
 
 // encode is the cheap part of our codec: a tag byte, then msgpack.
@@ -87,7 +87,7 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	accept.ZAdd(ctx, f.key("due", user), redis.Z{Score: float64(ms + 15000), Member: user})
 	accept.RPush(ctx, f.key("q", user), digest+stamp+string(event))
 	accept.HSet(ctx, f.key("e", user), digest, "p "+forget+" 2n9c#1f 0")
-	accept.HSet(ctx, s, codec.FieldLease, token+" "+lease+" event host-123-abcdef#1f 0 64 "+at)
+	accept.HSet(ctx, s, codec.FieldLease, token+" "+lease+" event host-123-abcdef#1f 0 0 64 0 "+at)
 	loaded := accept.HGetAll(ctx, s)
 	if _, err := accept.Exec(ctx); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	commit.HSet(ctx, f.key("e", user), digest, "d "+forget+" "+token+" "+strconv.FormatInt(seq+1, 10)+" "+strconv.FormatInt(seq+2, 10)+" 2n9c#1f 0")
 	commit.ZRem(ctx, f.key("due", user), user)
 	commit.HSet(ctx, s, "d:"+valueKeys[0], encode(x.Values[0]), "d:"+valueKeys[1], encode(x.Values[1]), "intent", string(said),
-		"message", encode(x.Text), "state", to, codec.FieldLease, token+" 0 free - 0 0 "+at, codec.FieldHead, head(at, seq+2))
+		"message", encode(x.Text), "state", to, codec.FieldLease, token+" 0 free - 0 0 0 0 "+at, codec.FieldHead, head(at, seq+2))
 	_, err = commit.Exec(ctx)
 	return err
 }
@@ -121,7 +121,7 @@ func (f *floor) prepare(ctx context.Context, users []string, chat []exchange) er
 	last := chat[len(chat)-1]
 	first := f.key("h", users[0])
 	for _, user := range users {
-		err := f.env.control.HSet(ctx, f.key("s", user), codec.FieldLease, "1763800000000000 0 free - 0 0 1763800000000",
+		err := f.env.control.HSet(ctx, f.key("s", user), codec.FieldLease, "1763800000000000 0 free - 0 0 0 0 1763800000000",
 			codec.FieldHead, head("1763800000000", int64(f.chatSize)), "state", states[0], "platform", "web", "user", user).Err()
 		if err != nil {
 			return err

@@ -180,8 +180,11 @@ func (o *listOptions) holder(s session.Status) string {
 	switch {
 	case s.Lease.Held(s.Now):
 		return clean(s.Lease.Holder)
-	case s.RetryAt.After(s.Now):
-		return paint(o.env, o.out, red, fmt.Sprintf("(failed %d×, again in %s)", s.Failures+s.Crashes, short(s.RetryAt.Sub(s.Now))))
+	}
+	for _, r := range []session.Retry{s.Reply, s.Event} {
+		if r.At.After(s.Now) {
+			return paint(o.env, o.out, red, fmt.Sprintf("(failed %d×, again in %s)", r.Failures+r.Crashes, short(r.At.Sub(s.Now))))
+		}
 	}
 	return "-"
 }

@@ -134,12 +134,8 @@ func (o *showOptions) print(all shown) {
 	p.title("work")
 	p.field("waiting", waiting(status))
 	p.field("held", o.held(status))
-	if trouble := o.trouble(status); trouble != "" {
-		p.field("failed", paint(o.env, o.out, red, trouble))
-		if status.Error != "" {
-			p.field("error", clean(status.Error))
-		}
-	}
+	o.trouble(p, "event", status.Event, status.Now)
+	o.trouble(p, "reply", status.Reply, status.Now)
 
 	p.title("heard")
 	p.field("message", value(snap.Message))
@@ -203,20 +199,26 @@ func (o *showOptions) held(s session.Status) string {
 	return text + ", in " + short(l.Until.Sub(s.Now))
 }
 
-// trouble says what the event at the head of the inbox went through.
-func (o *showOptions) trouble(s session.Status) string {
-	if s.Failures == 0 && s.Crashes == 0 && s.RetryAt.IsZero() {
-		return ""
+// trouble says what the head of the inbox, or of the outbox, went through.
+func (o *showOptions) trouble(p fieldPrinter, head string, r session.Retry, now time.Time) {
+	if r == (session.Retry{}) {
+		return
 	}
-	text := attempts(s.Failures, s.Crashes) + " of the event in hand"
+	text := attempts(r.Failures, r.Crashes) + " of the first " + head
+	if r.HandedBack > 0 {
+		text += ", handed back " + count(r.HandedBack, "time", "times")
+	}
 	switch {
-	case s.RetryAt.IsZero():
-	case s.RetryAt.After(s.Now):
-		text += fmt.Sprintf("; again at %s, in %s", o.clock(s.RetryAt), short(s.RetryAt.Sub(s.Now)))
+	case r.At.IsZero():
+	case r.At.After(now):
+		text += fmt.Sprintf("; again at %s, in %s", o.clock(r.At), short(r.At.Sub(now)))
 	default:
-		text += fmt.Sprintf("; due again since %s", short(s.Now.Sub(s.RetryAt)))
+		text += fmt.Sprintf("; due again since %s", short(now.Sub(r.At)))
 	}
-	return text
+	p.field("failed", paint(o.env, o.out, red, text))
+	if r.Error != "" {
+		p.field("error", paragraph(r.Error, p.indent()))
+	}
 }
 
 func (o *showOptions) expires(s session.Status) string {

@@ -73,7 +73,7 @@ bank/7
 work
   waiting       2 events
   held          by nobody
-  failed        1 failure and 0 crashes of the event in hand; again at TIME, in DUR
+  failed        1 failure and 0 crashes of the first event; again at TIME, in DUR
   error         no money today
 heard
   message       "send 50\x1b[2J"

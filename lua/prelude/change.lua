@@ -41,6 +41,31 @@ local function read_change(at)
   return c
 end
 
+-- grown returns how many bytes of private data the session will have, or 0 if
+-- they do not become more.
+local function grown(c)
+  local size, before = {}, 0
+  if c.set == c.del then return 0 end
+  if c.reset == '' then
+    local all = redis.call('HGETALL', session)
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 2) == 'd:' then
+        size[all[i]] = #all[i + 1]
+        before = before + #all[i + 1]
+      end
+    end
+  end
+  local after = before
+  for i = c.set, c.del - 1, 2 do
+    if string.sub(ARGV[i], 1, 2) == 'd:' then
+      after = after - (size[ARGV[i]] or 0) + #ARGV[i + 1]
+      size[ARGV[i]] = nil
+    end
+  end
+  for i = c.del, c.chat - 1 do after = after - (size[ARGV[i]] or 0) end
+  return after > before and after or 0
+end
+
 -- renew_life empties the session, which apply then puts into its initial state.
 -- The life is named after the token under which it began. The sequence numbers
 -- of the chat go on.
@@ -52,9 +77,12 @@ local function renew_life(chat)
     if two == 'd:' or two == 'f:' or f == 'message' or f == 'intent' or f == 'file' then drop[#drop + 1] = f end
   end
   for _, f in ipairs(drop) do redis.call('HDEL', session, f) end
-  if chat == 'drop' then redis.call('DEL', history) end
   redis.call('DEL', file)
   s.gen, s.born, s.turns = s.token, int(now), 0
+  if chat == 'drop' then
+    redis.call('DEL', history)
+    s.chat = s.gen
+  end
 end
 
 -- push appends many elements to a list and returns its length.
@@ -97,6 +125,7 @@ local function apply(c, put)
     if c.limit > 0 and length > c.limit then redis.call('LTRIM', history, -c.limit, -1) end
     push(outbox, replies)
     unsent = unsent + #replies
+    for _, reply in ipairs(replies) do s.obytes = s.obytes + #reply end
   end
   if c.file then
     redis.call('SET', file, c.file)

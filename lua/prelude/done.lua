@@ -2,12 +2,13 @@
 -- What became of it is noted under its digest, for its duplicates and receipts:
 -- status, when to forget it, token, first and last message, and, as accept wrote
 -- them in the line known, the call that accepted it and whether that made the
--- session. The line outlives every retry of the call that writes it.
+-- session. The line outlives every retry of the call that writes it. It returns
+-- the event as it was stored.
 local function done(known, status, first)
   local head = redis.call('LPOP', inbox)
   waiting = math.max(waiting - 1, 0)
   s.bytes = waiting == 0 and 0 or math.max(s.bytes - #(head or ''), 0)
-  s.fails, s.crashes, s.wait = 0, 0, 0
+  s.fails, s.crashes, s.backs, s.wait = 0, 0, 0, 0
   local till, call = string.match(known or '', '^%a (%d+) .-(%S+ %d)$')
   local least = math.ceil(deadline / 1000) + 1
   local forget = math.max(till or 0, least)
@@ -15,4 +16,5 @@ local function done(known, status, first)
   if forget == least and redis.call('PTTL', events) < forget * 1000 - now then
     redis.call('PEXPIREAT', events, forget * 1000)
   end
+  return head or ''
 end

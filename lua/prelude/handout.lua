@@ -1,12 +1,14 @@
 -- handout: who holds a session, and what for.
 
--- handed is the reply's part about the lease: what to do, under which token,
--- how often it failed before, the head of the inbox or the first hundred of the outbox, and
--- the hash as it stands.
+-- handed is the reply's part about the lease: what to do, under which token; of
+-- what is at the head its failures, its crashes, how often it was handed back,
+-- and since when Send has put it off; the head of the inbox or the first hundred
+-- of the outbox; and the hash as it stands.
 local function handed(payload)
-  local fails, crashes = s.fails, s.crashes
-  if s.work == 'reply' then fails, crashes = s.ofails, s.ocrashes end
-  return {s.work, s.token, fails, crashes, payload, redis.call('HGETALL', session)}
+  if s.work == 'reply' then
+    return {s.work, s.token, s.ofails, s.ocrashes, s.obacks, s.osince, payload, redis.call('HGETALL', session)}
+  end
+  return {s.work, s.token, s.fails, s.crashes, s.backs, 0, payload, redis.call('HGETALL', session)}
 end
 
 -- still tells what this call, or whoever has the token, holds of the session: for
@@ -22,5 +24,6 @@ end
 local function grant(work)
   s.token = int(math.max(s.token + 1, s.gen + 1, time[1] * 1000000 + time[2]))
   s.lease, s.work, s.holder = now + lease, work, op
+  if work == 'event' then s.way = 0 end
   redis.call('ZADD', due, s.lease, id)
 end

@@ -1,32 +1,35 @@
 -- onward: going on with a session, or giving it back.
 
+-- crowded tells whether as many replies are unsent as may be before turns wait
+-- for them, too. room is that limit, as "replies bytes".
+local function crowded(room)
+  local replies, size = string.match(room, '^(%d+) (%d+)$')
+  return replies and (unsent >= tonumber(replies) or s.obytes >= tonumber(size))
+end
+
 -- onward decides what the holder of a session does next: send what is in the
--- outbox, handle the next event (if the caller wants one), or nothing more, and
--- then the lease goes back in this same script. An Update that waits comes
--- before the next event. Its result goes to answer once the session is saved.
+-- outbox, handle the next event, or nothing more, and then the lease goes back in
+-- this same script. Replies that wait for their next attempt let turns pass; an
+-- Update that waits comes before the next event. want is empty if the caller
+-- takes no event, else the room for unsent replies. What onward decided goes to
+-- answer once the session is saved.
 local function onward(want)
-  if unsent > 0 then
-    if s.owait > now then
-      free(s.owait)
-      return 'idle'
-    end
+  if unsent > 0 and s.owait <= now then
     s.lease, s.work = now + lease, 'reply'
     return 'reply'
   end
-  if waiting == 0 then
-    free(s.ended and now or nil)
-    return s.ended and 'ended' or 'idle'
+  if s.ended then -- events that wait behind the end begin a new life: lease makes it
+    free()
+    if unsent > 0 then return 'idle' end
+    return waiting > 0 and 'due' or 'ended'
   end
-  if s.ended then -- what waited behind the end begins a new life: lease makes it
-    free(now)
-    return 'due'
-  end
-  if s.wait > now or s.yield > now then
-    free(math.max(s.wait, s.yield))
+  local notbefore = unsent > 0 and crowded(want) and s.owait or 0
+  if waiting == 0 or math.max(s.wait, s.yield, notbefore) > now then
+    free(notbefore)
     return 'idle'
   end
-  if want ~= '1' then
-    free(now)
+  if want == '' then
+    free()
     return 'due'
   end
   grant('event')

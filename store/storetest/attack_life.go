@@ -172,7 +172,7 @@ func reaperLeavesWork(s *scene) {
 	s.ok(r.Check(s.Context()))
 	status := s.status(sess)
 	equal(s, "events waiting", status.Waiting, 1)
-	equal(s, "failures counted", status.Failures, 1)
+	equal(s, "failures counted", status.Event.Failures, 1)
 	equal(s, "created", status.Created.IsZero(), false)
 }
 

@@ -52,7 +52,7 @@ func retried(s *scene) {
 	s.serve(bot, handler)
 	s.serve(other, handler)
 	first := s.accept(bot, "1", "first")
-	s.eventually("the first attempt has failed", func() bool { return s.status(sess).Failures == 1 })
+	s.eventually("the first attempt has failed", func() bool { return s.status(sess).Event.Failures == 1 })
 	// New events come meanwhile, at every replica, and must not hurry it.
 	later := []*store.Receipt{s.accept(bot, "1", "second"), s.accept(other, "1", "third")}
 	if len(attempts.list()) == 1 {
@@ -64,7 +64,7 @@ func retried(s *scene) {
 			equal(s, "flags after a failed turn", len(snap.Flags), 0)
 			equal(s, "messages after a failed turn", status.Messages, 0)
 			equal(s, "events waiting after a failed turn", status.Waiting, 3)
-			if wait := status.RetryAt.Sub(status.Now); wait <= 0 || wait > backoff {
+			if wait := status.Event.At.Sub(status.Now); wait <= 0 || wait > backoff {
 				s.Errorf("the next attempt is in %v, want within %v", wait, backoff)
 			}
 		}
@@ -227,8 +227,8 @@ func hangs(s *scene) {
 		return echo(ctx, t)
 	})
 	s.handled(s.accept(bot, "1", "hang"))
-	if err, _ := cause.Load().(error); !errors.Is(err, store.ErrMaxTurn) {
-		s.Errorf("the handler's context ended with %v, want %v", err, store.ErrMaxTurn)
+	if err, _ := cause.Load().(error); !errors.Is(err, session.ErrMaxTurn) {
+		s.Errorf("the handler's context ended with %v, want %v", err, session.ErrMaxTurn)
 	}
 	equal(s, "chat", s.chat(bot.Session("1")), []string{"u hang", "b re hang"})
 }

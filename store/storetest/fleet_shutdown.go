@@ -81,7 +81,7 @@ func shutdown(s *scene) {
 		return echo(ctx, t)
 	})
 	s.happens("Serve has ended", stopped)
-	s.is(receive(s, "the handler that stays is told", quit), store.ErrShutdown)
+	s.is(receive(s, "the handler that stays is told", quit), session.ErrShutdown)
 	for _, id := range []string{"a", "b", "stays"} {
 		s.handled(heir.Receipt(id, "hi"))
 	}

@@ -199,8 +199,10 @@ func (k *Kit) nextDue(ctx context.Context, end time.Time) time.Time {
 	}
 	next := end
 	for _, s := range all {
-		if s.RetryAt.After(k.now) && s.RetryAt.Before(next) {
-			next = s.RetryAt
+		for _, r := range []session.Retry{s.Event, s.Reply} {
+			if r.At.After(k.now) && r.At.Before(next) {
+				next = r.At
+			}
 		}
 	}
 	return next

@@ -153,7 +153,7 @@ func newerStore(s *scene) {
 }
 
 // brokenHead is the head of a session whose version is no number.
-const brokenHead = "1 1758000000000123 many 0 0 0 0 0 0 - 0"
+const brokenHead = "1 1758000000000123 many 0 0 0 0 0 0 - 0 1"
 
 func brokenHash(s *scene) {
 	r := s.replicaWith(store.Options{Buckets: 1})

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"time"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/session"
+)
+
+// An entry is a message on its way into the chat or out to the platform. What a
+// user gave is encoded when it is given; from then on the bytes are the message,
+// and each reader gets what they decode to, for itself alone.
+type entry struct {
+	message session.Message // without its content, unless that is fixed
+	encoded codec.Encoded
+	fixed   bool // the content is of a kind that cannot change: it needs no decoding
+	send    bool // also put it into the outbox
+}
+
+// entry encodes a message of the user's.
+func (b *Bot) entry(m session.Message, send bool) (entry, error) {
+	def(&m.Type, session.Text)
+	encoded, err := b.encodeMessage(m)
+	return newEntry(m, encoded, send), err
+}
+
+func newEntry(m session.Message, encoded codec.Encoded, send bool) entry {
+	e := entry{message: m, encoded: encoded, send: send}
+	switch m.Content.(type) {
+	case string, bool, nil:
+		e.fixed = true
+	default:
+		e.message.Content = nil
+	}
+	return e
+}
+
+// read returns the message.
+func (e entry) read() (session.Message, error) {
+	if e.fixed {
+		return e.message, nil
+	}
+	m, err := codec.DecodeMessage(e.encoded)
+	m.Seq, m.Time, m.Waiting = e.message.Seq, e.message.Time, e.message.Waiting
+	return m, err
+}
+
+// An own is what an event itself brings into its session. It was accepted: no
+// limit and no codec of this process stands in its way, and one that the
+// configured codec cannot write is written by the other.
+type own struct {
+	chat   []entry
+	fields []string // of the hash, each with its value
+	file   *string  // its bytes
+}
+
+// own returns what the event brings; of its file only the name, unless whole.
+func (s *Store) own(e *event, whole bool) (o own) {
+	for _, m := range e.Chat() {
+		o.chat = append(o.chat, newEntry(m, s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.EncodeMessage(m) }), false))
+	}
+	if len(o.chat) > 0 {
+		o.fields = append(o.fields, codec.FieldMessage, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.Encode(e.Message()) })))
+	}
+	if e.File != nil && whole {
+		bytes := string(e.File.Data)
+		o.file = &bytes
+		o.fields = append(o.fields, codec.FieldFile, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.EncodeFile(*e.File) })))
+	}
+	return o
+}
+
+// kept encodes what was accepted.
+func (s *Store) kept(encode func(codec.Codec) (codec.Encoded, error)) codec.Encoded {
+	encoded, err := encode(s.opts.Codec)
+	if err != nil { // JSON has no form for some strings
+		encoded, _ = encode(codec.Msgpack)
+	}
+	return encoded
+}
+
+// stampSize is how long the time before a list's element is.
+const stampSize = 6
+
+// stampTime reads six bytes of milliseconds.
+func stampTime(b string) time.Time {
+	var ms int64
+	for i := range stampSize {
+		ms = ms<<8 | int64(b[i])
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,48 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/botsession/botsession/session"
+)
+
+// A mark in a context says that it is that of user code which runs while this
+// process holds a session: the handler of a turn, the function of an Update, or
+// Send. A call on that session which would wait for the session, or end what
+// runs, could never end, or would begin it again for ever; by the mark it is
+// refused at once.
+type mark struct {
+	store *Store
+	ref   session.Ref
+	turn  bool         // a handler's or an Update's; false: that of Send
+	up    *atomic.Bool // lowered when the user's function has returned
+	outer *mark
+}
+
+type turnKey struct{}
+
+// marked returns ctx with a mark, beside those that it has, and what lowers it.
+func marked(ctx context.Context, s *Store, ref session.Ref, turn bool) (context.Context, func()) {
+	up := new(atomic.Bool)
+	up.Store(true)
+	outer, _ := ctx.Value(turnKey{}).(*mark)
+	return context.WithValue(ctx, turnKey{}, &mark{s, ref, turn, up, outer}), func() { up.Store(false) }
+}
+
+// inTurn returns session.ErrInTurn if ctx is that of a turn of the session. With
+// waits, also if it is that of Send: for calls that wait for the session.
+func (s *Store) inTurn(ctx context.Context, ref session.Ref, waits bool) error {
+	for m, _ := ctx.Value(turnKey{}).(*mark); m != nil; m = m.outer {
+		if m.ref == ref && m.up.Load() && (m.turn || waits) && m.store.same(s) {
+			return fmt.Errorf("%w: it would wait for its own end, or begin it again", session.ErrInTurn)
+		}
+	}
+	return nil
+}
+
+// same tells whether two stores of this process are views of the same data.
+func (s *Store) same(other *Store) bool {
+	return s == other || s.opts.Namespace == other.opts.Namespace && s.id != "" && s.id == other.id
+}
