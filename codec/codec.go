@@ -91,12 +91,14 @@ func (c Codec) known() bool { return c == Msgpack || c == JSON }
 // it replaces whole, or leaves alone when it answers an error:
 //
 //   - [session.ErrCorrupt] for bytes that are no value;
-//   - [session.ErrInvalid] for a value that does not fit the type asked for, with
+//   - [session.ErrType] for a value that does not fit the type asked for, with
 //     what was stored and where, and for an into that is not a pointer.
+//
+// What it fills shares no memory with b.
 func Decode(b []byte, into any) error {
 	target := reflect.ValueOf(into)
 	if target.Kind() != reflect.Pointer || target.IsNil() {
-		return invalid("decode into %T: want a pointer that is not nil", into)
+		return fmt.Errorf("%w: decode into %T: want a pointer that is not nil", session.ErrType, into)
 	}
 	v, wide, err := parse(b)
 	if err != nil {

@@ -217,7 +217,7 @@ func TestDecodeReplaces(t *testing.T) {
 		})
 		t.Run("an error leaves the target alone", func(t *testing.T) {
 			got := []int8{1}
-			wantErr(t, Decode(mustEncode(t, c, []int{5, 700}), &got), session.ErrInvalid)
+			wantErr(t, Decode(mustEncode(t, c, []int{5, 700}), &got), session.ErrType)
 			if len(got) != 1 || got[0] != 1 {
 				t.Error(got)
 			}
@@ -230,7 +230,7 @@ func TestDecodeReplaces(t *testing.T) {
 		})
 		t.Run("only a pointer can be decoded into", func(t *testing.T) {
 			for _, into := range []any{nil, 1, (*int)(nil), map[string]any{}} {
-				wantErr(t, Decode(mustEncode(t, c, 1), into), session.ErrInvalid, "pointer")
+				wantErr(t, Decode(mustEncode(t, c, 1), into), session.ErrType, "pointer")
 			}
 		})
 	})

@@ -45,11 +45,11 @@ func ExampleDecode() {
 		} `json:"orders"`
 	}
 	err = codec.Decode(b, &basket)
-	fmt.Println(errors.Is(err, session.ErrInvalid))
+	fmt.Println(errors.Is(err, session.ErrType))
 	fmt.Println(err)
 	// Output:
 	// true
-	// invalid: at .orders[0].count: stored is the integer 700, asked for is int8
+	// wrong type: at .orders[0].count: stored is an integer, asked for is int8
 }
 
 func ExampleCodec_EncodeMessage() {

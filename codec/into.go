@@ -84,9 +84,9 @@ func findWide(v any, to reflect.Value) *misfit {
 			}
 		}
 	case map[string]any:
-		for name, item := range v {
+		for _, item := range v {
 			if bad := findWide(item, to); bad != nil {
-				return bad.atKey(name)
+				return bad.atKey()
 			}
 		}
 	}
@@ -159,10 +159,10 @@ func (f filler) fillMap(to reflect.Value, v any) *misfit {
 	for name, stored := range values {
 		key, value := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
 		if bad := fillKey(key, name); bad != nil {
-			return bad.atKey(name)
+			return bad.atKey()
 		}
 		if bad := f.fill(value, stored); bad != nil {
-			return bad.atKey(name)
+			return bad.atKey()
 		}
 		to.SetMapIndex(key, value)
 	}
@@ -180,7 +180,7 @@ func fillKey(to reflect.Value, name string) *misfit {
 		return nil
 	}
 	if m, ok := to.Addr().Interface().(encoding.TextUnmarshaler); ok {
-		if err := m.UnmarshalText([]byte(name)); err != nil {
+		if err := asked("UnmarshalText", func() error { return m.UnmarshalText([]byte(name)) }); err != nil {
 			return newMisfit(name, to, err.Error())
 		}
 		return nil
@@ -212,7 +212,7 @@ func (f filler) fillStruct(to reflect.Value, v any) *misfit {
 		for i, n := range field.index {
 			if i > 0 && at.Kind() == reflect.Pointer { // an embedded pointer on the way
 				if at.IsNil() && !at.CanSet() {
-					return newMisfit(stored, to, "it embeds a pointer to an unexported struct").atKey(field.name)
+					return newMisfit(stored, to, "it embeds a pointer to an unexported struct").atField(field.name)
 				}
 				if at.IsNil() {
 					at.Set(reflect.New(at.Type().Elem()))
@@ -222,7 +222,7 @@ func (f filler) fillStruct(to reflect.Value, v any) *misfit {
 			at = at.Field(n)
 		}
 		if bad := f.fill(at, stored); bad != nil {
-			return bad.atKey(field.name)
+			return bad.atField(field.name)
 		}
 	}
 	return nil
@@ -250,7 +250,8 @@ func (f filler) unmarshal(to reflect.Value, v any) (bool, *misfit) {
 	case byJSON:
 		text, err := plainJSON(v)
 		if err == nil {
-			err = to.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(text)
+			m := to.Addr().Interface().(json.Unmarshaler)
+			err = asked("UnmarshalJSON", func() error { return m.UnmarshalJSON(text) })
 		}
 		if err != nil {
 			return true, newMisfit(v, to, err.Error())
@@ -261,7 +262,8 @@ func (f filler) unmarshal(to reflect.Value, v any) (bool, *misfit) {
 		if !ok {
 			return false, nil
 		}
-		if err := to.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text)); err != nil {
+		m := to.Addr().Interface().(encoding.TextUnmarshaler)
+		if err := asked("UnmarshalText", func() error { return m.UnmarshalText([]byte(text)) }); err != nil {
 			return true, newMisfit(v, to, err.Error())
 		}
 		return true, nil

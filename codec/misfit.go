@@ -6,10 +6,12 @@ import (
 	"reflect"
 	"strconv"
 	"time"
+
+	"github.com/botsession/botsession/session"
 )
 
-// A misfit says which stored value does not fit which Go type, and where. It
-// shows numbers, and of texts and bytes only the length.
+// A misfit says which stored value does not fit which Go type, and where. Of what
+// is stored it shows only the kind, and of texts and bytes the length.
 type misfit struct {
 	path   string // such as .orders[3].count; empty for the value itself
 	stored any
@@ -26,8 +28,14 @@ func (m *misfit) atIndex(i int) *misfit {
 	return m
 }
 
-func (m *misfit) atKey(name string) *misfit {
+func (m *misfit) atField(name string) *misfit {
 	m.path = "." + name + m.path
+	return m
+}
+
+// atKey is a place in a map, whose keys may be as private as its values.
+func (m *misfit) atKey() *misfit {
+	m.path = "[a key]" + m.path
 	return m
 }
 
@@ -39,7 +47,7 @@ func (m *misfit) error() error {
 	if m.why != "" {
 		why = ": " + m.why
 	}
-	return invalid("%sstored is %s, asked for is %s%s", where, describe(m.stored), m.asked, why)
+	return fmt.Errorf("%w: %sstored is %s, asked for is %s%s", session.ErrType, where, describe(m.stored), m.asked, why)
 }
 
 func describe(v any) string {
@@ -55,11 +63,13 @@ func describe(v any) string {
 	case time.Time:
 		return "a time"
 	case bool:
-		return fmt.Sprintf("the bool %t", v)
+		return "a bool"
 	case json.Number:
 		return "a number beyond 64 bits"
 	case float64:
-		return fmt.Sprintf("the float %v", v)
+		return "a float"
+	case nil:
+		return "nothing"
 	}
-	return fmt.Sprintf("the integer %d", v)
+	return "an integer"
 }

@@ -167,9 +167,10 @@ func keyText(key reflect.Value) (string, error) {
 		return key.String(), nil
 	}
 	if m, ok := key.Interface().(encoding.TextMarshaler); ok && !isNil(key) {
-		text, err := m.MarshalText()
+		var text []byte
+		err := asked("MarshalText", func() (err error) { text, err = m.MarshalText(); return err })
 		if err != nil {
-			return "", invalid("a key of type %s: %v", key.Type(), err)
+			return "", invalid("a key of type %s: %w", key.Type(), err)
 		}
 		return string(text), nil
 	}
@@ -218,15 +219,19 @@ func marshalled(v reflect.Value) (any, bool, error) {
 		v = addressable(v).Addr()
 	}
 	if t.marshals == byText {
-		text, err := v.Interface().(encoding.TextMarshaler).MarshalText()
+		var text []byte
+		m := v.Interface().(encoding.TextMarshaler)
+		err := asked("MarshalText", func() (err error) { text, err = m.MarshalText(); return err })
 		if err != nil {
-			return nil, true, invalid("a %s: %v", v.Type(), err)
+			return nil, true, invalid("a %s: %w", v.Type(), err)
 		}
 		return string(text), true, nil
 	}
-	text, err := v.Interface().(json.Marshaler).MarshalJSON()
+	var text []byte
+	m := v.Interface().(json.Marshaler)
+	err := asked("MarshalJSON", func() (err error) { text, err = m.MarshalJSON(); return err })
 	if err != nil {
-		return nil, true, invalid("a %s: %v", v.Type(), err)
+		return nil, true, invalid("a %s: %w", v.Type(), err)
 	}
 	plain, _, err := parseJSON(text, true)
 	if err != nil {

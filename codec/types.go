@@ -94,7 +94,8 @@ type field struct {
 func (f field) omits(v reflect.Value) bool {
 	if f.omitzero {
 		if z, ok := v.Interface().(interface{ IsZero() bool }); ok && !isNil(v) {
-			if z.IsZero() {
+			zero := false
+			if asked("IsZero", func() error { zero = z.IsZero(); return nil }) == nil && zero {
 				return true
 			}
 		} else if v.IsZero() {

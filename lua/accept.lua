@@ -2,7 +2,7 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock deadline rights record watch list life index enter handout
+-- USES   clock deadline rights record watch list life index enter handout sweep
 -- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- REPLY  OK now created {event token 0 0 0 0 {} hash}  handed to the caller
@@ -60,17 +60,24 @@ s.bytes = full
 
 local forget = math.ceil((now + window) / 1000)
 redis.call('HSET', events, digest, 'p ' .. int(forget) .. ' ' .. call .. ' ' .. created)
--- The ids seen are swept twice a window; their key lives two windows past that.
--- One whose event still waits is kept.
+-- The ids seen are swept a part at a time, and all of them about twice a window.
+-- Each is kept as long as was promised when it was accepted, and while its event
+-- waits; so their key lives longer than the longest promise, and is never made to
+-- live shorter by a caller with a smaller window.
 if now >= s.sweep then
-  local all = redis.call('HGETALL', events)
-  for i = 1, #all, 2 do
-    local status, till = string.match(all[i + 1], '^(%a) (%d+)')
-    if status ~= 'p' and (till or 0) * 1000 <= now then redis.call('HDEL', events, all[i]) end
+  local cursor = sweep_part(events, redis.call('HGET', events, '') or '0', function(line)
+    local status, till = string.match(line, '^(%a) (%d+)')
+    return status ~= 'p' and (till or 0) * 1000 <= now
+  end)
+  if cursor == '0' then
+    s.sweep = now + math.floor(window / 2)
+    redis.call('HDEL', events, '')
+  else
+    redis.call('HSET', events, '', cursor)
   end
-  s.sweep = now + math.floor(window / 2)
-  redis.call('PEXPIREAT', events, now + 2 * window + 1000)
 end
+local most = 2 * window + (step == 'event' and DAY or WEEK)
+if redis.call('PTTL', events) < most - window then redis.call('PEXPIREAT', events, now + most) end
 
 save({})
 notice('accepted')

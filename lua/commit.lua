@@ -2,7 +2,7 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock deadline rights record watch list life anchor index change handout free onward done calls bury
+-- USES   clock deadline rights record watch list life anchor index change handout free onward done sweep calls bury
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
 -- ARGV   op deadline id bot token digest want lease change...
 --        digest is empty for an Update, which has no event
@@ -15,7 +15,7 @@
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 -- Was it committed already, and only the reply lost?
-local sweep, before, known = 0, nil, nil
+local sweep, before, known = '0 0', nil, nil
 if digest == '' then
   before, sweep = seen()
 else

@@ -1,6 +1,6 @@
 -- create: makes a session, or says that it is there.
 --
--- USES   clock deadline rights record watch life index enter calls
+-- USES   clock deadline rights record watch life index enter sweep calls
 -- KEYS   session inbox outbox calls activity names expiry bots watch
 -- ARGV   op deadline id bot state platform user own ttl
 --        own is a time to live of the session's own in ms, or empty

@@ -117,7 +117,7 @@ var (
 	behindKey = map[string]string{
 		"DEL": "", "HGETALL": "", "HKEYS": "", "LPOP": "", "PERSIST": "", "PTTL": "",
 		"HGET": ", ''", "HDEL": ", ''", "RPUSH": ", ''", "SET": ", ''", "ZREM": ", ''", "PEXPIRE": ", '0'", "PEXPIREAT": ", '0'",
-		"HSET": ", '', ''", "HINCRBY": ", '', '0'", "LRANGE": ", '0', '0'", "LTRIM": ", '0', '0'", "ZADD": ", '0', ''",
+		"HSCAN": ", '0'", "HSET": ", '', ''", "HINCRBY": ", '', '0'", "LRANGE": ", '0', '0'", "LTRIM": ", '0', '0'", "ZADD": ", '0', ''",
 		"ZRANGE": ", '0', '0'", "ZREMRANGEBYSCORE": ", '0', '0'",
 	}
 )

@@ -7,8 +7,8 @@
 --
 -- How often each happened to a head is counted, but for wait, which ends by time.
 --
--- USES   clock deadline rights record life anchor outlast free calls
--- KEYS   session history inbox outbox calls file due
+-- USES   clock deadline rights record life anchor outlast free sweep calls
+-- KEYS   session history inbox outbox events calls file due
 -- ARGV   op deadline id token work verdict wait err
 --        wait: ms until the head may be handed out again
 -- REPLY  OK now next                   {due}: there is work, and nobody holds the session
@@ -35,6 +35,7 @@ else
   s.way = now + 10000 -- see lease
 end
 if waiting + unsent > 0 then outlast(when) end
+if waiting > 0 and redis.call('PTTL', events) < when - now + DAY then redis.call('PEXPIREAT', events, when + WEEK) end
 when = free()
 save(put)
 remember('', sweep)

@@ -6,75 +6,115 @@ import (
 	"strings"
 )
 
-// The errors of this project. Compare with [errors.Is]; those that carry more
-// ([StateError], [CorruptError]) are found with [errors.As].
+// The errors of this project, each in one group by who must do what. Compare
+// with [errors.Is]; those that carry more ([StateError], [CorruptError]) are found
+// with [errors.As]. An error's text holds no content (text, payload, data, file).
+//
+// A webhook that got an error from Accept asks only whether it is [ErrInvalid]:
+// then the event can never be accepted, and it returns 400; else 503, and the
+// platform delivers again.
+
+// Fix the input.
 var (
-	// ErrNotFound: no such session (or event, or bot): it was never created, was
-	// destroyed, or has expired. Nothing was written.
+	// ErrInvalid says that the caller's input cannot be right whatever is stored:
+	// an empty name, an over-long id, a value that has no encoding.
+	ErrInvalid = errors.New("invalid")
+
+	// ErrTooLarge is the [ErrInvalid] of a value, a message, an event, a file, a
+	// change, or a session's data over the size limit.
+	ErrTooLarge error = kind{"too large", ErrInvalid}
+)
+
+// Fix the program.
+var (
+	// ErrInTurn says that a call from within a turn would wait for that same turn,
+	// or end it.
+	ErrInTurn = errors.New("called from within a turn of the same session")
+
+	// ErrType says that what is stored does not fit the Go type that was asked
+	// for.
+	ErrType = errors.New("wrong type")
+
+	// ErrReadOnly says that a call writes, and the store was opened to look only.
+	ErrReadOnly = errors.New("the store is read-only")
+
+	// ErrExists says that what was to be made is there already.
+	ErrExists = errors.New("exists already")
+)
+
+// Try again.
+var (
+	// ErrInboxFull says that the session has as many events waiting as it may
+	// have. Nothing was recorded; the same event can be accepted later.
+	ErrInboxFull = errors.New("inbox full")
+
+	// ErrBusy says that other turns held the session until the context ended.
+	ErrBusy = errors.New("busy: another turn holds the session")
+
+	// ErrUnknownOutcome says that no answer came, and the call may have been
+	// applied. It is joined with the cause. What had not happened by the time of
+	// this error never will: the request carried a deadline that has passed.
+	ErrUnknownOutcome = errors.New("unknown outcome: the call may have been applied")
+
+	// ErrNotAcked is the [ErrUnknownOutcome] of a write that is done, but not as
+	// safe as the store's options Acks and Fsync ask: a fail-over, or a crash of
+	// the server's machine, may undo it. What is missing follows.
+	ErrNotAcked error = kind{"not acknowledged", ErrUnknownOutcome}
+)
+
+// Look again.
+var (
+	// ErrNotFound says that there is no such session (or event, or bot): it was
+	// never created, was destroyed, or has expired. Nothing was written.
 	ErrNotFound = errors.New("not found")
 
-	// ErrExists: what was to be made is there already.
-	ErrExists = errors.New("exists already")
-
-	// ErrWrongState: a move whose From is not the session's state. A
+	// ErrWrongState says that a move's From is not the session's state. A
 	// [StateError] carries the state that was found. Nothing was written.
 	ErrWrongState = errors.New("wrong state")
 
-	// ErrFenced: the caller no longer holds the session. Its lease ended and
-	// another replica took over, or the session was reset or destroyed
+	// ErrFenced says that the caller no longer holds the session: its lease ended
+	// and another replica took over, or the session was reset or destroyed
 	// meanwhile. Nothing was written, and nothing will be.
 	ErrFenced = errors.New("fenced: the session is no longer held")
+)
 
-	// ErrBusy: another replica's turn held the session until the context ended.
-	ErrBusy = errors.New("busy: another turn holds the session")
+// Ask an operator.
+var (
+	// ErrUnsupported says that the server, or the data on it, is not what this
+	// library can work with: too old, without a command that is needed, or
+	// divided in another way than this process knows.
+	ErrUnsupported = errors.New("not supported")
 
-	// ErrInboxFull: the session has as many events waiting as it may have.
-	// Nothing was recorded; the same event can be accepted later.
-	ErrInboxFull = errors.New("inbox full")
+	// ErrNoPermission is the [ErrUnsupported] of a user without the right to a
+	// command, whose name follows. Nothing was done.
+	ErrNoPermission error = kind{"the user lacks the right to a command", ErrUnsupported}
 
-	// ErrTooLarge: a value, a message, an event or a file over the size limit.
-	ErrTooLarge = errors.New("too large")
-
-	// ErrUnknownOutcome: no answer came, and the call may have been applied. It
-	// is joined with the cause. What had not happened by the time of this error
-	// never will: the request carried a deadline that has passed.
-	ErrUnknownOutcome = errors.New("unknown outcome: the call may have been applied")
-
-	// ErrCorrupt: what is stored cannot be read as what it should be. A
+	// ErrCorrupt says that what is stored cannot be read as what it should be. A
 	// [CorruptError] carries the session, the field and the reason.
 	ErrCorrupt = errors.New("corrupt")
 
-	// ErrNewerLayout: the stored form was written by a newer version of this
-	// library, which this one neither reads nor changes.
+	// ErrNewerLayout says that the stored form was written by a newer version of
+	// this library, which this one neither reads nor changes.
 	ErrNewerLayout = errors.New("stored in a newer layout")
+)
 
-	// ErrType: what is stored does not fit the Go type that was asked for. The
-	// program is to be mended, or what is stored.
-	ErrType = errors.New("wrong type")
-
-	// ErrInTurn: a call from within a turn of the same session that would wait for
-	// that turn, or end it.
-	ErrInTurn = errors.New("called from within a turn of the same session")
-
-	// ErrReadOnly: a call that writes, on a store that was opened to look only.
-	ErrReadOnly = errors.New("the store is read-only")
-
-	// ErrUnsupported: the server cannot do what is needed: it is too old, or
-	// lacks a command or a right.
-	ErrUnsupported = errors.New("not supported by the server")
-
-	// ErrMaxTurn is the cause with which a handler's context ends when the turn
-	// took longer than BotOptions.MaxTurn.
+// The causes with which the context of a handler ends, beside [ErrFenced].
+var (
+	// ErrMaxTurn says that the turn took longer than BotOptions.MaxTurn.
 	ErrMaxTurn = errors.New("the turn took longer than BotOptions.MaxTurn")
 
-	// ErrShutdown is the cause with which a handler's context ends when Serve's
-	// grace is over.
+	// ErrShutdown says that the replica stops, and Serve's grace is over.
 	ErrShutdown = errors.New("the replica stops")
-
-	// ErrInvalid: the caller's input cannot be right whatever is stored: an
-	// empty name, an over-long id, a value that has no encoding.
-	ErrInvalid = errors.New("invalid")
 )
+
+// A kind is an error that is also a more general one.
+type kind struct {
+	text string
+	of   error
+}
+
+func (k kind) Error() string { return k.text }
+func (k kind) Unwrap() error { return k.of }
 
 // A StateError is the [ErrWrongState] of one session.
 type StateError struct {

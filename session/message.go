@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -74,29 +75,68 @@ func (m Message) String() string {
 	return string(text)
 }
 
+// Decode stores the content in the value that into points to, as encoding/json
+// would after writing it: a list into a []string, a map into a struct with json
+// tags. A content of into's own type is taken as it is. It returns [ErrType] if the
+// content does not fit, and leaves what into points to alone then. What it fills is
+// the caller's own.
+func (m Message) Decode(into any) (err error) {
+	target := reflect.ValueOf(into)
+	if target.Kind() != reflect.Pointer || target.IsNil() {
+		return fmt.Errorf("%w: decode into %T: want a pointer that is not nil", ErrType, into)
+	}
+	target = target.Elem()
+	defer func() {
+		if recover() != nil { // in a method of the type's own
+			err = fmt.Errorf("%w: decoding into a %s panicked", ErrType, target.Type())
+		}
+	}()
+	switch content := reflect.ValueOf(m.Content); {
+	case !content.IsValid():
+		target.SetZero()
+		return nil
+	case content.Kind() == reflect.String && target.Kind() == reflect.String && target.Type().NumMethod() == 0:
+		target.SetString(content.String()) // any bytes, not only UTF-8
+		return nil
+	case content.Type() == target.Type() && content.Comparable():
+		target.Set(content)
+		return nil
+	}
+	text, err := json.Marshal(m.Content)
+	fresh := reflect.New(target.Type())
+	if err == nil {
+		err = json.Unmarshal(text, fresh.Interface())
+	}
+	if err != nil { // its text may hold some of the content
+		return fmt.Errorf("%w: the content is a %T and does not fit a %s", ErrType, m.Content, target.Type())
+	}
+	target.Set(fresh.Elem())
+	return nil
+}
+
 // A Query selects a part of the chat history. Build it with [Last], [All],
 // [After] or [Until]; the answer is always in ascending order.
 type Query struct {
 	After   int64     // only messages with a greater sequence number
 	Until   time.Time // only messages up to this moment, inclusive; zero means all
-	Limit   int       // at most so many; negative means all
+	Limit   int       // at most so many; 0 or less means all
 	Newest  bool      // count Limit from the end of the selection, not from its beginning
 	Waiting bool      // append, behind the limit, the user messages that wait in the inbox
 }
 
-// Last selects the newest n messages.
+// Last selects the newest n messages; all of them if n is 0 or less.
 func Last(n int) Query { return Query{Limit: max(n, 0), Newest: true} }
 
 // All selects every message.
-func All() Query { return Query{Limit: -1} }
+func All() Query { return Query{} }
 
 // After selects the first n messages behind the one numbered seq: the next
 // page, for a reader who has seen up to seq. Messages that others append
-// meanwhile come on later pages, once each.
+// meanwhile come on later pages, once each. An n of 0 or less selects all of them.
 func After(seq int64, n int) Query { return Query{After: seq, Limit: max(n, 0)} }
 
 // Until selects every message up to the moment t, inclusive.
-func Until(t time.Time) Query { return Query{Until: t, Limit: -1} }
+func Until(t time.Time) Query { return Query{Until: t} }
 
 // WithWaiting also selects the user messages that were accepted and wait to be
 // handled. They come last, are marked [Message.Waiting], and do not count

@@ -10,13 +10,10 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-)
 
-// ErrNotAcked says that a write is not as safe as [Options.Acks] and
-// [Options.Fsync] ask, and what is missing. It comes with
-// [session.ErrUnknownOutcome]: the write is done, and a fail-over, or a crash of
-// the server's machine, may undo it.
-var ErrNotAcked = errors.New("not acknowledged")
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
+)
 
 // ackWait is how long one attempt waits: twice the second after which a file is
 // synced, or a replica tells of its own, at the latest.
@@ -37,7 +34,7 @@ func (s *sender) carrySafely(ctx context.Context, cmds []redis.Cmder) {
 						cluster.ReloadState(ctx)
 					}
 				case cmd.Err() == nil && writes(cmd) && missing != nil:
-					cmd.SetErr(fmt.Errorf("%w: %w", ErrNotAcked, missing))
+					cmd.SetErr(fmt.Errorf("%w: %w", session.ErrNotAcked, missing))
 				}
 			}
 		})
@@ -120,7 +117,7 @@ func (s *sender) byNode(ctx context.Context, cmds []redis.Cmder) map[redis.Unive
 		key, _ := cmd.Args()[3].(string)
 		node, err := cluster.MasterForKey(ctx, key)
 		if err != nil {
-			cmd.SetErr(errors.Join(errNeverSent, err))
+			cmd.SetErr(causes.Join(errNeverSent, err))
 			continue
 		}
 		nodes[node] = append(nodes[node], cmd)

@@ -52,18 +52,18 @@ func TestAcksAreWaitedFor(t *testing.T) {
 	bot = open(t, url, &store.Options{Acks: 1, Timeout: 2 * time.Second}).Bot("bot", nil)
 	s = bot.Session("1")
 	err := s.Set(ctx, "alone", true)
-	if !errors.Is(err, session.ErrUnknownOutcome) || !errors.Is(err, store.ErrNotAcked) {
+	if !errors.Is(err, session.ErrUnknownOutcome) || !errors.Is(err, session.ErrNotAcked) {
 		t.Errorf("a write that no replica has: %v", err)
 	}
 	if _, found, err := s.Get(ctx, "alone"); !found || err != nil {
 		t.Errorf("that write is done, and reads wait for nobody: %v, %v", found, err)
 	}
 	receipt, err := bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"})
-	if !errors.Is(err, store.ErrNotAcked) {
+	if !errors.Is(err, session.ErrNotAcked) {
 		t.Errorf("an event that no replica has: %v, %v", receipt, err)
 	}
 	// Delivered again it is a duplicate, and still nobody has it.
-	if receipt, err = bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"}); !errors.Is(err, store.ErrNotAcked) {
+	if receipt, err = bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"}); !errors.Is(err, session.ErrNotAcked) {
 		t.Errorf("a duplicate of it: %v, %v", receipt, err)
 	}
 	host, port, _ := strings.Cut(strings.TrimPrefix(url, "redis://"), ":")

@@ -27,7 +27,7 @@ func TestADuplicateWaitsForWhatAnotherConnectionWrote(t *testing.T) {
 	process := processOf(t, replica)
 	must(t, process.Signal(syscall.SIGSTOP))
 	for _, delivery := range []string{"the first", "the second"} {
-		if receipt, err := accept(2 * time.Second); !errors.Is(err, store.ErrNotAcked) {
+		if receipt, err := accept(2 * time.Second); !errors.Is(err, session.ErrNotAcked) {
 			t.Errorf("%s delivery of an event that no replica has: %v, %v", delivery, receipt, err)
 		}
 	}

@@ -263,6 +263,9 @@ func (b *Bot) encodeEvent(e session.Event) (*event, error) {
 	if err := b.store.tooLarge("event", e.ID, len(encoded)); err != nil {
 		return nil, err
 	}
+	if most := b.opts.InboxBytes; codec.EventHead+len(encoded) > most {
+		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, codec.EventHead+len(encoded), most)
+	}
 	// Decoded again, so that the handler sees the same here as on any replica.
 	decoded, payload, err := codec.DecodeEvent(encoded)
 	if err != nil {

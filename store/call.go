@@ -14,13 +14,8 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
-
-// ErrNoPermission says that the store's user has lost the right to a command since
-// [Open] tried them all; the command's name follows. Nothing was done. Redis 6
-// cannot tell before it is too late: see the package's comment on what is not
-// guaranteed.
-var ErrNoPermission = errors.New("the user has lost the right to a command")
 
 // once is a command that go-redis sends at most once. By default it would send it
 // again by itself after a lost reply, and nobody would learn that the first
@@ -62,6 +57,9 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	if err := s.foreign.Load(); err != nil {
+		return nil, *err
+	}
 	end := time.Now().Add(s.opts.Timeout)
 	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {
 		end = limit
@@ -69,7 +67,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 	writes := !slices.Contains(reads, script)
 	if writes {
 		if s.opts.ReadOnly {
-			return nil, fmt.Errorf("%w: %w", session.ErrInvalid, errReadOnly)
+			return nil, session.ErrReadOnly
 		}
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -115,12 +113,12 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 					}
 					err = errors.New("an expired session is in the way, and cannot be removed")
 				}
-				final = errors.Is(err, ErrNoPermission) && !unsure
+				final = errors.Is(err, session.ErrNoPermission) && !unsure
 			case r.status() == "NOPERM":
 				err, final = r.refusal(at.ref), !unsure
 			case unsure && writes && mayChange(script, args, r):
 				// The attempt before may still arrive, and find the session changed.
-				err = errors.Join(errors.New("refused, but an earlier request may still be applied"), r.refusal(at.ref))
+				err = causes.Join(errors.New("refused, but an earlier request may still be applied"), r.refusal(at.ref))
 			default:
 				return r, nil
 			}
@@ -144,13 +142,13 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 			continue
 		}
 		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-			err = errors.Join(cause, err)
+			err = causes.Join(cause, err)
 		}
 		if telling != nil && !errors.Is(err, telling) {
-			err = errors.Join(telling, err)
+			err = causes.Join(telling, err)
 		}
 		if unsure && writes {
-			err = errors.Join(session.ErrUnknownOutcome, err)
+			err = causes.Join(session.ErrUnknownOutcome, err)
 		}
 		return nil, err
 	}
@@ -237,7 +235,7 @@ func whatHappened(err error) fate {
 	var fromServer redis.Error
 	var network *net.OpError
 	switch {
-	case errors.Is(err, ErrNotAcked):
+	case errors.Is(err, session.ErrNotAcked):
 		return unknown
 	case errors.As(err, &fromServer):
 		text := err.Error()
@@ -372,7 +370,7 @@ func (r reply) refusal(ref session.Ref) error {
 	case "BUSY":
 		return session.ErrBusy
 	case "NOPERM":
-		return fmt.Errorf("%w: %s", ErrNoPermission, r.text(2))
+		return fmt.Errorf("%w: %s", session.ErrNoPermission, r.text(2))
 	case "FULL":
 		return fmt.Errorf("%w: %d events, %d bytes wait", session.ErrInboxFull, r.int(2), r.int(3))
 	case "TOOLARGE":

@@ -13,6 +13,7 @@ import (
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // Check reads every key of the namespace and compares sessions with their
@@ -32,7 +33,7 @@ func (s *Store) Check(ctx context.Context) error {
 		}
 		c.compare(b)
 	}
-	return errors.Join(c.findings...)
+	return causes.Join(c.findings...)
 }
 
 type check struct {

@@ -112,6 +112,9 @@ func (r *runner) beat(ctx context.Context, room bool) error {
 	keep := 3 * beatEvery(len(names)+1)
 	ctx, cancel := context.WithTimeout(ctx, keep) // after that nobody would believe it any more
 	defer cancel()
+	if err := b.store.follow(ctx); err != nil {
+		return err
+	}
 	answer, err := b.store.run(ctx, lua.Beat, b.fleetPlace(), b.store.name, flag(room), millis(keep))
 	if err != nil {
 		return err
@@ -125,8 +128,8 @@ func (b *Bot) fleetPlace() place {
 	return place{ref: session.Ref{Bot: b.name}, bucket: len(b.store.layout.tags)}
 }
 
-func (b *Bot) wakeChannel(replica string) string {
-	return b.store.opts.Namespace + ":" + b.store.id + ":wake:" + b.name + ":" + replica
+func (b *Bot) wakeChannel(id, replica string) string {
+	return b.store.opts.Namespace + ":" + id + ":wake:" + b.name + ":" + replica
 }
 
 // wakeFor wakes somebody if a reply says that a session has work and nobody.
@@ -155,6 +158,9 @@ func (b *Bot) wakeFor(next reply, at place) {
 func (b *Bot) wake(ctx context.Context, at place) error {
 	names, asked := b.fleet.get()
 	if time.Since(asked) > 2*time.Second && b.serving.Load() == nil {
+		if err := b.store.follow(ctx); err != nil {
+			return err
+		}
 		found, err := b.Replicas(ctx)
 		if err != nil {
 			return err
@@ -169,7 +175,7 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 	if to == "" {
 		return nil
 	}
-	return b.store.client.Publish(ctx, b.wakeChannel(to), at.ref.ID).Err()
+	return b.store.client.Publish(ctx, b.wakeChannel(b.store.identity().id, to), at.ref.ID).Err()
 }
 
 // Replicas returns the names of the replicas that serve the bot and have room.
@@ -185,16 +191,26 @@ func (b *Bot) Replicas(ctx context.Context) ([]string, error) {
 
 // wakes takes what other processes could not.
 func (r *runner) wakes(ctx context.Context) {
+	for ctx.Err() == nil {
+		r.wakesOf(ctx, r.bot.store.identity())
+	}
+}
+
+// wakesOf does so until the stored data is another's.
+func (r *runner) wakesOf(ctx context.Context, of *identity) {
 	b := r.bot
-	sub := b.store.client.Subscribe(ctx, b.wakeChannel(b.store.name))
+	sub := b.store.client.Subscribe(ctx, b.wakeChannel(of.id, b.store.name))
 	defer sub.Close()
 	messages := sub.Channel(redis.WithChannelHealthCheckInterval(10 * time.Second))
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-of.replaced:
+			return
 		case m, ok := <-messages:
 			if !ok {
+				sleep(ctx, time.Second) // the client is closed
 				return
 			}
 			if s := r.enter(ctx); s != nil {

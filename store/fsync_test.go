@@ -23,7 +23,7 @@ var safest = []string{redistest.Waitaof, "--appendonly", "yes", "--appendfsync",
 // notAcked tells whether a call says all that is promised of a write that is
 // done, and not as safe as was asked.
 func notAcked(err error, missing string) bool {
-	return errors.Is(err, session.ErrUnknownOutcome) && errors.Is(err, store.ErrNotAcked) && strings.Contains(err.Error(), missing)
+	return errors.Is(err, session.ErrUnknownOutcome) && errors.Is(err, session.ErrNotAcked) && strings.Contains(err.Error(), missing)
 }
 
 func TestTheAppendOnlyFileIsWaitedFor(t *testing.T) {

@@ -62,7 +62,7 @@ func (s *Store) tryToWait(ctx context.Context, c redis.UniversalClient) error {
 		err := c.Do(ctx, command...).Err()
 		var fromServer redis.Error
 		if errors.As(err, &fromServer) && whatHappened(err) != notYet {
-			err = fmt.Errorf("%w: %s: %w", session.ErrInvalid, needs, err)
+			err = fmt.Errorf("%w: %s: %w", session.ErrUnsupported, needs, err)
 		}
 		return err
 	}
@@ -106,7 +106,7 @@ func inspectServer(ctx context.Context, c redis.Cmdable) (warnings []string, err
 	if version := info["redis_version"]; version != "" {
 		major, _, _ := strings.Cut(version, ".")
 		if n, err := strconv.Atoi(major); err == nil && n < oldest {
-			return nil, fmt.Errorf("%w: the server is Redis %s; needed is %d or newer", session.ErrInvalid, version, oldest)
+			return nil, fmt.Errorf("%w: the server is Redis %s; needed is %d or newer", session.ErrUnsupported, version, oldest)
 		}
 	}
 	if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
@@ -122,7 +122,7 @@ func inspectServer(ctx context.Context, c redis.Cmdable) (warnings []string, err
 func (s *Store) probe(ctx context.Context, buckets []int) error {
 	for _, bucket := range buckets {
 		at := place{ref: session.Ref{Bot: "?", ID: s.name}, bucket: bucket} // no bot's name
-		answer, err := s.run(ctx, lua.Probe, at, s.name, s.opts.Namespace+":"+s.id+":probe", flag(!s.opts.ReadOnly))
+		answer, err := s.run(ctx, lua.Probe, at, s.name, s.opts.Namespace+":"+s.identity().id+":probe", flag(!s.opts.ReadOnly))
 		if err != nil {
 			return fmt.Errorf("run a script: %w", err)
 		}
@@ -138,7 +138,7 @@ func (s *Store) probe(ctx context.Context, buckets []int) error {
 			}
 		}
 		if len(commands) > 0 {
-			return fmt.Errorf("%w: this user, or this server, cannot do %s (%s)", session.ErrInvalid, strings.Join(commands, ", "), why)
+			return fmt.Errorf("%w: this user, or this server, cannot do %s (%s)", session.ErrNoPermission, strings.Join(commands, ", "), why)
 		}
 	}
 	return nil

@@ -44,5 +44,5 @@ func (s *Store) inTurn(ctx context.Context, ref session.Ref, waits bool) error {
 
 // same tells whether two stores of this process are views of the same data.
 func (s *Store) same(other *Store) bool {
-	return s == other || s.opts.Namespace == other.opts.Namespace && s.id != "" && s.id == other.id
+	return s == other || s.opts.Namespace == other.opts.Namespace && s.identity().id != "" && s.identity().id == other.identity().id
 }

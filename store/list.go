@@ -15,6 +15,7 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // A Filter selects sessions of a bot.
@@ -144,7 +145,7 @@ func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, e
 			}
 		}
 	}
-	return list, errors.Join(faults...)
+	return list, causes.Join(faults...)
 }
 
 // present pairs those fields that a hash has with their values.
@@ -167,7 +168,9 @@ type Counts struct {
 	Replicas []string         // that serve the bot and have room
 }
 
-// A Flow is how often a bot's sessions made one transition.
+// A Flow is how often a bot's sessions made one transition. Where there are more
+// than a thousand pairs of states, the others are counted together, as a Flow
+// without From and To.
 type Flow struct {
 	session.Transition
 	Count int64

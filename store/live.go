@@ -12,6 +12,7 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // A Session is a live handle on one session: each method is one atomic script,
@@ -54,7 +55,7 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 		return false, err
 	}
 	def(&o.State, s.bot.opts.Initial)
-	if err := errors.Join(session.ValidState(o.State), session.ValidLabel("platform", o.Platform), session.ValidLabel("user", o.User)); err != nil {
+	if err := causes.Join(session.ValidState(o.State), session.ValidLabel("platform", o.Platform), session.ValidLabel("user", o.User)); err != nil {
 		return false, err
 	}
 	own := ""
@@ -284,11 +285,14 @@ func (s *Session) Destroy(ctx context.Context) (d Destroyed, err error) {
 // History returns a part of the chat, in ascending order.
 func (s *Session) History(ctx context.Context, q session.Query) (chat []session.Message, err error) {
 	defer s.wrap("history of", &err)
-	till := ""
+	limit, till := q.Limit, ""
+	if limit <= 0 {
+		limit = -1 // all
+	}
 	if !q.Until.IsZero() {
 		till = strconv.FormatInt(q.Until.UnixMilli(), 10)
 	}
-	r, err := s.read(ctx, lua.History, strconv.FormatInt(max(q.After, 0), 10), till, strconv.Itoa(q.Limit), flag(q.Newest), flag(q.Waiting))
+	r, err := s.read(ctx, lua.History, strconv.FormatInt(max(q.After, 0), 10), till, strconv.Itoa(limit), flag(q.Newest), flag(q.Waiting))
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +317,7 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 			chat = append(chat, m)
 		}
 	}
-	return chat, errors.Join(faults...)
+	return chat, causes.Join(faults...)
 }
 
 // File returns the last file with its bytes, or nil if there is none.
@@ -373,7 +377,7 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 		letter.Ref = s.ref
 		letters = append(letters, letter)
 	}
-	return letters, errors.Join(faults...)
+	return letters, causes.Join(faults...)
 }
 
 // wrap says what failed, and for which session.

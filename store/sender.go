@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // A sender sends commands. A few at a time go alone, each on a connection of
@@ -72,7 +74,7 @@ func (s *sender) send(ctx context.Context, cmd redis.Cmder) error {
 			}
 		case <-ctx.Done():
 			if s.leave(p, false) {
-				return errors.Join(errNeverSent, ctx.Err())
+				return causes.Join(errNeverSent, ctx.Err())
 			}
 			select {
 			case err := <-p.landed: // in the same moment

@@ -11,6 +11,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // Serve makes this process one of the bot's replicas: it handles events, sends
@@ -30,7 +31,7 @@ func (b *Bot) Serve(ctx context.Context, h Handler) error {
 		return fmt.Errorf("serve %s: %w: %w", b.name, session.ErrInvalid, errNoHandler)
 	}
 	if b.store.opts.ReadOnly {
-		return fmt.Errorf("serve %s: %w: %w", b.name, session.ErrInvalid, errReadOnly)
+		return fmt.Errorf("serve %s: %w", b.name, session.ErrReadOnly)
 	}
 	r := b.newRunner(ctx, h, b.opts.Concurrency)
 	if !b.serving.CompareAndSwap(nil, r) {
@@ -269,5 +270,5 @@ func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
 	if err := r.reap(ctx, b.store.layout.all()); err != nil {
 		faults = append(faults, fmt.Errorf("drain %s: %w", b.name, err))
 	}
-	return r.turns, errors.Join(append(faults, context.Cause(ctx))...)
+	return r.turns, causes.Join(append(faults, context.Cause(ctx))...)
 }

@@ -165,9 +165,9 @@ func (s *simulation) checkEmpty() {
 		s.find("after the destroys: %v", err)
 	}
 	s.left("after the destroys", "e", "p", "x", "dead", "g", "serve")
-	time.Sleep(3*simWindow + 5*time.Second) // the ids are forgotten, and so are the calls
-	s.left("after three windows", "x", "dead", "g")
-	time.Sleep(31 * 24 * time.Hour) // the letters' life
+	time.Sleep(9 * 24 * time.Hour) // the ids are forgotten, and so are the calls
+	s.left("after nine days", "x", "dead", "g")
+	time.Sleep(22 * 24 * time.Hour) // the letters' life
 	s.left("after a month", "dead", "g")
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -29,10 +30,10 @@ type Options struct {
 	MaxChange int           // bytes of everything that one change or turn brings; zero means 8 MiB
 	MaxData   int           // bytes of all private data of one session, encoded; zero means 16 MiB. A turn reads all of it: 50 MB make each one take a third of a second
 	Timeout   time.Duration // of one call, its retries included; zero means 5 s
-	Logger    *slog.Logger  // zero means silence
-	Acks      int           // replicas of the server that must have a write before it counts as done, so that no fail-over undoes it; zero means none. See [ErrNotAcked]
-	Fsync     bool          // a write counts as done only when it is in the server's append-only file on disk, and in those of so many replicas as Acks says. Needs Redis 7.2 or Valkey, and appendonly yes; set appendfsync always, or each write waits for up to a second. See [ErrNotAcked]
-	ReadOnly  bool          // write nothing: for looking on. Calls that write answer session.ErrInvalid
+	Logger    *slog.Logger  // zero means slog.Default(), warnings and worse
+	Acks      int           // replicas of the server that must have a write before it counts as done, so that no fail-over undoes it; zero means none. See [session.ErrNotAcked]
+	Fsync     bool          // a write counts as done only when it is in the server's append-only file on disk, and in those of so many replicas as Acks says. Needs Redis 7.2 or Valkey, and appendonly yes; set appendfsync always, or each write waits for up to a second. See [session.ErrNotAcked]
+	ReadOnly  bool          // write nothing: for looking on. Calls that write return session.ErrReadOnly
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -74,7 +75,9 @@ func (o *Options) withDefaults() (Options, error) {
 		return opts, fmt.Errorf("%w: a negative MaxValue, MaxChange, MaxData, Timeout or Acks", session.ErrInvalid)
 	}
 	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
+		opts.Logger = slog.New(careful{slog.Default().Handler(), slog.LevelWarn})
+	} else {
+		opts.Logger = slog.New(careful{opts.Logger.Handler(), slog.Level(math.MinInt)})
 	}
 	return opts, nil
 }
@@ -86,10 +89,13 @@ type Store struct {
 	owned  bool // Close closes the client
 	opts   Options
 	layout layout
-	id     string // of the stored data: tells channels of two stores on one server apart
+	ident  atomic.Pointer[identity]
 	name   string // of this replica, unique
 	log    *slog.Logger
 	clock  *clock
+
+	foreign atomic.Pointer[error] // why nothing may be done any more, see follow
+
 	calls  atomic.Uint64
 	sender interface { // a *sender, or a simulation around it
 		send(context.Context, redis.Cmder) error
@@ -129,13 +135,14 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if _, ring := client.(*redis.Ring); ring || client == nil {
-		return nil, fmt.Errorf("open store: %w: the client must be of one server, a Sentinel set or a cluster", session.ErrInvalid)
+	if err := checkClient(client); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
 		client: client, opts: opts, log: opts.Logger, sender: &sender{client: client, acks: opts.Acks, fsync: opts.Fsync},
 		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]),
 	}
+	s.log = s.log.With("replica", s.name)
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
 	if err := s.readMeta(ctx); err != nil {
@@ -149,6 +156,26 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		return nil, fmt.Errorf("open store at %s: %w", address(client), err)
 	}
 	return s, nil
+}
+
+// checkClient refuses clients on which the promises cannot be kept.
+func checkClient(client redis.UniversalClient) error {
+	switch c := client.(type) {
+	case nil, *redis.Ring:
+		return fmt.Errorf("%w: the client must be of one server, a Sentinel set or a cluster", session.ErrInvalid)
+	case *redis.Client:
+		if c == nil {
+			return fmt.Errorf("%w: the client is nil", session.ErrInvalid)
+		}
+	case *redis.ClusterClient:
+		if c == nil {
+			return fmt.Errorf("%w: the client is nil", session.ErrInvalid)
+		}
+		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return fmt.Errorf("%w: the client reads from replicas (ReadOnly, RouteByLatency or RouteRandomly), which may not have yet what was just written", session.ErrInvalid)
+		}
+	}
+	return nil
 }
 
 // address says where a client connects to.
@@ -174,9 +201,13 @@ func (s *Store) readMeta(ctx context.Context) error {
 	key := (layout{namespace: s.opts.Namespace}).meta()
 	text := make([]string, 3)
 	read := func() error {
-		meta, err := s.client.HMGet(ctx, key, "layout", "buckets", "id").Result()
-		for i, v := range meta {
-			text[i], _ = v.(string)
+		meta, err := s.client.HGetAll(ctx, key).Result()
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return &session.CorruptError{Field: key, Reason: err}
+		}
+		text[0], text[1], text[2] = meta["layout"], meta["buckets"], meta["id"]
+		if err == nil && len(meta) > 0 && text[0] == "" { // layout is written first
+			return &session.CorruptError{Field: key, Reason: errors.New("it has no layout: the data under it is of something else, or damaged")}
 		}
 		return err
 	}
@@ -199,6 +230,9 @@ func (s *Store) readMeta(ctx context.Context) error {
 		s.layout = newLayout(s.opts.Namespace, buckets)
 		return nil
 	}
+	if n, err := strconv.Atoi(text[0]); err != nil || n < 1 {
+		return &session.CorruptError{Field: key + " layout", Reason: errors.New("it is no number from 1")}
+	}
 	if text[0] != strconv.Itoa(layoutVersion) {
 		return fmt.Errorf("%w: %s says layout %s, this library knows %d", session.ErrNewerLayout, key, text[0], layoutVersion)
 	}
@@ -210,7 +244,8 @@ func (s *Store) readMeta(ctx context.Context) error {
 		return fmt.Errorf("%w: %d buckets asked for, but the data under %q was divided into %d at its first Open: set Options.Buckets to %d or to zero, or use another Namespace",
 			session.ErrInvalid, s.opts.Buckets, s.opts.Namespace, stored, stored)
 	}
-	s.layout, s.id = newLayout(s.opts.Namespace, stored), text[2]
+	s.layout = newLayout(s.opts.Namespace, stored)
+	s.setIdentity(text[2])
 	return nil
 }
 
@@ -256,5 +291,3 @@ func (s *Store) tooLarge(what, name string, size int) error {
 	}
 	return fmt.Errorf("%w: %s has %d bytes, the most is %d", session.ErrTooLarge, what, size, s.opts.MaxValue)
 }
-
-var errReadOnly = errors.New("this store was opened read-only")

@@ -244,7 +244,7 @@ func (c struck) strike(t *testing.T, root *redis.Client, client redis.UniversalC
 	if after := dump(t, root, space); !maps.Equal(before, after) {
 		t.Errorf("%s without %s answers %v, and wrote something", c.name, command, err)
 	}
-	if errors.Is(err, store.ErrNoPermission) == errors.Is(err, session.ErrUnknownOutcome) { // unknown, where the script stopped at a read
+	if errors.Is(err, session.ErrNoPermission) == errors.Is(err, session.ErrUnknownOutcome) { // unknown, where the script stopped at a read
 		t.Errorf("%s without %s answers %v", c.name, command, err)
 	}
 	must(t, c.call(ctx, p)) // and works again when the right is back

@@ -244,9 +244,9 @@ func kind(err error) string {
 	var number syscall.Errno
 	name := err.Error()
 	switch {
-	case errors.Is(err, store.ErrNotAcked):
+	case errors.Is(err, session.ErrNotAcked):
 		name = "not acknowledged"
-	case errors.Is(err, store.ErrNoPermission):
+	case errors.Is(err, session.ErrNoPermission):
 		name = "no permission"
 	case errors.As(err, &fromServer):
 		code, text, _ := strings.Cut(fromServer.Error(), " ")

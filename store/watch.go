@@ -32,7 +32,7 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
 		err := b.err
 		if err == nil && b.store.opts.ReadOnly {
-			err = fmt.Errorf("%w: %w: a watcher makes itself known", session.ErrInvalid, errReadOnly)
+			err = fmt.Errorf("%w: a watcher makes itself known", session.ErrReadOnly)
 		}
 		if err != nil {
 			yield(Notice{}, fmt.Errorf("watch: %w", err))
@@ -40,7 +40,7 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		channel := b.store.opts.Namespace + ":" + b.store.id + ":watch:" + b.name
+		channel := b.store.opts.Namespace + ":" + b.store.identity().id + ":watch:" + b.name
 		sub := b.store.client.Subscribe(ctx, channel)
 		defer sub.Close()
 		if _, err := sub.Receive(ctx); err != nil {

@@ -35,7 +35,7 @@ local function read_change(at)
   if c.expiry then redis.call('ZCARD', expiry) end
   if c.activity then redis.call('ZCARD', activity) end
   if c.set > c.moves or c.reset ~= '' then
-    redis.call('HLEN', moves)
+    c.pairs = redis.call('HLEN', moves)
     redis.call('ZCARD', names)
   end
   return c
@@ -94,6 +94,15 @@ local function push(list, elements)
   return length
 end
 
+-- count_move counts a move from one state to another. There are at most about a
+-- thousand such counters; further pairs are counted together, without names, so
+-- that states named after ids do not fill the memory. A counter that is not a
+-- number is ignored.
+local function count_move(c, pair)
+  if c.pairs >= 1000 and not redis.call('HGET', moves, pair) then pair = '\0' end
+  redis.pcall('HINCRBY', moves, pair, 1)
+end
+
 -- apply writes the change. It returns how many fields it deleted, and the
 -- sequence number of the first message it appended. Fields of the hash are
 -- collected in put, for save at the end of the script.
@@ -106,7 +115,7 @@ local function apply(c, put)
     state = c.initial
   end
   for i = c.moves, c.set - 1 do
-    redis.pcall('HINCRBY', moves, state .. '\0' .. ARGV[i], 1) -- a figure that is none stops nobody
+    count_move(c, state .. '\0' .. ARGV[i])
     state = ARGV[i]
   end
   for i = c.set, c.del - 1 do put[#put + 1] = ARGV[i] end
