@@ -119,6 +119,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	}
 	s, err := New(ctx, client, opts)
 	if err != nil {
+		err = tlsMismatch(ctx, client, err)
 		client.Close()
 		return nil, err
 	}
