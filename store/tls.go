@@ -47,7 +47,7 @@ func tlsMismatch(ctx context.Context, client redis.UniversalClient, err error) e
 	}
 	if secure {
 		first := make([]byte, 1)
-		if _, e := conn.Write([]byte("PING\r\n")); e != nil {
+		if _, e := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); e != nil {
 			return err
 		}
 		if _, e := conn.Read(first); e == nil && (first[0] == '+' || first[0] == '-') {

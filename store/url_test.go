@@ -174,6 +174,9 @@ func checkSecretURL(t *testing.T, secret, before, behind string) {
 			if escaped {
 				text = strings.NewReplacer(":", "%3A", "@", "%40").Replace(url.PathEscape(secret))
 			}
+			if scheme == "unix" && !escaped && strings.HasPrefix(before+text, "/") {
+				continue // that is a path, whatever is in it
+			}
 			if scheme == "unix" {
 				end = "/sock" + behind
 			}
