@@ -46,7 +46,7 @@ type Script struct {
 	Args []string // the names in the header's ARGV line, in order
 }
 
-// The scripts. History, Load, Look, Outcome and Tally write nothing.
+// The scripts. File, History, Load, Look, Outcome and Tally write nothing.
 var (
 	Accept  = load("accept")
 	Beat    = load("beat")
@@ -55,6 +55,7 @@ var (
 	Create  = load("create")
 	Dead    = load("dead")
 	Destroy = load("destroy")
+	File    = load("file")
 	History = load("history")
 	Lease   = load("lease")
 	Load    = load("load")
@@ -68,7 +69,7 @@ var (
 )
 
 // All lists the scripts, by name.
-var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Tally}
+var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Tally}
 
 // load joins a script with the pieces that its header names. It panics on a
 // header it cannot read: the files are part of the program.

@@ -18,85 +18,108 @@ import (
 	"github.com/botsession/botsession/store/internal/causes"
 )
 
-// A Filter selects sessions of a bot.
+// A Filter selects sessions of a bot. The zero Filter selects all of them.
 type Filter struct {
-	State string // only those in this state; empty means any
-	User  string // only those of this user; empty means any
-	Limit int    // at most so many; zero means 100, negative all
+	State string // State is the state that they are in; empty means any
+	User  string // User is the user that they belong to; empty means any
+	Limit int    // Limit is the most that are returned; 0 or less means all
 }
 
 // List returns how the bot's sessions stand, those with the latest activity
 // first. It reads the index, not every key, and no private data. A session that
-// cannot be read is left out, and named in the error.
+// cannot be read is left out, and named in the error, which comes with the others.
 func (b *Bot) List(ctx context.Context, f Filter) ([]session.Status, error) {
 	if b.err != nil {
 		return nil, fmt.Errorf("list: %w", b.err)
 	}
-	def(&f.Limit, 100)
-	places, err := b.find(ctx, f)
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", b.name, err)
+	find := b.byActivity
+	if f.State != "" || f.User != "" {
+		find = b.byName
 	}
-	if f.Limit > 0 && f.State == "" && f.User == "" && len(places) > f.Limit {
-		places = places[:f.Limit]
+	var list []session.Status
+	var faults []error
+	for skip := 0; ; {
+		// What has expired, or is of another state by now, does not count, so one page
+		// may not be enough.
+		places, more, err := find(ctx, f, skip)
+		if err != nil {
+			return list, fmt.Errorf("list %s: %w", b.name, err)
+		}
+		some, err := b.statuses(ctx, places)
+		faults = append(faults, err)
+		for _, st := range some {
+			if (f.State == "" || st.State == f.State) && (f.User == "" || st.User == f.User) {
+				list = append(list, st)
+			}
+		}
+		if skip += f.Limit; !more || len(list) >= f.Limit {
+			break
+		}
 	}
-	list, err := b.statuses(ctx, places)
 	slices.SortFunc(list, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
 	if f.Limit > 0 && len(list) > f.Limit {
 		list = list[:f.Limit]
 	}
+	err := causes.Join(faults...)
 	if err != nil {
 		err = fmt.Errorf("list %s: %w", b.name, err)
 	}
 	return list, err
 }
 
-// find asks every bucket's index for ids: by activity, newest first, or by name.
-func (b *Bot) find(ctx context.Context, f Filter) ([]place, error) {
-	type found struct {
-		at     place
-		active float64
+// byActivity returns the next page of each bucket's index by activity: together
+// they hold the newest of those that no page held before. It reports whether there
+// are more.
+func (b *Bot) byActivity(ctx context.Context, f Filter, skip int) (places []place, more bool, err error) {
+	last := int64(-1)
+	if f.Limit > 0 {
+		last = int64(skip + f.Limit - 1)
 	}
-	var all []found
-	activity := make([]*redis.ZSliceCmd, len(b.store.layout.tags))
-	names := make([]*redis.StringSliceCmd, len(b.store.layout.tags))
-	_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for bucket := range b.store.layout.tags {
+	cmds := make([]*redis.StringSliceCmd, len(b.store.layout.tags))
+	_, err = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for bucket := range cmds {
 			at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-			switch {
-			case f.State != "":
-				names[bucket] = byName(ctx, pipe, b.store.layout.key("names", at), "s"+f.State)
-			case f.User != "":
-				names[bucket] = byName(ctx, pipe, b.store.layout.key("names", at), "u"+f.User)
-			default:
-				activity[bucket] = pipe.ZRevRangeWithScores(ctx, b.store.layout.key("activity", at), 0, int64(max(f.Limit, 0)-1))
-			}
+			cmds[bucket] = pipe.ZRevRange(ctx, b.store.layout.key("activity", at), int64(skip), last)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	for bucket := range b.store.layout.tags {
-		if cmd := activity[bucket]; cmd != nil {
-			for _, z := range cmd.Val() {
-				id, _ := z.Member.(string)
-				all = append(all, found{place{session.Ref{Bot: b.name, ID: id}, bucket}, z.Score})
-			}
+	for bucket, cmd := range cmds {
+		for _, id := range cmd.Val() {
+			places = append(places, place{session.Ref{Bot: b.name, ID: id}, bucket})
 		}
-		if cmd := names[bucket]; cmd != nil {
-			for _, member := range cmd.Val() {
-				_, id, _ := strings.Cut(member, "\x00")
-				all = append(all, found{place{session.Ref{Bot: b.name, ID: id}, bucket}, 0})
-			}
+		more = more || f.Limit > 0 && len(cmd.Val()) == f.Limit
+	}
+	return places, more, nil
+}
+
+// byName returns all sessions of a user or, if none is asked for, in a state: the
+// names are in no order of time.
+func (b *Bot) byName(ctx context.Context, f Filter, _ int) (places []place, more bool, err error) {
+	name := "u" + f.User
+	if f.User == "" {
+		name = "s" + f.State
+	}
+	cmds := make([]*redis.StringSliceCmd, len(b.store.layout.tags))
+	_, err = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for bucket := range cmds {
+			at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
+			cmds[bucket] = byName(ctx, pipe, b.store.layout.key("names", at), name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	for bucket, cmd := range cmds {
+		for _, member := range cmd.Val() {
+			_, id, _ := strings.Cut(member, "\x00")
+			places = append(places, place{session.Ref{Bot: b.name, ID: id}, bucket})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b found) int { return cmp.Compare(b.active, a.active) })
-	places := make([]place, len(all))
-	for i, f := range all {
-		places[i] = f.at
-	}
-	return places, nil
+	return places, false, nil
 }
 
 func byName(ctx context.Context, pipe redis.Pipeliner, key, name string) *redis.StringSliceCmd {

@@ -323,25 +323,15 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 // File returns the last file with its bytes, or nil if there is none.
 func (s *Session) File(ctx context.Context) (f *session.File, err error) {
 	defer s.wrap("file of", &err)
-	for range 2 {
-		rec, _, err := s.load(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if f, err = rec.File(); f == nil || err != nil {
-			return nil, err
-		}
-		st := s.bot.store
-		f.Data, err = st.client.Get(ctx, st.layout.key("file", st.layout.place(s.ref))).Bytes()
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, redis.Nil) {
-			return nil, s.wrongType("file", err)
-		}
-		// A reset came between the two reads, or the bytes are really gone.
+	r, err := s.read(ctx, lua.File)
+	if err != nil || r.text(2) == "" {
+		return nil, err
 	}
-	return nil, &session.CorruptError{Ref: s.ref, Field: "file", Reason: errors.New("its bytes are missing")}
+	if f, err = codec.DecodeFile([]byte(r.text(2))); err != nil {
+		return nil, &session.CorruptError{Ref: s.ref, Field: "file", Reason: err}
+	}
+	f.Data = []byte(r.text(3))
+	return f, nil
 }
 
 // wrongType makes a CorruptError of a key that is of another type.

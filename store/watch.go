@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,19 +18,25 @@ import (
 
 // A Notice tells that something happened to a session.
 type Notice struct {
-	Kind    string // accepted, committed, dead, changed, created, reset, destroyed, expired or ended
+	Kind    string // accepted, committed, dead, changed, created, reset, destroyed, expired or ended; gap: some may be missing before this one
 	Ref     session.Ref
 	State   string // after it
 	Version int64  // after it
 	Time    time.Time
 }
 
-// watchLife is how long scripts go on publishing for a watcher who is gone.
-const watchLife = 6 * time.Second
+// watchLife is how long scripts go on publishing for a watcher who is gone, and
+// watchQueue how many notices wait for a slow one.
+var (
+	watchLife  = 6 * time.Second
+	watchQueue = 10_000
+)
 
 // Watch yields what happens to the bot's sessions, live, until ctx ends or the
-// caller stops. It is for looking on, not for acting: what happens while the
-// connection is lost is not told. Nothing is published when nobody watches.
+// caller stops. It is for looking on, not for acting. Where notices may be
+// missing, because the connection was lost for a while or the caller is far too
+// slow, a notice of the kind "gap" stands in their place. Nothing is published
+// when nobody watches.
 func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
 		err := b.err
@@ -38,32 +47,29 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 			yield(Notice{}, fmt.Errorf("watch: %w", err))
 			return
 		}
+		w := &watcher{bot: b, channel: b.store.opts.Namespace + ":" + b.store.identity().id + ":watch:" + b.name, queue: make(chan item, watchQueue)}
+		var running sync.WaitGroup
+		defer running.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		channel := b.store.opts.Namespace + ":" + b.store.identity().id + ":watch:" + b.name
-		sub := b.store.client.Subscribe(ctx, channel)
+		sub := b.store.client.Subscribe(ctx, w.channel)
 		defer sub.Close()
-		if _, err := sub.Receive(ctx); err != nil {
+		if _, err = sub.Receive(ctx); err == nil {
+			err = w.announce(ctx)
+		}
+		if err != nil {
 			yield(Notice{}, fmt.Errorf("watch %s: %w", b.name, err))
 			return
 		}
-		if err := b.announce(ctx, channel); err != nil {
-			yield(Notice{}, fmt.Errorf("watch %s: %w", b.name, err))
-			return
-		}
-		messages := sub.Channel(redis.WithChannelSize(1000))
-		again := time.NewTicker(watchLife / 3)
-		defer again.Stop()
+		// Both go on whatever the caller does between two notices.
+		running.Go(func() { w.announcements(ctx) })
+		running.Go(func() { w.receive(ctx, sub) })
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-again.C:
-				if err := b.announce(ctx, channel); err != nil && !yield(Notice{}, fmt.Errorf("watch %s: %w", b.name, err)) {
-					return
-				}
-			case m, ok := <-messages:
-				if !ok || !yield(b.notice(m.Payload)) {
+			case i := <-w.queue:
+				if !yield(i.notice, i.err) {
 					return
 				}
 			}
@@ -71,11 +77,95 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 	}
 }
 
+// A watcher receives notices while its caller is busy with others.
+type watcher struct {
+	bot     *Bot
+	channel string
+	queue   chan item
+
+	mu   sync.Mutex
+	lost bool // something is missing behind what is in the queue, and is to be told
+}
+
+type item struct {
+	notice Notice
+	err    error
+}
+
+// push queues items, and before them what tells of a gap. What finds no room is
+// lost, and so a gap.
+func (w *watcher) push(items ...item) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost {
+		items = append([]item{{notice: Notice{Kind: "gap", Ref: session.Ref{Bot: w.bot.name}, Time: w.bot.store.clock.now(0).UTC()}}}, items...)
+	}
+	for _, i := range items {
+		select {
+		case w.queue <- i:
+			w.lost = false
+		default:
+			w.lost = true
+			return
+		}
+	}
+}
+
+// gap notes that notices may be missing from here on.
+func (w *watcher) gap() {
+	w.mu.Lock()
+	w.lost = true
+	w.mu.Unlock()
+	w.push()
+}
+
+// receive queues what is published. Where the connection was lost, go-redis makes
+// another one, and a second subscription tells of it.
+func (w *watcher) receive(ctx context.Context, sub *redis.PubSub) {
+	for ctx.Err() == nil {
+		got, err := sub.ReceiveTimeout(ctx, watchLife/2)
+		switch got := got.(type) {
+		case *redis.Subscription:
+			w.gap()
+		case *redis.Message:
+			n, err := w.bot.notice(got.Payload)
+			w.push(item{n, err})
+		}
+		var network net.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &network) && network.Timeout():
+			if err := sub.Ping(ctx); err != nil { // a connection that is dead without a word
+				sleep(ctx, watchLife/10)
+			}
+		default:
+			sleep(ctx, watchLife/100)
+		}
+	}
+}
+
+// announcements keeps the watch keys alive. Where that failed for too long,
+// scripts did not publish.
+func (w *watcher) announcements(ctx context.Context) {
+	last := time.Now()
+	for sleep(ctx, watchLife/3) {
+		if err := w.announce(ctx); err != nil {
+			continue
+		}
+		if time.Since(last) > watchLife {
+			w.gap()
+		}
+		last = time.Now()
+		w.push() // of a gap, if there was no room before
+	}
+}
+
 // announce leaves the watch key in every bucket.
-func (b *Bot) announce(ctx context.Context, channel string) error {
-	_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for bucket := range b.store.layout.tags {
-			pipe.Set(ctx, b.store.layout.key("watch", place{ref: session.Ref{Bot: b.name}, bucket: bucket}), channel, watchLife)
+func (w *watcher) announce(ctx context.Context) error {
+	store := w.bot.store
+	_, err := store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for bucket := range store.layout.tags {
+			pipe.Set(ctx, store.layout.key("watch", place{ref: session.Ref{Bot: w.bot.name}, bucket: bucket}), w.channel, watchLife)
 		}
 		return nil
 	})

@@ -31,31 +31,25 @@ the user's messages that were accepted and wait to be handled.`,
   botsession history 'pizza/"an id with spaces"' --json`,
 		ValidArgsFunction: e.completeRef,
 		Args:              func(cmd *cobra.Command, args []string) (err error) { o.ref, err = refArg(cmd, args); return err },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.Flags().Changed("last")) },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
-	flags.IntVarP(&o.last, "last", "n", -1, "only the last so many messages, beside those that wait (default: all)")
+	flags.IntVarP(&o.last, "last", "n", 0, "only the last so many messages, beside those that wait; 0: all (default)")
 	flags.Lookup("last").DefValue = ""
 	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
 	return cmd
 }
 
-func (o *historyOptions) run(ctx context.Context, limited bool) error {
-	query := session.All()
-	if limited {
-		if o.last < 0 {
-			return usage(fmt.Errorf("-n %d is negative", o.last), "without -n all messages are printed")
-		}
-		query = session.Last(o.last)
-	}
+func (o *historyOptions) run(ctx context.Context) error {
 	st, err := o.inspect(ctx)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	messages, err := st.Bot(o.ref.Bot, nil).Session(o.ref.ID).History(ctx, query.WithWaiting())
-	if err != nil {
-		return notFound(o.ref, err)
+	// What could be read is shown, whatever could not.
+	messages, failed := st.Bot(o.ref.Bot, nil).Session(o.ref.ID).History(ctx, session.Last(o.last).WithWaiting())
+	if failed != nil && len(messages) == 0 {
+		return notFound(o.ref, failed)
 	}
 	if o.json {
 		for _, m := range messages {
@@ -64,13 +58,13 @@ func (o *historyOptions) run(ctx context.Context, limited bool) error {
 				return err
 			}
 		}
-		return nil
+		return failed
 	}
 	if len(messages) == 0 {
 		fmt.Fprintf(o.err, "no messages in %s\n", o.ref)
 	}
 	o.print(messages)
-	return nil
+	return failed
 }
 
 // print prints a chat: the day where it changes, then time, speaker and text.

@@ -67,9 +67,6 @@ type listed struct {
 }
 
 func (o *listOptions) run(ctx context.Context) error {
-	if o.filter.Limit < 0 {
-		return usage(fmt.Errorf("--limit %d is negative", o.filter.Limit), "--limit 0 lists all")
-	}
 	if o.bot != "" {
 		if err := session.ValidBot(o.bot); err != nil {
 			hint := ""
@@ -84,11 +81,11 @@ func (o *listOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer st.Close()
-	sessions, more, err := o.list(ctx, st)
-	if err != nil {
-		return err
-	}
+	sessions, more, failed := o.list(ctx, st) // what could be read is shown, whatever could not
 	if len(sessions) == 0 {
+		if failed != nil {
+			return failed
+		}
 		return o.nothing(ctx, st)
 	}
 	if o.json {
@@ -103,7 +100,7 @@ func (o *listOptions) run(ctx context.Context) error {
 	if more {
 		fmt.Fprintf(o.err, "these are the newest %d; --limit 0 lists all\n", len(sessions))
 	}
-	return nil
+	return failed
 }
 
 // list reads the sessions asked for, and whether there are more than the limit.
@@ -115,23 +112,21 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 		}
 	}
 	filter := o.filter
-	if filter.Limit == 0 {
-		filter.Limit = -1
-	} else {
+	if filter.Limit > 0 {
 		filter.Limit++ // to see whether there are more
 	}
+	var failures []error
 	for _, bot := range bots {
 		some, err := st.Bot(bot, nil).List(ctx, filter)
-		if err != nil {
-			return nil, false, err
-		}
+		failures = append(failures, err)
 		sessions = append(sessions, some...)
 	}
+	err = errors.Join(failures...)
 	slices.SortStableFunc(sessions, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
 	if o.filter.Limit > 0 && len(sessions) > o.filter.Limit {
-		return sessions[:o.filter.Limit], true, nil
+		return sessions[:o.filter.Limit], true, err
 	}
-	return sessions, false, nil
+	return sessions, false, err
 }
 
 // nothing says that there are no sessions, and where there are some.
@@ -254,7 +249,7 @@ func (e *env) completeRef(cmd *cobra.Command, args []string, begun string) ([]st
 	}
 	defer st.Close()
 	sessions, err := st.Bot(bot, nil).List(ctx, store.Filter{Limit: 100})
-	if err != nil && !errors.Is(err, session.ErrNotFound) {
+	if err != nil && len(sessions) == 0 {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	var refs []string

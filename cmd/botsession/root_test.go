@@ -54,14 +54,6 @@ hint: one session: botsession show pizza/42
 error: ls takes one bot, not 2
 hint: botsession ls lists the sessions of all bots
 `},
-		{"a negative limit", []string{"ls", "--limit", "-1"}, `
-error: --limit -1 is negative
-hint: --limit 0 lists all
-`},
-		{"a negative number of messages", []string{"history", "a/1", "-n", "-1"}, `
-error: -n -1 is negative
-hint: without -n all messages are printed
-`},
 		{"an argument where none is wanted", []string{"version", "please"}, `
 error: version takes no arguments
 hint: botsession version --help
