@@ -25,16 +25,19 @@ type sender struct {
 	acks   int  // replicas that must have a write, see Options.Acks
 	fsync  bool // in their files, and the server in its own, see Options.Fsync
 
+	patience time.Duration // after which who waits flies alone: what is in the air may never land
+
 	mu     sync.Mutex
 	flying int
 	queue  []*passenger
 }
 
 const (
-	maxFlying     = 2                      // at once; more if one of them takes longer than patience
-	maxPassengers = 64                     // on one flight
-	maxLuggage    = 128 << 10              // their bytes, unless the first has more
-	patience      = 100 * time.Millisecond // after which who waits flies alone: what is in the air may never land
+	maxFlying     = 2         // at once; more if one of them takes longer than patience
+	maxPassengers = 64        // on one flight
+	maxLuggage    = 128 << 10 // their bytes, unless the first has more
+
+	usualPatience = 100 * time.Millisecond
 )
 
 // A passenger is a command that waits for its flight, or is on it.
@@ -62,7 +65,7 @@ func (s *sender) send(ctx context.Context, cmd redis.Cmder) error {
 	s.queue = append(s.queue, p)
 	s.mu.Unlock()
 
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(s.patience)
 	defer timer.Stop()
 	for {
 		select {

@@ -31,6 +31,7 @@ func newAirport(t *testing.T) *airport {
 	t.Cleanup(func() { client.Close() })
 	client.AddHook(a)
 	a.client = client
+	a.patience = time.Hour // nobody flies alone because the machine is slow
 	return a
 }
 
@@ -67,15 +68,18 @@ func (a *airport) takeOff(cmds ...redis.Cmder) {
 }
 
 // await waits until so many fly and so many wait.
-func (a *airport) await(flying, waiting int) {
-	for {
+func (a *airport) await(t *testing.T, flying, waiting int) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		a.mu.Lock()
-		done := a.flying == flying && len(a.queue) == waiting
+		fly, wait := a.flying, len(a.queue)
 		a.mu.Unlock()
-		if done {
+		if fly == flying && wait == waiting {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		if time.Now().After(end) {
+			t.Fatalf("%d fly and %d wait, want %d and %d", fly, wait, flying, waiting)
+		}
 	}
 }
 
@@ -101,7 +105,7 @@ func (a *airport) crowd(t *testing.T, n int, text func(i int) string) {
 				t.Errorf("the answer to %d bytes of caller %d: %d bytes, %v", len(want), i, len(got), err)
 			}
 		})
-		a.await(min(i+1, maxFlying), max(0, i+1-maxFlying))
+		a.await(t, min(i+1, maxFlying), max(0, i+1-maxFlying))
 	}
 	close(a.gate)
 	callers.Wait()
@@ -118,7 +122,7 @@ func TestCommandsOfManyCallersShareAFlight(t *testing.T) {
 	if flights[1] != maxFlying || flights[maxPassengers] != 1 || flights[10] != 1 {
 		t.Errorf("flights by their passengers: %v", flights)
 	}
-	a.await(0, 0)
+	a.await(t, 0, 0)
 }
 
 func TestMuchLuggageIsSpreadOverFlights(t *testing.T) {
@@ -141,7 +145,7 @@ func TestWhoGivesUpInTheQueueIsNeverSent(t *testing.T) {
 	for i := range maxFlying {
 		callers.Go(func() { _, _ = a.echo(ctx, strconv.Itoa(i)) })
 	}
-	a.await(maxFlying, 0)
+	a.await(t, maxFlying, 0)
 	impatient, stop := context.WithCancel(ctx)
 	stop()
 	cmd := redis.NewCmd(impatient, "set", "key", "value")
@@ -159,14 +163,14 @@ func TestWhoGivesUpInTheQueueIsNeverSent(t *testing.T) {
 func TestHungFlightsHoldUpNobodyElse(t *testing.T) {
 	t.Parallel()
 	a := newAirport(t)
-	a.held = "hung"
+	a.held, a.patience = "hung", usualPatience
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var hung, others sync.WaitGroup
 	for i := range maxFlying {
 		hung.Go(func() { _, _ = a.echo(ctx, fmt.Sprint("hung ", i)) })
 	}
-	a.await(maxFlying, 0)
+	a.await(t, maxFlying, 0)
 	for i := range 20 {
 		others.Go(func() {
 			want := fmt.Sprint("other ", i)
@@ -178,5 +182,5 @@ func TestHungFlightsHoldUpNobodyElse(t *testing.T) {
 	others.Wait() // while those hang
 	close(a.gate)
 	hung.Wait()
-	a.await(0, 0)
+	a.await(t, 0, 0)
 }

@@ -140,7 +140,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		client: client, opts: opts, log: opts.Logger, sender: &sender{client: client, acks: opts.Acks, fsync: opts.Fsync},
+		client: client, opts: opts, log: opts.Logger, sender: &sender{client: client, patience: usualPatience, acks: opts.Acks, fsync: opts.Fsync},
 		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]),
 	}
 	s.log = s.log.With("replica", s.name)

@@ -46,13 +46,6 @@ var troubles = []trouble{
 	{name: "Sentinel, primary killed, Acks: 1, Fsync", acks: 1, fsync: true, begin: failOver(true, 1, safest...)},
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // until polls a server, and fails the test where that does not help.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -61,7 +62,7 @@ func New(t testing.TB, handler store.Handler, opts *store.BotOptions) *Kit {
 
 	ctx, cancel := k.patience()
 	defer cancel()
-	st, err := store.Open(ctx, "redis://"+k.server.Addr(), &store.Options{Name: "kit", Buckets: 4})
+	st, err := store.Open(ctx, "redis://"+k.server.Addr(), &store.Options{Name: "kit", Buckets: 4, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("opening the kit's store: %v", err)
 	}

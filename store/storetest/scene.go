@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -58,6 +59,9 @@ func (s *scene) replicaWith(opts store.Options) *replica {
 	s.Cleanup(func() { r.client.Close() })
 	r.client.AddHook(r.wire)
 	opts.Namespace = s.space
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
 	if opts.Timeout == 0 {
 		opts.Timeout = patience
 	}

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	m.Run()
+	redistest.Main(m)
 }
 
 func TestConformanceMiniredis(t *testing.T) {

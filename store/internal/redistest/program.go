@@ -42,6 +42,7 @@ func missing(t testing.TB, what, install string) {
 	if os.Getenv("REQUIRE_REDIS") == "1" {
 		t.Fatalf("%s and REQUIRE_REDIS=1 is set: install the Debian package %s", what, install)
 	}
+	notRun.Add(1)
 	t.Skipf("%s: install the Debian package %s to run this test (REQUIRE_REDIS=1 makes this a failure)", what, install)
 }
 
