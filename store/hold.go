@@ -75,6 +75,25 @@ func (h *hold) log() *slog.Logger {
 	return log
 }
 
+// runs notes the turn that the user's function is given.
+func (h *hold) runs(t *Turn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.turn = t
+}
+
+// leaveAlone ends the turn of a function that does not return: what it still does
+// to it changes nothing. It returns since when the function runs.
+func (h *hold) leaveAlone() (since time.Time) {
+	h.mu.Lock()
+	t, since := h.turn, h.began
+	h.mu.Unlock()
+	if t != nil {
+		t.close()
+	}
+	return since
+}
+
 // took notes that Send has taken a reply, and reports whether the hold is still
 // the caller's. The counters were those of the first reply.
 func (h *hold) took() bool {

@@ -223,10 +223,7 @@ func (r *runner) abandon(h *hold, why error) {
 	}
 	s := h.slot.move()
 	defer s.leave()
-	h.log().Warn("the function does not return, and is left alone", "work", string(h.work), "since", h.began, "error", why.Error())
-	if h.turn != nil {
-		h.turn.close()
-	}
+	h.log().Warn("the function does not return, and is left alone", "work", string(h.work), "since", h.leaveAlone(), "error", why.Error())
 	switch h.work {
 	case session.WorkReply:
 		r.run(r.delivered(h, failed(why)), s)
@@ -253,7 +250,7 @@ func (r *runner) turn(h *hold) *hold {
 	r.turns++
 	r.mu.Unlock()
 	t := newTurn(b, h.at.ref, h.rec, h.event, h.attempt(), h.log())
-	h.turn = t
+	h.runs(t)
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, true)
 	itsOwn := false // the error that the handler returned is that of a verb
 	fail := protect(t.log, "the handler", func() error {

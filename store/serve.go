@@ -79,10 +79,7 @@ func (r *runner) shutDown() {
 	for _, h := range hung {
 		if h.take() {
 			released.Go(func() {
-				h.log().Warn("the function does not return after Serve's end, and is left alone", "work", string(h.work), "since", h.began)
-				if h.turn != nil {
-					h.turn.close()
-				}
+				h.log().Warn("the function does not return after Serve's end, and is left alone", "work", string(h.work), "since", h.leaveAlone())
 				r.release(h, "back", 0, session.ErrShutdown.Error())
 			})
 		}

@@ -68,7 +68,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 		return causes.Join(session.ErrBusy, context.Cause(ctx))
 	}
 	t := newTurn(b, at.ref, h.rec, nil, 1, h.log())
-	h.turn = t
+	h.runs(t)
 	returned := false
 	defer func() {
 		if !returned { // fn has ended this goroutine

@@ -38,6 +38,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"time to live", theTimeToLive},
 		{"stored form", theStoredForm},
 		{"attacks", theAttacks},
+		{"border", theBorder},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,655 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// theHeads is about events and replies whose end somebody's code stands in the
+// way of.
+var theHeads = []check{
+	{promise: "whatever text an error has, its event is a dead letter at once", run: oddErrors},
+	{promise: "an event is ended by a process of another codec and smaller limits than the one that accepted it", run: otherLimits},
+	{promise: "nothing that a handler, Send or Dead does ends the process", run: hostileCode},
+	{promise: "a handler that does not return costs its event an attempt, and nobody a slot", run: hungHandler},
+	{promise: "a Send that does not return costs its reply an attempt, and nobody a slot", run: hungSend},
+	{promise: "at most one Update runs between two turns while events wait", run: updatesBetween},
+	{promise: "a call that would wait for its own turn, or end it, is refused at once", run: callsInTurn},
+	{promise: "a handler that resets its own session without its context ends all the same", run: resetsItself},
+	{promise: "Dead may take its time", run: slowDead},
+	{promise: "a session keeps its newest hundred dead letters, and the outcome of each", run: manyLetters},
+	{promise: "verbs of a turn that is over change nothing, and say so", run: verbsTooLate},
+	{promise: "a value of another type can be asked for, and a reset clears it", run: otherType},
+	{promise: "pages of the chat within a turn end, and have all of it", run: pagesInTurn},
+	{promise: "an event that no inbox takes is too large", run: tooLargeForInbox},
+	{promise: "private data beyond its limit is refused, and what is there stays", run: tooMuchData},
+	{promise: "state and user of a filter hold together, and expired sessions do not count", run: filters},
+	{promise: "name and bytes of a file are those of one moment", run: fileOfOneMoment},
+	{promise: "an id is remembered as promised, whatever window others have, and while its event waits", run: otherWindows},
+	{promise: "many ids in a session are swept a part at a time", run: sweptInParts},
+	{promise: "a failing handler is in the log, with session, event, attempt and replica", run: failuresAreLogged},
+	{promise: "Wait says when nobody serves", run: nobodyServes},
+}
+
+func oddErrors(s *scene) {
+	for _, c := range []codec.Codec{codec.Msgpack, codec.JSON} {
+		for i, text := range []string{"caf\xe9", strings.Repeat("x", 1999) + "\u00e9", strings.Repeat("\xff", 3000), strings.Repeat("\u00e9", 1001), "\x00", ""} {
+			bot := s.replicaWith(store.Options{Codec: c}).Bot("bot", nil)
+			runs := 0
+			o := s.say(bot, fmt.Sprint(c, i), session.Event{Text: "hi"}, func(context.Context, *store.Turn) error {
+				runs++
+				return store.GiveUp(errors.New(text))
+			})
+			if o.Status != store.Dead || runs != 1 {
+				s.Errorf("error %d, codec %s: %v after %d runs, want a dead letter after one", i, c, o.Status, runs)
+			}
+		}
+	}
+}
+
+func otherLimits(s *scene) {
+	events := map[string]session.Event{
+		"bytes that are no UTF-8": {Text: "caf\xe9", Payload: []string{"\xff"}},
+		"a long text":             {Text: strings.Repeat("x", 5000)},
+		"a file":                  {File: &session.File{Name: "f\xff", Data: make([]byte, 5000)}},
+	}
+	for what, e := range events {
+		for _, dies := range []bool{false, true} {
+			id := fmt.Sprint(what, dies)
+			e.ID = id
+			from := s.replicaWith(store.Options{Codec: codec.Msgpack}).Bot("bot", nil)
+			to := s.replicaWith(store.Options{Codec: codec.JSON, MaxValue: 1000, MaxChange: 1000}).Bot("bot", nil)
+			r, err := from.Accept(s.Context(), id, e)
+			s.ok(err)
+			behind := s.accept(from, id, "behind")
+			s.drain(to, func(_ context.Context, t *store.Turn) error {
+				if dies && t.Event().ID == id {
+					return store.GiveUp(errors.New("no"))
+				}
+				return nil
+			})
+			want := store.Handled
+			if dies {
+				want = store.Dead
+			}
+			equal(s, what+": the outcome", s.outcome(r).Status, want)
+			s.handled(behind)
+			letters, err := to.Session(id).DeadLetters(s.Context())
+			s.ok(err)
+			if dies && (len(letters) != 1 || letters[0].Event == nil || letters[0].Event.Text != e.Text || letters[0].Event.ID != id) {
+				s.Errorf("%s: letters %+v, want the event as it was accepted", what, letters)
+			}
+		}
+	}
+}
+
+type typedNil struct{ text string }
+
+func (e *typedNil) Error() string { return e.text }
+
+type panicker struct{}
+
+func (panicker) Error() string                { panic("Error panics") }
+func (panicker) Unwrap() error                { panic("Unwrap panics") }
+func (panicker) String() string               { panic("String panics") }
+func (panicker) MarshalJSON() ([]byte, error) { panic("MarshalJSON panics") }
+
+// turncoat is a value that can be encoded once.
+type turncoat struct{ times *atomic.Int64 }
+
+func (v turncoat) MarshalJSON() ([]byte, error) {
+	if v.times.Add(1) > 1 {
+		panic("the second time")
+	}
+	return []byte(`"once"`), nil
+}
+
+func hostileCode(s *scene) {
+	hostile := map[string]func(t *store.Turn) error{
+		"a typed nil":             func(*store.Turn) error { var e *typedNil; return e },
+		"an error that panics":    func(*store.Turn) error { return panicker{} },
+		"a wrapped one":           func(*store.Turn) error { return fmt.Errorf("x: %w", panicker{}) },
+		"a verdict over a nil":    func(*store.Turn) error { var e *typedNil; return store.GiveUp(e) },
+		"a panic":                 func(*store.Turn) error { panic("no") },
+		"a panic with a panicker": func(*store.Turn) error { panic(panicker{}) },
+		"a panic with nil":        func(*store.Turn) error { panic(nil) },
+		"an end of its goroutine": func(*store.Turn) error { runtime.Goexit(); return nil },
+		"a value that panics":     func(t *store.Turn) error { t.Set("k", panicker{}); return nil },
+		"a reply that panics":     func(t *store.Turn) error { t.ReplyWith(session.Message{Content: panicker{}}); return nil },
+		"an intent that panics": func(t *store.Turn) error {
+			t.SetIntent(&session.Intent{Params: []session.Param{{Value: panicker{}}}})
+			return nil
+		},
+		"a value that changes mind": func(t *store.Turn) error {
+			t.ReplyWith(session.Message{Content: turncoat{new(atomic.Int64)}})
+			return errors.New("no")
+		},
+	}
+	var told atomic.Int64
+	opts := &store.BotOptions{Lease: longLease, MaxAttempts: 2, Backoff: time.Millisecond,
+		Dead: func(context.Context, session.DeadLetter) {
+			if told.Add(1)%2 == 0 {
+				runtime.Goexit()
+			}
+			panic(panicker{})
+		},
+		Send: func(_ context.Context, d store.Delivery) error {
+			return hostile[d.Message.String()](nil)
+		},
+	}
+	logger := slog.New(panicHandler{})
+	bot := s.replicaWith(store.Options{Logger: logger}).Bot("bot", opts)
+	s.serve(bot, func(_ context.Context, t *store.Turn) error {
+		if name, reply := strings.CutPrefix(t.Event().Text, "reply "); reply {
+			t.Reply(name)
+			return nil
+		}
+		return hostile[t.Event().Text](t)
+	})
+	replies := 0
+	for name := range hostile {
+		o := s.outcome(s.accept(bot, "e "+name, name))
+		if o.Status != store.Dead || o.Error == "" {
+			s.Errorf("%s: %+v, want a dead letter that says why", name, o)
+		}
+		if strings.Contains(name, "value") || strings.Contains(name, "reply") || strings.Contains(name, "intent") {
+			continue // needs a turn
+		}
+		replies++
+		s.handled(s.accept(bot, "r "+name, "reply "+name))
+		s.eventually("the reply of "+name+" is a dead letter", func() bool {
+			letters, err := bot.Session("r " + name).DeadLetters(s.Context())
+			return err == nil && len(letters) == 1
+		})
+	}
+	s.eventually("Dead is told of each", func() bool { return told.Load() == int64(len(hostile)+replies) })
+	if err := bot.Session("live").Set(s.Context(), "k", panicker{}); !errors.Is(err, session.ErrInvalid) {
+		s.Errorf("a live Set of a value that panics: %v", err)
+	}
+	if _, err := bot.Accept(s.Context(), "live", session.Event{ID: "1", Payload: panicker{}}); !errors.Is(err, session.ErrInvalid) {
+		s.Errorf("a payload that panics: %v", err)
+	}
+}
+
+// panicHandler is a slog.Handler that panics.
+type panicHandler struct{}
+
+func (panicHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (panicHandler) Handle(context.Context, slog.Record) error { panic("log") }
+func (panicHandler) WithAttrs([]slog.Attr) slog.Handler        { return panicHandler{} }
+func (panicHandler) WithGroup(string) slog.Handler             { return panicHandler{} }
+
+func hungHandler(s *scene) {
+	hung := s.gate()
+	opts := &store.BotOptions{Lease: 2 * time.Second, MaxTurn: 100 * time.Millisecond, MaxAttempts: 2, Backoff: time.Millisecond, Concurrency: 2}
+	bot := s.replica().Bot("bot", opts)
+	s.serve(bot, func(_ context.Context, t *store.Turn) error {
+		if t.Event().Text == "hang" {
+			hung.pass()
+			t.Reply("too late")
+		}
+		return nil
+	})
+	var receipts []*store.Receipt
+	for i := range 3 {
+		r, err := bot.Accept(s.Context(), fmt.Sprint("hung ", i), session.Event{ID: "h", Text: "hang"})
+		s.ok(err)
+		receipts = append(receipts, r)
+	}
+	for i := range 8 {
+		s.handled(s.accept(bot, fmt.Sprint("other ", i), "hi"))
+	}
+	for _, r := range receipts {
+		o := s.outcome(r)
+		if o.Status != store.Dead || !strings.Contains(o.Error, session.ErrMaxTurn.Error()) {
+			s.Errorf("the hung event: %+v, want it dead for MaxTurn", o)
+		}
+		letters, err := bot.Session(r.Ref.ID).DeadLetters(s.Context())
+		s.ok(err)
+		if len(letters) != 1 || letters[0].Failures != 2 || letters[0].Crashes != 0 {
+			s.Errorf("letters %+v, want two failures and no crash", letters)
+		}
+	}
+	hung.open()
+}
+
+func hungSend(s *scene) {
+	hung := s.gate()
+	var sent record[string]
+	opts := &store.BotOptions{Lease: 2 * time.Second, MaxTurn: 100 * time.Millisecond, MaxAttempts: 2, Backoff: time.Millisecond, Concurrency: 1,
+		Send: func(_ context.Context, d store.Delivery) error {
+			if d.Message.String() == "hang.1" {
+				hung.pass()
+				return nil
+			}
+			sent.add(d.Message.String())
+			return nil
+		}}
+	bot := s.replica().Bot("bot", opts)
+	s.serve(bot, three)
+	s.handled(s.accept(bot, "1", "hang"))
+	s.handled(s.accept(bot, "2", "other"))
+	s.eventually("all others are sent", func() bool { return len(sent.list()) == 5 })
+	letters, err := bot.Session("1").DeadLetters(s.Context())
+	s.ok(err)
+	if len(letters) != 1 || letters[0].Reply == nil || letters[0].Reply.String() != "hang.1" || letters[0].Failures != 2 {
+		s.Errorf("letters %+v, want the hung reply after two failures", letters)
+	}
+	hung.open()
+}
+
+func updatesBetween(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
+	other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
+	s.create(bot.Session("1"), store.Origin{})
+	var mu sync.Mutex
+	var order []string
+	note := func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, what)
+	}
+	ctx, stop := context.WithCancel(s.Context())
+	defer stop()
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer stop()
+	for _, b := range []*store.Bot{bot, other} {
+		loops.Go(func() {
+			for ctx.Err() == nil {
+				_ = b.Update(ctx, "1", func(context.Context, *store.Turn) error {
+					note("update")
+					time.Sleep(5 * time.Millisecond)
+					return nil
+				})
+			}
+		})
+	}
+	s.eventually("Updates run", func() bool { mu.Lock(); defer mu.Unlock(); return len(order) > 3 })
+	var receipts []*store.Receipt
+	for i := range 8 {
+		receipts = append(receipts, s.accept(bot, "1", fmt.Sprint(i)))
+	}
+	note("all wait")
+	s.serve(bot, func(context.Context, *store.Turn) error { note("turn"); return nil })
+	for _, r := range receipts {
+		s.handled(r)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	began, turns, updates := false, 0, 0
+	for _, what := range order {
+		switch {
+		case what == "all wait":
+			began = true
+		case !began || turns == len(receipts):
+		case what == "turn":
+			turns, updates = turns+1, 0
+		default:
+			if updates++; updates > 1 && turns > 0 {
+				s.Errorf("%d Updates behind turn %d: %v", updates, turns, order)
+			}
+		}
+	}
+}
+
+func callsInTurn(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1})
+	earlier := s.accept(bot, "1", "earlier")
+	s.drain(bot, echo)
+	s.create(bot.Session("2"), store.Origin{})
+	s.create(bot.Session("3"), store.Origin{})
+	try := func(ctx context.Context, where string) {
+		sess := bot.Session("1")
+		for what, err := range map[string]error{
+			"Update":        bot.Update(ctx, "1", increment),
+			"Wait":          second(earlier.Wait(ctx)),
+			"Reset":         sess.Reset(ctx, true),
+			"Move":          sess.Move(ctx, session.Transition{From: "start", To: "start"}),
+			"Destroy":       second(sess.Destroy(ctx)),
+			"Apply, guard":  second(sess.Apply(ctx, session.Change{From: "start"})),
+			"Apply, moves":  second(sess.Apply(ctx, session.Change{Moves: []string{"x"}})),
+			"Apply, resets": second(sess.Apply(ctx, session.Change{Reset: &session.Reset{}})),
+		} {
+			if !errors.Is(err, session.ErrInTurn) {
+				s.Errorf("%s in %s: %v, want %v", what, where, err, session.ErrInTurn)
+			}
+		}
+		s.ok(sess.Set(ctx, "k", "v"))
+		s.ok(bot.Session("3").Reset(ctx, true)) // another session
+		s.ok(second(sess.Load(ctx)))
+	}
+	o := s.say(bot, "1", session.Event{Text: "hi"}, func(ctx context.Context, t *store.Turn) error {
+		try(ctx, "a turn")
+		return bot.Update(ctx, "2", func(ctx context.Context, _ *store.Turn) error {
+			try(ctx, "an Update within a turn")
+			return nil
+		})
+	})
+	equal(s, "the turn's outcome", o.Status, store.Handled)
+	var kept context.Context
+	s.ok(bot.Update(s.Context(), "1", func(ctx context.Context, _ *store.Turn) error {
+		kept = context.WithoutCancel(ctx)
+		try(ctx, "an Update")
+		return nil
+	}))
+	s.ok(bot.Session("1").Reset(kept, true)) // the turn is over
+}
+
+func resetsItself(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1})
+	s.serve(bot, func(_ context.Context, t *store.Turn) error {
+		return bot.Session(t.Ref().ID).Reset(context.Background(), true) // an error's text must not matter
+	})
+	o := s.outcome(s.accept(bot, "1", "hi"))
+	equal(s, "outcome", o.Status, store.Dead)
+}
+
+func slowDead(s *scene) {
+	slow := s.gate()
+	var crashes record[int]
+	opts := &store.BotOptions{Lease: shortLease, MaxAttempts: 1, Dead: func(context.Context, session.DeadLetter) { slow.pass() }}
+	bot := s.replica().Bot("bot", opts)
+	s.serve(bot, func(_ context.Context, t *store.Turn) error {
+		if t.Event().Text == "bad" {
+			return errors.New("no")
+		}
+		crashes.add(t.Attempt())
+		return nil
+	})
+	equal(s, "outcome", s.outcome(s.accept(bot, "1", "bad")).Status, store.Dead)
+	s.happens("Dead is told", slow.arrived)
+	s.handled(s.accept(bot, "1", "next")) // while Dead is busy
+	equal(s, "attempts on the next event", crashes.list(), []int{1})
+	slow.open()
+}
+
+func manyLetters(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	var receipts []*store.Receipt
+	for i := range 103 {
+		receipts = append(receipts, s.accept(bot, "1", fmt.Sprint(i)))
+	}
+	s.drain(bot, func(_ context.Context, t *store.Turn) error { return errors.New("why " + t.Event().ID) })
+	letters, err := bot.Session("1").DeadLetters(s.Context())
+	s.ok(err)
+	if len(letters) != 100 || letters[0].Event.ID != "3" || letters[99].Event.ID != "102" {
+		s.Fatalf("%d letters, want the newest 100", len(letters))
+	}
+	for i, r := range receipts {
+		want := fmt.Sprint("why ", i)
+		if i < 3 {
+			want = "" // its letter is gone
+		}
+		o := s.outcome(r)
+		if o.Status != store.Dead || o.Error != want {
+			s.Errorf("outcome %d: %+v, want it dead with %q", i, o, want)
+		}
+	}
+}
+
+func verbsTooLate(s *scene) {
+	var log record[string]
+	bot := s.replicaWith(store.Options{Logger: slog.New(slog.NewTextHandler(writer(log.add), nil))}).Bot("bot", nil)
+	var turn *store.Turn
+	s.say(bot, "1", session.Event{Text: "hi"}, func(_ context.Context, t *store.Turn) error {
+		turn = t
+		t.Set("k", "in time")
+		return nil
+	})
+	turn.Set("k", "too late")
+	turn.Reply("too late")
+	turn.Move("late")
+	turn.Reset(false)
+	if turn.Err() == nil {
+		s.Errorf("verbs of a turn that is over leave no error")
+	}
+	if all := strings.Join(log.list(), ""); !strings.Contains(all, "over") || !strings.Contains(all, "session=bot/1") {
+		s.Errorf("the log does not tell of the late verbs: %s", all)
+	}
+	equal(s, "the value", s.load(bot.Session("1")).Data["k"], any("in time"))
+}
+
+// writer is a function as an io.Writer.
+type writer func(string)
+
+func (w writer) Write(b []byte) (int, error) { w(string(b)); return len(b), nil }
+
+func otherType(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	s.create(bot.Session("1"), store.Origin{})
+	s.ok(bot.Session("1").Set(s.Context(), "n", "a text"))
+	const n store.Key[int] = "n"
+	o := s.say(bot, "1", session.Event{Text: "a"}, func(_ context.Context, t *store.Turn) error {
+		if _, found, err := n.Lookup(t); found || !errors.Is(err, session.ErrType) {
+			s.Errorf("Lookup: %v, %v; want %v", found, err, session.ErrType)
+		}
+		return nil
+	})
+	equal(s, "outcome of a turn that looks", o.Status, store.Handled)
+	o = s.say(bot, "1", session.Event{Text: "b"}, func(_ context.Context, t *store.Turn) error {
+		n.Get(t)
+		return nil
+	})
+	equal(s, "outcome of a turn that gets", o.Status, store.Dead)
+	o = s.say(bot, "1", session.Event{Text: "c"}, func(_ context.Context, t *store.Turn) error {
+		n.Get(t)
+		t.Reset(true)
+		n.Set(t, 7)
+		return nil
+	})
+	equal(s, "outcome of a turn that gets and resets", o.Status, store.Handled)
+}
+
+func pagesInTurn(s *scene) {
+	bot := s.bot()
+	for i := range 5 {
+		s.say(bot, "1", session.Event{Text: fmt.Sprint(i)}, echo)
+	}
+	s.say(bot, "1", session.Event{Text: "last"}, func(ctx context.Context, t *store.Turn) error {
+		t.Reply("own")
+		all, err := t.History(ctx, session.All())
+		s.ok(err)
+		equal(s, "messages", len(all), 12)
+		s.ok(bot.Session("1").Record(ctx, session.Message{Content: "from outside"})) // not of this turn
+		for _, size := range []int{1, 3, 5, 12, 13} {
+			var paged []session.Message
+			seq := int64(0)
+			for range 20 {
+				page, err := t.History(ctx, session.After(seq, size))
+				s.ok(err)
+				if len(page) == 0 {
+					break
+				}
+				paged = append(paged, page...)
+				seq = page[len(page)-1].Seq
+			}
+			equal(s, fmt.Sprint("pages of ", size), lines(paged), lines(all))
+		}
+		for _, n := range []int{-1, 0, 1, 2, 3, 12, 13} {
+			last, err := t.History(ctx, session.Query{Newest: true, Limit: n})
+			s.ok(err)
+			want := all
+			if n > 0 && n < len(all) {
+				want = all[len(all)-n:]
+			}
+			equal(s, fmt.Sprint("the newest ", n), lines(last), lines(want))
+		}
+		return nil
+	})
+}
+
+func tooLargeForInbox(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{InboxBytes: 1000})
+	_, err := bot.Accept(s.Context(), "1", session.Event{ID: "1", Text: strings.Repeat("x", 2000)})
+	s.is(err, session.ErrTooLarge)
+	s.is(err, session.ErrInvalid)
+	s.gone(bot.Session("1"))
+}
+
+func tooMuchData(s *scene) {
+	bot := s.replicaWith(store.Options{MaxData: 1000}).Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	sess := bot.Session("1")
+	s.create(sess, store.Origin{})
+	s.ok(sess.Set(s.Context(), "a", strings.Repeat("x", 600)))
+	s.is(sess.Set(s.Context(), "b", strings.Repeat("x", 600)), session.ErrTooLarge)
+	s.is(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Set("b", strings.Repeat("x", 600)); return nil }), session.ErrTooLarge)
+	s.ok(sess.Set(s.Context(), "a", strings.Repeat("y", 900)))
+	s.ok(second(sess.Apply(s.Context(), session.Change{Delete: []string{"a"}, Set: map[string]any{"b": strings.Repeat("z", 900)}})))
+	equal(s, "keys", len(s.load(sess).Data), 1)
+	small := s.replicaWith(store.Options{MaxData: 10}).Bot("bot", nil) // of another process: what is there may shrink
+	s.ok(small.Session("1").Set(s.Context(), "b", "small, and still over ten"))
+	s.ok(small.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Reply("no data"); return nil }))
+}
+
+func filters(s *scene) {
+	r := s.replicaWith(store.Options{Buckets: 2})
+	bot := r.Bot("bot", nil)
+	for i := range 10 {
+		s.create(bot.Session(fmt.Sprint("old ", i)), store.Origin{State: fmt.Sprint("s", i%2), User: fmt.Sprint("u", i%3)})
+	}
+	for i := range 5 {
+		s.create(bot.Session(fmt.Sprint("new ", i)), store.Origin{TTL: time.Millisecond})
+	}
+	time.Sleep(5 * time.Millisecond)
+	for _, c := range []struct {
+		f    store.Filter
+		want int
+	}{
+		{store.Filter{}, 10}, {store.Filter{Limit: -1}, 10}, {store.Filter{Limit: 5}, 5}, {store.Filter{Limit: 10}, 10}, {store.Filter{Limit: 11}, 10}, {store.Filter{Limit: 1}, 1},
+		{store.Filter{State: "s0"}, 5}, {store.Filter{User: "u1"}, 3}, {store.Filter{State: "s1", User: "u1"}, 2}, {store.Filter{State: "s1", User: "nobody"}, 0},
+	} {
+		list, err := bot.List(s.Context(), c.f)
+		s.ok(err)
+		equal(s, fmt.Sprintf("sessions of %+v", c.f), len(list), c.want)
+		for _, st := range list {
+			if c.f.State != "" && st.State != c.f.State || c.f.User != "" && st.User != c.f.User {
+				s.Errorf("%+v lists %+v", c.f, st)
+			}
+		}
+	}
+}
+
+func fileOfOneMoment(s *scene) {
+	bot := s.bot()
+	sess := bot.Session("1")
+	s.create(sess, store.Origin{})
+	files := []session.File{{Name: "a", Data: []byte("aaa")}, {Name: "b", Data: []byte("b")}}
+	s.ok(sess.SetFile(s.Context(), files[0]))
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	ctx, stop := context.WithCancel(s.Context())
+	defer stop()
+	writer.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			_ = sess.SetFile(ctx, files[i%2])
+		}
+	})
+	for range 200 {
+		f, err := sess.File(s.Context())
+		s.ok(err)
+		if f.Name == "a" != (string(f.Data) == "aaa") || f.Size != int64(len(f.Data)) {
+			s.Fatalf("the file %q of %d bytes has the bytes %q", f.Name, f.Size, f.Data)
+		}
+	}
+}
+
+func otherWindows(s *scene) {
+	long := s.replica().Bot("bot", nil)
+	short := s.replicaWith(store.Options{Timeout: 100 * time.Millisecond}).Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	s.accept(long, "1", "kept")
+	s.drain(long, echo)
+	for i := range 5 {
+		_, err := short.Accept(s.Context(), "1", session.Event{ID: fmt.Sprint(i), Text: "x"})
+		s.ok(err)
+		s.drain(long, echo)
+		time.Sleep(60 * time.Millisecond) // longer than the short window
+	}
+	if r := s.accept(long, "1", "kept"); !r.Duplicate {
+		s.Errorf("an id with a window of a day was forgotten for one with a short window")
+	}
+	_, err := short.Accept(s.Context(), "waits", session.Event{ID: "waits", Text: "x"})
+	s.ok(err)
+	time.Sleep(300 * time.Millisecond) // several short windows
+	r, err := short.Accept(s.Context(), "waits", session.Event{ID: "waits", Text: "x"})
+	s.ok(err)
+	if !r.Duplicate {
+		s.Errorf("the id of an event that waits was forgotten")
+	}
+}
+
+func sweptInParts(s *scene) {
+	r := s.replica()
+	bot := r.Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	s.accept(bot, "1", "first")
+	s.drain(bot, echo)
+	key := s.keys(r.client, bot.Session("1").Ref())["e"]
+	const many = 5000
+	pairs := make([]any, 0, 2*many)
+	for i := range many {
+		pairs = append(pairs, fmt.Sprintf("%016d", i), "d 1 1 1 1 x 0") // long over
+	}
+	s.ok(r.client.HSet(s.Context(), key, pairs...).Err())
+	time.Sleep(60 * time.Millisecond)
+	last := int64(many)
+	accepts := 0
+	s.eventually("all that is over is forgotten", func() bool {
+		accepts++
+		_, err := bot.Accept(s.Context(), "1", session.Event{ID: fmt.Sprint("e", accepts), Text: "x"})
+		s.ok(err)
+		s.drain(bot, echo)
+		left := r.client.HLen(s.Context(), key).Val()
+		last = left
+		return left < 200
+	})
+	if _, mini := r.client.Info(s.Context(), "server").Result(); mini == nil && accepts < 5 {
+		s.Errorf("%d ids were swept in %d calls (%d left): not a part at a time", many, accepts, last)
+	}
+}
+
+func failuresAreLogged(s *scene) {
+	var log record[string]
+	st := s.replicaWith(store.Options{Name: "replica-x", Logger: slog.New(slog.NewTextHandler(writer(log.add), nil))})
+	bot := st.Bot("bot", &store.BotOptions{MaxAttempts: 2, Backoff: time.Millisecond})
+	s.accept(bot, "ann", "evt-1")
+	s.eventually("the event is dead", func() bool {
+		s.drain(bot, func(context.Context, *store.Turn) error { panic("broken") })
+		letters, err := bot.Session("ann").DeadLetters(s.Context())
+		return err == nil && len(letters) == 1
+	})
+	for what, level := range map[string]string{"attempt failed": "WARN", "dead letter": "ERROR", "panic": "ERROR"} {
+		found := false
+		for _, line := range log.list() {
+			ok := strings.Contains(line, what) && strings.Contains(line, "level="+level)
+			for _, field := range []string{"session=bot/ann", "event=evt-1", "attempt=", "replica=replica-x"} {
+				ok = ok && strings.Contains(line, field)
+			}
+			found = found || ok
+		}
+		if !found {
+			s.Errorf("no line %q of level %s with session, event, attempt and replica in\n%s", what, level, strings.Join(log.list(), ""))
+		}
+	}
+}
+
+func nobodyServes(s *scene) {
+	bot := s.bot()
+	r := s.accept(bot, "1", "hi")
+	ctx, cancel := context.WithTimeout(s.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := r.Wait(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no replica serves") {
+		s.Errorf("Wait where nobody serves: %v", err)
+	}
+}
