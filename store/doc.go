@@ -29,20 +29,25 @@
 //	   Accept ── its id was seen before ──▶ a duplicate: it waits for the first one's outcome
 //	      │
 //	      ▼
-//	   WAITING ◀─────────┬── handed back: the replica stops, or a live Move came between (not counted)
-//	      │              ├── the handler failed: due again after its back-off (a failure)
+//	   WAITING ◀─────────┬── handed back: the replica stops, or a live Move came between (no failure)
+//	      │              ├── the handler failed, or hangs: due again after its back-off (a failure)
 //	      │ it is the    └── the replica was not heard of again: due after its lease (a crash)
 //	      │ head, and                  │
 //	      │ the session is free        │
 //	      ▼                            │
 //	   IN HAND ────────────────────────┘
 //	      │      │
-//	commit│      │ MaxAttempts failures, four times as many crashes, or GiveUp
+//	commit│      │ MaxAttempts failures, four times as many crashes or hand-backs, or GiveUp
 //	      ▼      ▼
 //	   HANDLED   DEAD LETTER            (and DROPPED, when its session is destroyed from outside)
 //
 // A committed reply goes the same way through the outbox: unsent, in hand, then
-// sent or a dead letter.
+// sent or a dead letter. While replies wait for their next attempt, turns go on;
+// more of them queue behind, until as many wait as may in the inbox.
+//
+// Every way in which an event or a reply comes back is listed, with its bound,
+// above the type runner in runner.go. A dead letter holds what was accepted, byte
+// for byte; a session keeps its last hundred for thirty days each.
 //
 // # A session's lease
 //
@@ -63,6 +68,15 @@
 // A reset or a destroy from outside fences the holder at once, whoever it is.
 // The token is compared in the script that commits. Whoever lost the session
 // writes nothing: not late, not half, not by retrying.
+//
+// # What users' code may do
+//
+// Whatever is given to a verb is encoded there, and read from those bytes by
+// everybody: Send, Wait, History, Dead, and whoever takes the session over. Errors
+// are read once, and only their text is kept. Panics, goroutines that end and
+// errors that cannot be read are failures like any other; none ends the process.
+// All private data of a session is read at each turn: fifty values of 1 MB make
+// each one take a third of a second, so [Options.MaxData] bounds their sum.
 //
 // # What is guaranteed
 //
@@ -108,7 +122,13 @@
 //     lease, or notes them: until then, for a third of the lease at most, it may go on sending.
 //   - A session whose fleet is wholly down for a week longer than its time to live is dropped by Redis itself; an event
 //     that waits for it then is handled in a fresh session.
-//   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new.
+//   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new. An id is remembered for as long as the
+//     process promised that accepted it, and while its event waits.
+//   - A server's clock that is set back makes leases and waits longer by as much, and a request that is on its way then
+//     may be applied later than [session.ErrUnknownOutcome] says: its deadline is in that clock's time.
+//   - A function that does not return cannot be ended. It is left alone after MaxTurn: what it does to its turn is
+//     dropped, what it does outside goes on, and its goroutine stays. In [Bot.Drain] and [Bot.Update], which run it on
+//     their caller's goroutine, they return when it does.
 //   - An event of a session that is destroyed from outside before its turn is dropped, as [Session.Destroy] says.
 //   - A replica set whose servers' clocks differ may, at a fail-over, end leases and waits by that much too soon or too
 //     late. The guarantees above do not depend on it.

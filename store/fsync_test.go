@@ -175,7 +175,7 @@ func TestOpenRefusesFsyncWhereItCannotBeHad(t *testing.T) {
 		{"one of a cluster's servers", oneWithoutFile(t), "appendonly is disabled"},
 	} {
 		_, err := store.Open(t.Context(), test.url, &store.Options{Fsync: true})
-		if !errors.Is(err, session.ErrInvalid) || !strings.Contains(err.Error(), "Redis 7.2 or Valkey, appendonly yes") || !strings.Contains(err.Error(), test.why) {
+		if !errors.Is(err, session.ErrUnsupported) || !strings.Contains(err.Error(), "Redis 7.2 or Valkey, appendonly yes") || !strings.Contains(err.Error(), test.why) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		open(t, test.url, nil)

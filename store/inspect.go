@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,7 +25,7 @@ const oldest = 6
 func (s *Store) inspect(ctx context.Context) error {
 	var mu sync.Mutex
 	look := func(ctx context.Context, c redis.UniversalClient, at string) error {
-		warnings, err := inspectServer(ctx, c)
+		warnings, err := inspectServer(ctx, c, s.opts.Acks)
 		if err == nil && !s.opts.ReadOnly {
 			err = s.tryToWait(ctx, c)
 		}
@@ -88,7 +89,7 @@ func (s *Store) spread(n int) []int {
 
 // inspectServer asks one server about itself. A server that does not tell, or
 // not this user, is not inspected: the probe shows whether it works.
-func inspectServer(ctx context.Context, c redis.Cmdable) (warnings []string, err error) {
+func inspectServer(ctx context.Context, c redis.Cmdable, acks int) (warnings []string, err error) {
 	info := map[string]string{}
 	text, err := c.Info(ctx).Result()
 	if err != nil {
@@ -115,7 +116,26 @@ func inspectServer(ctx context.Context, c redis.Cmdable) (warnings []string, err
 	if info["aof_enabled"] == "0" {
 		warnings = append(warnings, "the append-only file is off: a crash of the server loses what was written since its last snapshot; set appendonly yes")
 	}
+	if replicas, err := strconv.Atoi(info["connected_slaves"]); err == nil && replicas < acks {
+		warnings = append(warnings, fmt.Sprintf("Options.Acks asks for %d replicas, and the server has %d: until there are more, each write waits in vain and returns ErrNotAcked", acks, replicas))
+	}
 	return warnings, nil
+}
+
+// warnOfShortLease tells of a lease that a few slow round trips would end.
+func (s *Store) warnOfShortLease(ctx context.Context, bot string, lease time.Duration) {
+	var trips []time.Duration
+	for range 5 {
+		began := time.Now()
+		if s.client.Ping(ctx).Err() != nil {
+			return
+		}
+		trips = append(trips, time.Since(began))
+	}
+	slices.Sort(trips)
+	if trip := trips[len(trips)/2]; lease < 10*trip {
+		s.log.Warn("BotOptions.Lease is shorter than ten round trips to the server: replicas will lose their turns", "bot", bot, "lease", lease, "round trip", trip)
+	}
 }
 
 // probe tries every command that the store needs.

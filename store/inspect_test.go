@@ -124,7 +124,7 @@ func TestTheRightsOfALookerOn(t *testing.T) {
 	if _, err := store.Open(t.Context(), looker, nil); err == nil {
 		t.Error("it opened a store that writes")
 	}
-	if err := seen.Session("1").Set(t.Context(), "k", "v"); !errors.Is(err, session.ErrInvalid) {
+	if err := seen.Session("1").Set(t.Context(), "k", "v"); !errors.Is(err, session.ErrReadOnly) {
 		t.Error("Set:", err)
 	}
 	client := observer(t, looker)
@@ -192,7 +192,7 @@ func TestAcksNeedTheRightToWait(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	opts := &store.Options{Acks: 1}
-	if _, err := store.Open(t.Context(), asUser(t, url, "a", rights(t, "replica")...), opts); !errors.Is(err, session.ErrInvalid) || !strings.Contains(err.Error(), "wait") {
+	if _, err := store.Open(t.Context(), asUser(t, url, "a", rights(t, "replica")...), opts); !errors.Is(err, session.ErrUnsupported) || !strings.Contains(err.Error(), "wait") {
 		t.Errorf("a user without the right to WAIT: %v", err)
 	}
 	open(t, asUser(t, url, "b", append(rights(t, "replica"), "+wait")...), opts)

@@ -40,6 +40,7 @@ func (b *Bot) Serve(ctx context.Context, h Handler) error {
 	defer b.serving.Store(nil)
 
 	var loops sync.WaitGroup
+	loops.Go(func() { b.store.warnOfShortLease(ctx, b.name, b.opts.Lease) })
 	for _, loop := range []func(context.Context){r.beats, r.looks, r.reaps, r.wakes} {
 		loops.Go(func() { loop(ctx) })
 	}

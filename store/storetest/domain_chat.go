@@ -48,7 +48,8 @@ func historyParts(s *scene) {
 		query       session.Query
 		first, last int // sequence numbers; none if last is less
 	}{
-		{"last 0", session.Last(0), 1, 0},
+		{"last 0, which is no limit", session.Last(0), 1, n},
+		{"the zero query", session.Query{}, 1, n},
 		{"last 1", session.Last(1), n, n},
 		{"last 100", session.Last(100), n - 99, n},
 		{"last of more than there are", session.Last(1000), 1, n},
@@ -211,7 +212,7 @@ func historyWaiting(s *scene) {
 		equal(s, "marked as waiting: "+m.String(), m.Waiting, i > 0)
 	}
 	s.drain(bot, echo)
-	equal(s, "what waits after all is handled", len(s.history(sess, session.Last(0).WithWaiting())), 0)
+	equal(s, "what waits after all is handled", len(s.history(sess, session.All().WithWaiting())), 6)
 }
 
 // flatCost compares what one turn asks of the server, in scripts and in bytes,

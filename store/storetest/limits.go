@@ -192,12 +192,12 @@ func readOnly(s *scene) {
 		"Create": created, "Destroy": destroyed, "Accept": accepted, "Set": own.Set(ctx, "k", "w"), "Touch": own.Touch(ctx),
 		"Reset": own.Reset(ctx, false), "Update": looking.Update(ctx, "1", echo), "Serve": looking.Serve(ctx, echo),
 	} {
-		if !errors.Is(err, session.ErrInvalid) {
-			s.Errorf("%s on a read-only store: %v, want %v", what, err, session.ErrInvalid)
+		if !errors.Is(err, session.ErrReadOnly) {
+			s.Errorf("%s on a read-only store: %v, want %v", what, err, session.ErrReadOnly)
 		}
 	}
 	if drained != nil {
-		s.is(drained, session.ErrInvalid)
+		s.is(drained, session.ErrReadOnly)
 	}
 	equal(s, "what is stored", s.dump(r.client), before)
 
