@@ -84,7 +84,7 @@ func (w *world) note(format string, args ...any) {
 // logger puts what a store says into the log.
 func (w *world) logger(name string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(noter{w, name}, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey || a.Key == "stack" {
+		if a.Key == slog.TimeKey || a.Key == "stack" || a.Key == "replica" { // its name was drawn before the simulation's
 			return slog.Attr{}
 		}
 		return a
