@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -40,6 +41,9 @@ var theHeads = []check{
 	{promise: "many ids in a session are swept a part at a time", run: sweptInParts},
 	{promise: "a failing handler is in the log, with session, event, attempt and replica", run: failuresAreLogged},
 	{promise: "Wait says when nobody serves", run: nobodyServes},
+	{promise: "a late release of a replica that lost its session changes nothing", run: lateRelease},
+	{promise: "a lease is not taken before it is over", run: leaseNotTakenEarly},
+	{promise: "an event that live Moves come between again and again is a dead letter in the end", run: movesAgainAndAgain},
 }
 
 func oddErrors(s *scene) {
@@ -651,5 +655,56 @@ func nobodyServes(s *scene) {
 	_, err := r.Wait(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no replica serves") {
 		s.Errorf("Wait where nobody serves: %v", err)
+	}
+}
+
+func lateRelease(s *scene) {
+	slow := s.replica()
+	held, resume := slow.hold(lua.Release)
+	first := slow.Bot("bot", &store.BotOptions{Lease: shortLease})
+	fails := s.serve(first, func(context.Context, *store.Turn) error { return errors.New("no") })
+	s.accept(first, "1", "hi")
+	s.happens("the failed event is being given back", held)
+	busy := s.gate()
+	second := s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
+	s.serve(second, func(context.Context, *store.Turn) error { busy.pass(); return nil })
+	s.happens("another replica has it", busy.arrived)
+	before := s.status(second.Session("1"))
+	resume()
+	fails() // it ends only when that release has returned
+	after := s.status(second.Session("1"))
+	equal(s, "the lease", after.Lease, before.Lease)
+	equal(s, "the event's counters", after.Event, before.Event)
+	busy.open()
+}
+
+func leaseNotTakenEarly(s *scene) {
+	dead := s.replica()
+	first := dead.Bot("bot", &store.BotOptions{Lease: time.Second})
+	busy := s.gate()
+	s.serve(first, func(context.Context, *store.Turn) error { busy.pass(); return nil })
+	s.accept(first, "1", "hi")
+	s.happens("the event is in hand", busy.arrived)
+	dead.die()
+	second := s.bot()
+	until := s.status(second.Session("1")).Lease.Until
+	s.ok(s.update(second, "1", func(context.Context, *store.Turn) error {
+		if now := s.status(second.Session("1")).Now; now.Before(until) {
+			s.Errorf("the lease until %v is taken by %v", until, now)
+		}
+		return nil
+	}))
+}
+
+func movesAgainAndAgain(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1})
+	var runs atomic.Int64
+	s.serve(bot, func(_ context.Context, t *store.Turn) error {
+		runs.Add(1)
+		return bot.Session("1").Move(context.Background(), session.Transition{From: t.State(), To: t.State() + "x"})
+	})
+	o := s.outcome(s.accept(bot, "1", "hi"))
+	if o.Status != store.Dead || runs.Load() != 5 {
+		s.Errorf("%+v after %d runs, want a dead letter after 5", o, runs.Load())
 	}
 }

@@ -1,0 +1,92 @@
+package storetest_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/storetest"
+)
+
+// A suite that passes may be one that cannot fail. So here are scripts that are
+// broken on purpose, each in one place; the suite must notice each.
+var breaks = map[string]struct {
+	script   *lua.Script
+	old, new string
+	noticed  string // by this check
+}{
+	"a release without its token check":  {lua.Release, "s.token ~= token or s.work ~= work", "s.work ~= work", "border/a_late_release"},
+	"a repeated commit not recognised":   {lua.Commit, "if by == token then before = first end", "", "once/a_call_whose_reply_is_lost"},
+	"a lease taken early":                {lua.Lease, "if s.lease > now then\n  if still()", "if s.lease > now + 200 then\n  if still()", "border/a_lease_is_not_taken"},
+	"replies retried early":              {lua.Lease, "elseif unsent > 0 and s.owait <= now then", "elseif unsent > 0 then", "border/the_failures_of_event"},
+	"a noted reply not looked for":       {lua.Sent, "if last and string.sub(last, 1, #upto + 1) == upto .. ':' then", "if last then", "outbox/a_replica_that_dies_between_send_and_note"},
+	"an Update that lets nobody pass":    {lua.Lease, "if mode == 'update' and s.way > now and", "if false and", "border/at_most_one_Update"},
+	"hand-backs that are not counted":    {lua.Release, "s.backs + back", "s.backs", "border/an_event_that_live_Moves"},
+	"a head that is not kept in letters": {lua.Dead, "why .. head", "why", "border/a_session_keeps_its_newest"},
+}
+
+const breakName = "BOTSESSION_TEST_BREAK"
+
+// TestBrokenConformance is the suite with a broken script, for the test below.
+func TestBrokenConformance(t *testing.T) {
+	b, ok := breaks[os.Getenv(breakName)]
+	if !ok {
+		return // it is run by the test below
+	}
+	text := strings.Replace(b.script.Text, b.old, b.new, 1)
+	connected := connect(redistest.Single(t))
+	storetest.Conformance(t, func(t testing.TB) redis.UniversalClient {
+		client := connected(t)
+		client.AddHook(spoiler{b.script.SHA, text})
+		return client
+	})
+}
+
+// A spoiler sends a script with another text.
+type spoiler struct{ sha, text string }
+
+func (s spoiler) spoil(cmd redis.Cmder) {
+	if args := cmd.Args(); len(args) > 1 && args[1] == s.sha {
+		args[0], args[1] = "eval", s.text
+	}
+}
+
+func (spoiler) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s spoiler) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error { s.spoil(cmd); return next(ctx, cmd) }
+}
+
+func (s spoiler) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			s.spoil(cmd)
+		}
+		return next(ctx, cmds)
+	}
+}
+
+func TestTheSuiteNoticesEachBreak(t *testing.T) {
+	t.Parallel()
+	redistest.Single(t) // or the checks do not run
+	for name, b := range breaks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if strings.Count(b.script.Text, b.old) != 1 {
+				t.Fatalf("%s.lua has not the one place that this breaks", b.script.Name)
+			}
+			suite := exec.Command(os.Args[0], "-test.run", "TestBrokenConformance/"+b.noticed)
+			suite.Env = append(os.Environ(), breakName+"="+name)
+			out, err := suite.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "        --- FAIL: TestBrokenConformance/"+b.noticed) {
+				t.Errorf("it is not noticed: %v\n%s", err, out)
+			}
+		})
+	}
+}
