@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -131,6 +132,11 @@ const (
 
 var errSimulated = errors.New("simulated")
 
+// nilError panics when a nil one is asked for its text.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+
 // handler takes its time, fails often, and replies once or twice.
 func (s *simulation) handler(replica string) store.Handler {
 	return func(ctx context.Context, t *store.Turn) error {
@@ -168,7 +174,14 @@ func (s *simulation) handler(replica string) store.Handler {
 				}
 			}
 		}
-		switch dice.IntN(25) {
+		switch dice.IntN(30) {
+		case 25: // deaf to its context, for longer than MaxTurn
+			s.sleep(4*time.Second + dur(dice.Int64N, time.Second))
+		case 26:
+			runtime.Goexit()
+		case 27:
+			var e *nilError
+			return e
 		case 0, 1:
 			return errSimulated
 		case 2:
@@ -187,8 +200,12 @@ func (s *simulation) handler(replica string) store.Handler {
 		n, _ := simTurns.Get(t)
 		simTurns.Set(t, n+1)
 		t.Reply("re " + id)
-		if dice.IntN(3) == 0 {
-			t.Reply("more on " + id)
+		more := dice.IntN(3) / 2
+		if dice.IntN(40) == 0 { // around what is sent before it is noted
+			more = []int{98, 99, 100, 349}[dice.IntN(4)]
+		}
+		for i := range more {
+			t.Reply(fmt.Sprintf("more on %s, %d", id, i))
 		}
 		return nil
 	}
@@ -212,6 +229,12 @@ func (s *simulation) send(_ context.Context, d store.Delivery) error {
 		panic(errSimulated)
 	case 3:
 		s.sleep(dur(dice.Int64N, 3*simLease))
+	case 4:
+		return store.RetryAfter(dur(dice.Int64N, 2*simLease), errSimulated)
+	case 5:
+		if try == 1 && dice.IntN(4) == 0 {
+			runtime.Goexit()
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,7 +82,7 @@ func (s *simulation) checkUser(u *customer) {
 		switch text := m.String(); {
 		case text == "re "+last:
 			handled[last]++
-		case text != "more on "+last && !strings.HasPrefix(text, "operator "):
+		case !strings.HasPrefix(text, "more on "+last+", ") && !strings.HasPrefix(text, "operator "):
 			s.find("%s: the reply %q comes after %q", u.id, text, last)
 		}
 	}

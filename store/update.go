@@ -103,9 +103,25 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 	if err != nil {
 		return err
 	}
-	r.run(after, nil)
-	r.told(ctx)
+	if after != nil {
+		r.sendHere(ctx, after)
+	}
 	return nil
+}
+
+// sendHere sends what the Update said, beside its caller, whose goroutine is not
+// Send's to end or to keep. The caller waits for it until ctx ends.
+func (r *runner) sendHere(ctx context.Context, h *hold) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.run(h, nil)
+		r.told(ctx)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // updateBy runs fn, and returns its error: the user's own, to whom it goes back.

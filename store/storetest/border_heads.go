@@ -570,8 +570,8 @@ func fileOfOneMoment(s *scene) {
 }
 
 func otherWindows(s *scene) {
-	long := s.replica().Bot("bot", nil)
-	short := s.replicaWith(store.Options{Timeout: 100 * time.Millisecond}).Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	r := s.replica()
+	long, short := r.Bot("bot", nil), s.replica().Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
 	s.accept(long, "1", "kept")
 	s.drain(long, echo)
 	for i := range 5 {
@@ -580,15 +580,18 @@ func otherWindows(s *scene) {
 		s.drain(long, echo)
 		time.Sleep(60 * time.Millisecond) // longer than the short window
 	}
+	if left := r.client.PTTL(s.Context(), s.keys(r.client, long.Session("1").Ref())["e"]).Val(); left < 23*time.Hour {
+		s.Errorf("the ids live for %v, promised was a day", left)
+	}
 	if r := s.accept(long, "1", "kept"); !r.Duplicate {
 		s.Errorf("an id with a window of a day was forgotten for one with a short window")
 	}
 	_, err := short.Accept(s.Context(), "waits", session.Event{ID: "waits", Text: "x"})
 	s.ok(err)
 	time.Sleep(300 * time.Millisecond) // several short windows
-	r, err := short.Accept(s.Context(), "waits", session.Event{ID: "waits", Text: "x"})
+	again, err := short.Accept(s.Context(), "waits", session.Event{ID: "waits", Text: "x"})
 	s.ok(err)
-	if !r.Duplicate {
+	if !again.Duplicate {
 		s.Errorf("the id of an event that waits was forgotten")
 	}
 }
