@@ -41,6 +41,7 @@ var theHeads = []check{
 	{promise: "many ids in a session are swept a part at a time", run: sweptInParts},
 	{promise: "a failing handler is in the log, with session, event, attempt and replica", run: failuresAreLogged},
 	{promise: "Wait says when nobody serves", run: nobodyServes},
+	{promise: "moves between ever new states are counted in bounded memory", run: manyPairs},
 	{promise: "a late release of a replica that lost its session changes nothing", run: lateRelease},
 	{promise: "a lease is not taken before it is over", run: leaseNotTakenEarly},
 	{promise: "an event that live Moves come between again and again is a dead letter in the end", run: movesAgainAndAgain},
@@ -709,5 +710,31 @@ func movesAgainAndAgain(s *scene) {
 	o := s.outcome(s.accept(bot, "1", "hi"))
 	if o.Status != store.Dead || runs.Load() != 5 {
 		s.Errorf("%+v after %d runs, want a dead letter after 5", o, runs.Load())
+	}
+}
+
+func manyPairs(s *scene) {
+	r := s.replicaWith(store.Options{Buckets: 1})
+	bot := r.Bot("bot", nil)
+	s.create(bot.Session("1"), store.Origin{State: "s"})
+	const moves = 1500
+	for from := 0; from < moves; from += 100 {
+		var states []string
+		for i := range 100 {
+			states = append(states, fmt.Sprint("order-", from+i))
+		}
+		s.ok(second(bot.Session("1").Apply(s.Context(), session.Change{Moves: states})))
+	}
+	counts, err := bot.Counts(s.Context())
+	s.ok(err)
+	total, others := int64(0), int64(0)
+	for _, flow := range counts.Moves {
+		total += flow.Count
+		if flow.From == "" && flow.To == "" {
+			others = flow.Count
+		}
+	}
+	if total != moves || others == 0 || len(counts.Moves) > 1200 {
+		s.Errorf("%d moves in %d pairs, %d of them others; want all %d in about a thousand pairs", total, len(counts.Moves), others, moves)
 	}
 }

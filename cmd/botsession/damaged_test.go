@@ -1,0 +1,60 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/store"
+)
+
+// One that is damaged hides no other: what could be read is shown, then the error.
+func TestWhatIsDamagedHidesNothingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bot := w.pizza(t)
+	for _, id := range []string{"a", "b", "c"} {
+		if _, err := bot.Session(id).Create(t.Context(), store.Origin{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opts, err := redis.ParseURL(w.st.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(opts)
+	defer client.Close()
+	key := func(end string) string {
+		keys := client.Keys(t.Context(), "bs:{*"+end).Val()
+		i := slices.IndexFunc(keys, func(key string) bool { return strings.HasSuffix(key, end) })
+		if i < 0 {
+			t.Fatalf("no key ends in %s", end)
+		}
+		return keys[i]
+	}
+	if err := client.HSet(t.Context(), key(":s:pizza/b"), "head", "1 2 3").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.LSet(t.Context(), key(":h:pizza/42"), 1, "damage").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"ls"}, {"ls", "pizza"}, {"ls", "--json"}} {
+		got := command(t, w.env, args...)
+		for _, id := range []string{"pizza/42", "pizza/a", "pizza/c"} {
+			if !strings.Contains(got.Stdout, id) {
+				t.Errorf("%v does not show %s:\n%s", args, id, got.Stdout)
+			}
+		}
+		if got.Code == 0 || !strings.Contains(got.Err, "pizza/b") {
+			t.Errorf("%v does not tell of pizza/b: %d %s", args, got.Code, got.Err)
+		}
+	}
+	for _, args := range [][]string{{"history", "pizza/42"}, {"history", "pizza/42", "--json"}, {"history", "pizza/42", "-n", "0"}} {
+		got := command(t, w.env, args...)
+		if !strings.Contains(got.Stdout, "hi") || !strings.Contains(got.Stdout, "funghi") || got.Code == 0 || !strings.Contains(got.Err, "history 2") {
+			t.Errorf("%v: %d\n%s\n%s", args, got.Code, got.Stdout, got.Err)
+		}
+	}
+}
