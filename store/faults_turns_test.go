@@ -52,6 +52,12 @@ func stories() []story {
 			return nil
 		}},
 		{name: "a turn with replies", events: one, begin: none, handle: echoes},
+		{name: "a turn with 101 replies", events: one, begin: none, handle: func(_ *scene, _ bool, t turn) error {
+			for i := range 101 { // one more than are sent before they are noted
+				t.Reply(fmt.Sprint(i))
+			}
+			return nil
+		}},
 		{name: "two turns", events: two, begin: quiet, handle: echoes},
 		{name: "a turn that fails once", events: one, begin: none, fails: true, handle: func(_ *scene, first bool, t turn) error {
 			if echo(t); first {
