@@ -112,7 +112,7 @@
 //   - A reply may be sent twice, if a replica dies between sending it and noting that: [Delivery.Key] is the same then.
 //   - What Redis itself loses is lost: at a fail-over, unless [Options.Acks] waits for its replicas; when its machine
 //     fails, what is not in an append-only file on disk, unless [Options.Fsync] waits for that. A call that waits in
-//     vain answers [session.ErrNotAcked]. (TestServersInTrouble, TestTheAppendOnlyFileIsWaitedFor)
+//     vain returns [session.ErrNotAcked]. (TestServersInTrouble, TestTheAppendOnlyFileIsWaitedFor)
 //   - A request for a lease that was overtaken by its own retry may arrive when that lease was given back, and is
 //     then granted to nobody: the session waits for as long as a lease lasts. (TestALateRequestForALeaseCostsALease)
 //   - Redis does not undo what a script wrote before it is stopped. A right that is taken away from the user after [Open]

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 )
@@ -307,21 +306,6 @@ func (r *runner) failed(h *hold, f *failure) *hold {
 	return r.bury(h, f.text)
 }
 
-// maxWait is for how long Send may put a reply off, from the first time.
-const maxWait = 24 * time.Hour
-
-// putOff waits as Send asks. That counts as nothing, and so ends by time.
-func (r *runner) putOff(h *hold, f *failure) *hold {
-	left := maxWait
-	if !h.since.IsZero() {
-		left -= r.bot.store.clock.now(h.at.bucket).Sub(h.since)
-	}
-	if left <= 0 {
-		return r.bury(h, fit(fmt.Sprintf("put off for %v: %s", maxWait, f.text)))
-	}
-	return r.release(h, "wait", min(max(f.after, 10*time.Millisecond), left), f.text)
-}
-
 // again is the pause after the n-th hand-back of a head that was not to blame.
 func again(n int) time.Duration {
 	if n < 2 {
@@ -402,25 +386,6 @@ func numbered(chat []entry, first, at int64) []entry {
 	return all
 }
 
-// mostSent is how many replies are sent before they are noted, and how many of
-// the outbox a script hands out.
-const mostSent = 100
-
-// parcelsOf returns those that are to be sent next, without reading them back.
-func parcelsOf(c written, chat []entry, h *hold) []parcel {
-	life := strconv.FormatInt(h.rec.Life(), 10)
-	if c.change.Reset != nil {
-		life = h.token
-	}
-	var parcels []parcel
-	for _, e := range chat {
-		if e.send && len(parcels) < mostSent {
-			parcels = append(parcels, parcel{life: life, seq: e.message.Seq, entry: e})
-		}
-	}
-	return parcels
-}
-
 // gone is the end of a hold that somebody else has, or may have, by now.
 func (r *runner) gone(h *hold, err error) *hold {
 	h.log().Info("turn lost", "error", err)
@@ -443,154 +408,4 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why string
 	}
 	r.bot.wakeFor(answer.list(2), h.at)
 	return nil
-}
-
-// bury makes the head of the inbox or of the outbox a dead letter. The script
-// takes the head as it is stored, so this works whatever the head is.
-func (r *runner) bury(h *hold, why string) *hold {
-	b := r.bot
-	if !h.finish() {
-		return r.gone(h, session.ErrFenced)
-	}
-	letter := session.DeadLetter{Ref: h.at.ref, Error: fit(why), Failures: h.fails, Crashes: h.crashes, Time: b.store.clock.now(h.at.bucket)}
-	digest := ""
-	var c written
-	if h.work == session.WorkReply {
-		if m, err := h.parcels[0].read(); err == nil && h.parcels[0].err == nil {
-			letter.Reply = &m
-		}
-	} else {
-		digest = h.event.digest
-		if h.event.err == nil {
-			e, _, _ := codec.DecodeEvent(h.event.encoded) // one that nobody else has
-			letter.Event = &e
-			c.own = b.store.own(h.event, false)
-			c.dirty = len(c.own.fields) > 0
-		}
-	}
-	c.chat = c.own.chat
-	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return c.EncodeWhy(letter) })
-	began := time.Now()
-	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(deadLimit)}, b.wire(c)...)
-	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)
-	if err != nil {
-		return r.gone(h, err)
-	}
-	h.log().Error("dead letter", "work", string(h.work), "failures", letter.Failures, "crashes", letter.Crashes, "error", letter.Error)
-	if h.event != nil {
-		h.event.settle(Dead, letter.Error, nil)
-	}
-	r.tell(h, letter)
-	return r.next(h.at, began, answer.list(2))
-}
-
-// tell calls the user's Dead, beside what comes next for the session: it may
-// take its time.
-func (r *runner) tell(h *hold, letter session.DeadLetter) {
-	b := r.bot
-	if b.opts.Dead == nil {
-		return
-	}
-	log := h.log()
-	r.wg.Add(1)
-	go func() {
-		defer r.wg.Done()
-		ctx, cancel := context.WithTimeout(r.calls, b.opts.MaxTurn)
-		defer cancel()
-		protect(log, "Dead", func() error { b.opts.Dead(ctx, letter); return nil })
-	}()
-}
-
-// told waits until every call of Dead has returned, or ctx has ended, or they
-// take longer than MaxTurn.
-func (r *runner) told(ctx context.Context) {
-	done := make(chan struct{})
-	go func() { r.wg.Wait(); close(done) }()
-	timer := time.NewTimer(r.bot.opts.MaxTurn)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
-// deliver sends the replies that wait, in order, and notes them.
-func (r *runner) deliver(h *hold) *hold {
-	if err := context.Cause(h.ctx); err != nil {
-		return r.release(h, "back", 0, err.Error())
-	}
-	var fail *failure
-	for i := range h.parcels {
-		if i > 0 && (h.ctx.Err() != nil || !h.extend()) {
-			break // the rest is handed out again
-		}
-		if fail = r.send(h, &h.parcels[i]); fail != nil || !h.took() {
-			break
-		}
-	}
-	if !h.take() {
-		return nil
-	}
-	return r.delivered(h, fail)
-}
-
-// delivered notes the replies that Send took, and then that it did not take the
-// next one, unless that was not tried.
-func (r *runner) delivered(h *hold, fail *failure) *hold {
-	b := r.bot
-	n := h.taken()
-	switch {
-	case n == 0 && fail == nil:
-		return r.release(h, "back", 0, "")
-	case n == 0:
-		return r.unsent(h, fail)
-	case !h.finish():
-		return r.gone(h, session.ErrFenced)
-	}
-	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, h.parcels[n-1].name(), strconv.Itoa(n), r.want(), millis(b.opts.Lease))
-	if err != nil {
-		return r.gone(h, err)
-	}
-	after := r.next(h.at, began, answer.list(2))
-	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name() != h.parcels[n].name() {
-		return after
-	}
-	after.slot = h.slot
-	after.begin(r.base)
-	defer after.cancel(nil)
-	return r.unsent(after, fail)
-}
-
-// unsent ends the hold on replies the first of which could not be sent.
-func (r *runner) unsent(h *hold, fail *failure) *hold {
-	if errors.Is(context.Cause(h.ctx), session.ErrShutdown) {
-		return r.release(h, "back", 0, session.ErrShutdown.Error())
-	}
-	return r.failed(h, fail)
-}
-
-// send gives one reply to the platform.
-func (r *runner) send(h *hold, p *parcel) *failure {
-	b := r.bot
-	if why := r.tooOften(h); why != nil {
-		return hopeless(why)
-	}
-	if p.err != nil {
-		return hopeless(p.err)
-	}
-	m, err := p.read()
-	if err != nil {
-		return hopeless(err)
-	}
-	if b.opts.Send == nil {
-		return failed(errors.New("a reply waits, and this replica's BotOptions have no Send"))
-	}
-	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, Key: p.key()}
-	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
-	return protect(h.log(), "Send", func() error {
-		defer lower()
-		return b.opts.Send(ctx, d)
-	})
 }

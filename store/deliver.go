@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// deliver sends the replies that wait, in order, and notes them.
+func (r *runner) deliver(h *hold) *hold {
+	if err := context.Cause(h.ctx); err != nil {
+		return r.release(h, "back", 0, err.Error())
+	}
+	var fail *failure
+	for i := range h.parcels {
+		if i > 0 && (h.ctx.Err() != nil || !h.extend()) {
+			break // the rest is handed out again
+		}
+		if fail = r.send(h, &h.parcels[i]); fail != nil || !h.took() {
+			break
+		}
+	}
+	if !h.take() {
+		return nil
+	}
+	return r.delivered(h, fail)
+}
+
+// delivered notes the replies that Send took, and then that it did not take the
+// next one, unless that was not tried.
+func (r *runner) delivered(h *hold, fail *failure) *hold {
+	b := r.bot
+	n := h.taken()
+	switch {
+	case n == 0 && fail == nil:
+		return r.release(h, "back", 0, "")
+	case n == 0:
+		return r.unsent(h, fail)
+	case !h.finish():
+		return r.gone(h, session.ErrFenced)
+	}
+	began := time.Now()
+	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, h.parcels[n-1].name(), strconv.Itoa(n), r.want(), millis(b.opts.Lease))
+	if err != nil {
+		return r.gone(h, err)
+	}
+	after := r.next(h.at, began, answer.list(2))
+	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name() != h.parcels[n].name() {
+		return after
+	}
+	after.slot = h.slot
+	after.begin(r.base)
+	defer after.cancel(nil)
+	return r.unsent(after, fail)
+}
+
+// unsent ends the hold on replies the first of which could not be sent.
+func (r *runner) unsent(h *hold, fail *failure) *hold {
+	if errors.Is(context.Cause(h.ctx), session.ErrShutdown) {
+		return r.release(h, "back", 0, session.ErrShutdown.Error())
+	}
+	return r.failed(h, fail)
+}
+
+// send gives one reply to the platform.
+func (r *runner) send(h *hold, p *parcel) *failure {
+	b := r.bot
+	if why := r.tooOften(h); why != nil {
+		return hopeless(why)
+	}
+	if p.err != nil {
+		return hopeless(p.err)
+	}
+	m, err := p.read()
+	if err != nil {
+		return hopeless(err)
+	}
+	if b.opts.Send == nil {
+		return failed(errors.New("a reply waits, and this replica's BotOptions have no Send"))
+	}
+	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, Key: p.key()}
+	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
+	return protect(h.log(), "Send", func() error {
+		defer lower()
+		return b.opts.Send(ctx, d)
+	})
+}
+
+// mostSent is how many replies are sent before they are noted, and how many of
+// the outbox a script hands out.
+const mostSent = 100
+
+// parcelsOf returns those that are to be sent next, without reading them back.
+func parcelsOf(c written, chat []entry, h *hold) []parcel {
+	life := strconv.FormatInt(h.rec.Life(), 10)
+	if c.change.Reset != nil {
+		life = h.token
+	}
+	var parcels []parcel
+	for _, e := range chat {
+		if e.send && len(parcels) < mostSent {
+			parcels = append(parcels, parcel{life: life, seq: e.message.Seq, entry: e})
+		}
+	}
+	return parcels
+}
+
+// maxWait is for how long Send may put a reply off, from the first time.
+const maxWait = 24 * time.Hour
+
+// putOff waits as Send asks. That counts as nothing, and so ends by time.
+func (r *runner) putOff(h *hold, f *failure) *hold {
+	left := maxWait
+	if !h.since.IsZero() {
+		left -= r.bot.store.clock.now(h.at.bucket).Sub(h.since)
+	}
+	if left <= 0 {
+		return r.bury(h, fit(fmt.Sprintf("put off for %v: %s", maxWait, f.text)))
+	}
+	return r.release(h, "wait", min(max(f.after, 10*time.Millisecond), left), f.text)
+}

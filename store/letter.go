@@ -1,0 +1,81 @@
+package store
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// bury makes the head of the inbox or of the outbox a dead letter. The script
+// takes the head as it is stored, so this works whatever the head is.
+func (r *runner) bury(h *hold, why string) *hold {
+	b := r.bot
+	if !h.finish() {
+		return r.gone(h, session.ErrFenced)
+	}
+	letter := session.DeadLetter{Ref: h.at.ref, Error: fit(why), Failures: h.fails, Crashes: h.crashes, Time: b.store.clock.now(h.at.bucket)}
+	digest := ""
+	var c written
+	if h.work == session.WorkReply {
+		if m, err := h.parcels[0].read(); err == nil && h.parcels[0].err == nil {
+			letter.Reply = &m
+		}
+	} else {
+		digest = h.event.digest
+		if h.event.err == nil {
+			e, _, _ := codec.DecodeEvent(h.event.encoded) // one that nobody else has
+			letter.Event = &e
+			c.own = b.store.own(h.event, false)
+			c.dirty = len(c.own.fields) > 0
+		}
+	}
+	c.chat = c.own.chat
+	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return c.EncodeWhy(letter) })
+	began := time.Now()
+	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(deadLimit)}, b.wire(c)...)
+	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)
+	if err != nil {
+		return r.gone(h, err)
+	}
+	h.log().Error("dead letter", "work", string(h.work), "failures", letter.Failures, "crashes", letter.Crashes, "error", letter.Error)
+	if h.event != nil {
+		h.event.settle(Dead, letter.Error, nil)
+	}
+	r.tell(h, letter)
+	return r.next(h.at, began, answer.list(2))
+}
+
+// tell calls the user's Dead, beside what comes next for the session: it may
+// take its time.
+func (r *runner) tell(h *hold, letter session.DeadLetter) {
+	b := r.bot
+	if b.opts.Dead == nil {
+		return
+	}
+	log := h.log()
+	r.wg.Add(1)
+	go func() {
+		defer r.wg.Done()
+		ctx, cancel := context.WithTimeout(r.calls, b.opts.MaxTurn)
+		defer cancel()
+		protect(log, "Dead", func() error { b.opts.Dead(ctx, letter); return nil })
+	}()
+}
+
+// told waits until every call of Dead has returned, or ctx has ended, or they
+// take longer than MaxTurn.
+func (r *runner) told(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { r.wg.Wait(); close(done) }()
+	timer := time.NewTimer(r.bot.opts.MaxTurn)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

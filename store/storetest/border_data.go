@@ -1,0 +1,236 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// Of data, chats and indexes at their limits: checks of theHeads.
+
+func otherType(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	s.create(bot.Session("1"), store.Origin{})
+	s.ok(bot.Session("1").Set(s.Context(), "n", "a text"))
+	const n store.Key[int] = "n"
+	o := s.say(bot, "1", session.Event{Text: "a"}, func(_ context.Context, t *store.Turn) error {
+		if _, found, err := n.Lookup(t); found || !errors.Is(err, session.ErrType) {
+			s.Errorf("Lookup: %v, %v; want %v", found, err, session.ErrType)
+		}
+		return nil
+	})
+	equal(s, "outcome of a turn that looks", o.Status, store.Handled)
+	o = s.say(bot, "1", session.Event{Text: "b"}, func(_ context.Context, t *store.Turn) error {
+		n.Get(t)
+		return nil
+	})
+	equal(s, "outcome of a turn that gets", o.Status, store.Dead)
+	o = s.say(bot, "1", session.Event{Text: "c"}, func(_ context.Context, t *store.Turn) error {
+		n.Get(t)
+		t.Reset(true)
+		n.Set(t, 7)
+		return nil
+	})
+	equal(s, "outcome of a turn that gets and resets", o.Status, store.Handled)
+}
+
+func pagesInTurn(s *scene) {
+	bot := s.bot()
+	for i := range 5 {
+		s.say(bot, "1", session.Event{Text: fmt.Sprint(i)}, echo)
+	}
+	s.say(bot, "1", session.Event{Text: "last"}, func(ctx context.Context, t *store.Turn) error {
+		t.Reply("own")
+		all, err := t.History(ctx, session.All())
+		s.ok(err)
+		equal(s, "messages", len(all), 12)
+		s.ok(bot.Session("1").Record(ctx, session.Message{Content: "from outside"})) // not of this turn
+		for _, size := range []int{1, 3, 5, 12, 13} {
+			var paged []session.Message
+			seq := int64(0)
+			for range 20 {
+				page, err := t.History(ctx, session.After(seq, size))
+				s.ok(err)
+				if len(page) == 0 {
+					break
+				}
+				paged = append(paged, page...)
+				seq = page[len(page)-1].Seq
+			}
+			equal(s, fmt.Sprint("pages of ", size), lines(paged), lines(all))
+		}
+		for _, n := range []int{-1, 0, 1, 2, 3, 12, 13} {
+			last, err := t.History(ctx, session.Query{Newest: true, Limit: n})
+			s.ok(err)
+			want := all
+			if n > 0 && n < len(all) {
+				want = all[len(all)-n:]
+			}
+			equal(s, fmt.Sprint("the newest ", n), lines(last), lines(want))
+		}
+		return nil
+	})
+}
+
+func tooLargeForInbox(s *scene) {
+	bot := s.replica().Bot("bot", &store.BotOptions{InboxBytes: 1000})
+	_, err := bot.Accept(s.Context(), "1", session.Event{ID: "1", Text: strings.Repeat("x", 2000)})
+	s.is(err, session.ErrTooLarge)
+	s.is(err, session.ErrInvalid)
+	s.gone(bot.Session("1"))
+}
+
+func tooMuchData(s *scene) {
+	bot := s.replicaWith(store.Options{MaxData: 1000}).Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	sess := bot.Session("1")
+	s.create(sess, store.Origin{})
+	s.ok(sess.Set(s.Context(), "a", strings.Repeat("x", 600)))
+	s.is(sess.Set(s.Context(), "b", strings.Repeat("x", 600)), session.ErrTooLarge)
+	s.is(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Set("b", strings.Repeat("x", 600)); return nil }), session.ErrTooLarge)
+	s.ok(sess.Set(s.Context(), "a", strings.Repeat("y", 900)))
+	s.ok(second(sess.Apply(s.Context(), session.Change{Delete: []string{"a"}, Set: map[string]any{"b": strings.Repeat("z", 900)}})))
+	equal(s, "keys", len(s.load(sess).Data), 1)
+	small := s.replicaWith(store.Options{MaxData: 10}).Bot("bot", nil) // of another process: what is there may shrink
+	s.ok(small.Session("1").Set(s.Context(), "b", "small, and still over ten"))
+	s.ok(small.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Reply("no data"); return nil }))
+}
+
+func filters(s *scene) {
+	r := s.replicaWith(store.Options{Buckets: 2})
+	bot := r.Bot("bot", nil)
+	for i := range 10 {
+		s.create(bot.Session(fmt.Sprint("old ", i)), store.Origin{State: fmt.Sprint("s", i%2), User: fmt.Sprint("u", i%3)})
+	}
+	for i := range 5 {
+		s.create(bot.Session(fmt.Sprint("new ", i)), store.Origin{TTL: time.Millisecond})
+	}
+	time.Sleep(5 * time.Millisecond)
+	for _, c := range []struct {
+		f    store.Filter
+		want int
+	}{
+		{store.Filter{}, 10}, {store.Filter{Limit: -1}, 10}, {store.Filter{Limit: 5}, 5}, {store.Filter{Limit: 10}, 10}, {store.Filter{Limit: 11}, 10}, {store.Filter{Limit: 1}, 1},
+		{store.Filter{State: "s0"}, 5}, {store.Filter{User: "u1"}, 3}, {store.Filter{State: "s1", User: "u1"}, 2}, {store.Filter{State: "s1", User: "nobody"}, 0},
+	} {
+		list, err := bot.List(s.Context(), c.f)
+		s.ok(err)
+		equal(s, fmt.Sprintf("sessions of %+v", c.f), len(list), c.want)
+		for _, st := range list {
+			if c.f.State != "" && st.State != c.f.State || c.f.User != "" && st.User != c.f.User {
+				s.Errorf("%+v lists %+v", c.f, st)
+			}
+		}
+	}
+}
+
+func fileOfOneMoment(s *scene) {
+	bot := s.bot()
+	sess := bot.Session("1")
+	s.create(sess, store.Origin{})
+	files := []session.File{{Name: "a", Data: []byte("aaa")}, {Name: "b", Data: []byte("b")}}
+	s.ok(sess.SetFile(s.Context(), files[0]))
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	ctx, stop := context.WithCancel(s.Context())
+	defer stop()
+	writer.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			_ = sess.SetFile(ctx, files[i%2])
+		}
+	})
+	for range 200 {
+		f, err := sess.File(s.Context())
+		s.ok(err)
+		if f.Name == "a" != (string(f.Data) == "aaa") || f.Size != int64(len(f.Data)) {
+			s.Fatalf("the file %q of %d bytes has the bytes %q", f.Name, f.Size, f.Data)
+		}
+	}
+}
+
+func otherWindows(s *scene) {
+	r := s.replica()
+	long, short := r.Bot("bot", nil), s.replica().Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	s.accept(long, "1", "kept")
+	s.drain(long, echo)
+	for i := range 5 {
+		_, err := short.Accept(s.Context(), "1", session.Event{ID: fmt.Sprint(i), Text: "x"})
+		s.ok(err)
+		s.drain(long, echo)
+		time.Sleep(60 * time.Millisecond) // longer than the short window
+	}
+	if left := r.client.PTTL(s.Context(), s.keys(r.client, long.Session("1").Ref())["e"]).Val(); left < 23*time.Hour {
+		s.Errorf("the ids live for %v, promised was a day", left)
+	}
+	if r := s.accept(long, "1", "kept"); !r.Duplicate {
+		s.Errorf("an id with a window of a day was forgotten for one with a short window")
+	}
+	_, err := short.Accept(s.Context(), "waits", session.Event{ID: "waits", Text: "x"})
+	s.ok(err)
+	time.Sleep(300 * time.Millisecond) // several short windows
+	again, err := short.Accept(s.Context(), "waits", session.Event{ID: "waits", Text: "x"})
+	s.ok(err)
+	if !again.Duplicate {
+		s.Errorf("the id of an event that waits was forgotten")
+	}
+}
+
+func sweptInParts(s *scene) {
+	r := s.replica()
+	bot := r.Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	s.accept(bot, "1", "first")
+	s.drain(bot, echo)
+	key := s.keys(r.client, bot.Session("1").Ref())["e"]
+	const many = 5000
+	pairs := make([]any, 0, 2*many)
+	for i := range many {
+		pairs = append(pairs, fmt.Sprintf("%016d", i), "d 1 1 1 1 x 0") // long over
+	}
+	s.ok(r.client.HSet(s.Context(), key, pairs...).Err())
+	time.Sleep(60 * time.Millisecond)
+	last := int64(many)
+	accepts := 0
+	s.eventually("all that is over is forgotten", func() bool {
+		accepts++
+		_, err := bot.Accept(s.Context(), "1", session.Event{ID: fmt.Sprint("e", accepts), Text: "x"})
+		s.ok(err)
+		s.drain(bot, echo)
+		left := r.client.HLen(s.Context(), key).Val()
+		last = left
+		return left < 200
+	})
+	if _, mini := r.client.Info(s.Context(), "server").Result(); mini == nil && accepts < 5 {
+		s.Errorf("%d ids were swept in %d calls (%d left): not a part at a time", many, accepts, last)
+	}
+}
+
+func manyPairs(s *scene) {
+	r := s.replicaWith(store.Options{Buckets: 1})
+	bot := r.Bot("bot", nil)
+	s.create(bot.Session("1"), store.Origin{State: "s"})
+	const moves = 1500
+	for from := 0; from < moves; from += 100 {
+		var states []string
+		for i := range 100 {
+			states = append(states, fmt.Sprint("order-", from+i))
+		}
+		s.ok(second(bot.Session("1").Apply(s.Context(), session.Change{Moves: states})))
+	}
+	counts, err := bot.Counts(s.Context())
+	s.ok(err)
+	total, others := int64(0), int64(0)
+	for _, flow := range counts.Moves {
+		total += flow.Count
+		if flow.From == "" && flow.To == "" {
+			others = flow.Count
+		}
+	}
+	if total != moves || others == 0 || len(counts.Moves) > 1200 {
+		s.Errorf("%d moves in %d pairs, %d of them others; want all %d in about a thousand pairs", total, len(counts.Moves), others, moves)
+	}
+}
