@@ -110,7 +110,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 }
 
 // sendHere sends what the Update said, beside its caller, whose goroutine is not
-// Send's to end or to keep. The caller waits for it until ctx ends.
+// Send's to end or to keep. The caller waits for it, but not for a Send that hangs.
 func (r *runner) sendHere(ctx context.Context, h *hold) {
 	done := make(chan struct{})
 	go func() {
@@ -118,9 +118,11 @@ func (r *runner) sendHere(ctx context.Context, h *hold) {
 		r.run(h, nil)
 		r.told(ctx)
 	}()
+	timer := time.NewTimer(r.bot.opts.MaxTurn + r.bot.opts.Lease)
+	defer timer.Stop()
 	select {
 	case <-done:
-	case <-ctx.Done():
+	case <-timer.C:
 	}
 }
 

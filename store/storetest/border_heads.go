@@ -471,8 +471,12 @@ func lateRelease(s *scene) {
 	slow := s.replica()
 	held, resume := slow.hold(lua.Release)
 	first := slow.Bot("bot", &store.BotOptions{Lease: shortLease})
-	fails := s.serve(first, func(context.Context, *store.Turn) error { return errors.New("no") })
 	s.accept(first, "1", "hi")
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = first.Drain(s.Context(), func(context.Context, *store.Turn) error { return errors.New("no") })
+	}()
 	s.happens("the failed event is being given back", held)
 	busy := s.gate()
 	second := s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
@@ -480,7 +484,7 @@ func lateRelease(s *scene) {
 	s.happens("another replica has it", busy.arrived)
 	before := s.status(second.Session("1"))
 	resume()
-	fails() // it ends only when that release has returned
+	s.happens("that release has returned", drained)
 	after := s.status(second.Session("1"))
 	equal(s, "the lease", after.Lease, before.Lease)
 	equal(s, "the event's counters", after.Event, before.Event)

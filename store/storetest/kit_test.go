@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,5 +185,43 @@ func TestTheOptionsSendIsUsed(t *testing.T) {
 	kit.Advance(time.Minute)
 	if len(kit.Sent()) != 1 {
 		t.Errorf("sent %+v, want one", kit.Sent())
+	}
+}
+
+// Send may put a reply off for a day, and no longer; each letter has its own age.
+func TestWhatIsPutOffAndWhatIsDeadEnds(t *testing.T) {
+	t.Parallel()
+	kit := storetest.New(t, func(_ context.Context, turn *store.Turn) error {
+		if turn.Event().Text == "bad" {
+			return store.GiveUp(errors.New("no"))
+		}
+		turn.Reply("hello")
+		return nil
+	}, &store.BotOptions{TTL: -1, Send: func(_ context.Context, d store.Delivery) error {
+		return store.RetryAfter(time.Hour, errors.New("flood wait"))
+	}})
+	letters := func() []session.DeadLetter {
+		t.Helper()
+		all, err := kit.Session("ann").DeadLetters(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	kit.Say("ann", "hi")
+	kit.Advance(23 * time.Hour)
+	if n := len(letters()); n != 0 {
+		t.Fatalf("%d dead letters before a day is over", n)
+	}
+	kit.Advance(3 * time.Hour)
+	if all := letters(); len(all) != 1 || all[0].Reply == nil || all[0].Failures != 0 || !strings.Contains(all[0].Error, "flood wait") {
+		t.Fatalf("dead letters %+v, want the reply, without a failure", all)
+	}
+	for range 5 { // a letter every ten days
+		kit.Advance(10 * 24 * time.Hour)
+		kit.Say("ann", "bad")
+	}
+	if all := letters(); len(all) != 3 {
+		t.Errorf("%d dead letters, want those of the last thirty days", len(all))
 	}
 }
