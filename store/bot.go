@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -162,7 +163,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	}
 	initial := b.opts.Initial
 	if b.opts.Start != nil {
-		log := b.store.log.With("session", at.ref.String(), "event", e.ID)
+		log := func() *slog.Logger { return b.store.log.With("session", at.ref.String(), "event", e.ID) }
 		if fail := protect(log, "Start", func() error { initial = b.opts.Start(event.Event); return nil }); fail != nil {
 			return nil, errors.New(fail.text)
 		}

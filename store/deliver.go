@@ -85,7 +85,7 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 	}
 	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, Key: p.key()}
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
-	return protect(h.log(), "Send", func() error {
+	return protect(h.log, "Send", func() error {
 		defer lower()
 		return b.opts.Send(ctx, d)
 	})

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -62,7 +63,7 @@ func (r *runner) tell(h *hold, letter session.DeadLetter) {
 		defer r.wg.Done()
 		ctx, cancel := context.WithTimeout(r.calls, b.opts.MaxTurn)
 		defer cancel()
-		protect(log, "Dead", func() error { b.opts.Dead(ctx, letter); return nil })
+		protect(func() *slog.Logger { return log }, "Dead", func() error { b.opts.Dead(ctx, letter); return nil })
 	}()
 }
 

@@ -248,7 +248,7 @@ func (r *runner) turn(h *hold) *hold {
 	r.mu.Lock()
 	r.turns++
 	r.mu.Unlock()
-	t := newTurn(b, h.at.ref, h.rec, h.event, h.attempt(), h.log())
+	t := newTurn(b, h.at.ref, h.rec, h.event, h.attempt(), h.log)
 	h.runs(t)
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, true)
 	itsOwn := false // the error that the handler returned is that of a verb

@@ -32,7 +32,7 @@ type Turn struct {
 	event   *event // nil in an Update
 	attempt int
 	rec     *codec.Record
-	log     *slog.Logger
+	log     func() *slog.Logger
 
 	mu        sync.Mutex      // a goroutine of the handler's may outlive it
 	over      bool            // the handler has returned, or was left alone
@@ -50,7 +50,7 @@ type Turn struct {
 	badData   error // the first failure of a verb that a Reset makes good
 }
 
-func newTurn(b *Bot, ref session.Ref, rec *codec.Record, e *event, attempt int, log *slog.Logger) *Turn {
+func newTurn(b *Bot, ref session.Ref, rec *codec.Record, e *event, attempt int, log func() *slog.Logger) *Turn {
 	t := &Turn{bot: b, ref: ref, event: e, attempt: attempt, rec: rec, log: log, state: rec.State()}
 	t.change.From = rec.State()
 	if e == nil {
@@ -141,7 +141,7 @@ func (t *Turn) verb(name string, err error) bool {
 	t.mu.Lock()
 	switch {
 	case t.over:
-		t.log.Error("verb of a turn that is over: it changes nothing", "verb", name)
+		t.log().Error("verb of a turn that is over: it changes nothing", "verb", name)
 		t.keep(&t.err, fmt.Errorf("%s: the turn is over: the handler has returned, or was left alone", name))
 	case err != nil:
 		t.keep(&t.err, fmt.Errorf("%s: %w", name, err))

@@ -67,7 +67,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 		r.release(h, "back", 0, "")
 		return causes.Join(session.ErrBusy, context.Cause(ctx))
 	}
-	t := newTurn(b, at.ref, h.rec, nil, 1, h.log())
+	t := newTurn(b, at.ref, h.rec, nil, 1, h.log)
 	h.runs(t)
 	returned := false
 	defer func() {
@@ -129,7 +129,7 @@ func (r *runner) sendHere(ctx context.Context, h *hold) {
 // updateBy runs fn, and returns its error: the user's own, to whom it goes back.
 func (r *runner) updateBy(h *hold, t *Turn, fn Handler) (err error) {
 	ctx, lower := marked(h.ctx, r.bot.store, h.at.ref, true)
-	fail := protect(h.log(), "Update", func() error {
+	fail := protect(h.log, "Update", func() error {
 		defer lower()
 		err = fn(ctx, t)
 		return nil

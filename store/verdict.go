@@ -129,12 +129,13 @@ func fit(text string) string {
 
 // protect calls a function of the user's, and returns how it failed, or nil. A
 // panic is a failure; its stack goes to the log. It does not come back from a
-// function that ends its goroutine (runtime.Goexit).
-func protect(log *slog.Logger, what string, f func() error) (fail *failure) {
+// function that ends its goroutine (runtime.Goexit). log is asked for only then: it
+// is made anew for each hold.
+func protect(log func() *slog.Logger, what string, f func() error) (fail *failure) {
 	defer func() {
 		if p := recover(); p != nil {
 			fail = &failure{text: fit(fmt.Sprintf("%s panicked: %v", what, p))}
-			log.Error("panic", "in", what, "error", fail.text, "stack", string(debug.Stack()))
+			log().Error("panic", "in", what, "error", fail.text, "stack", string(debug.Stack()))
 		}
 	}()
 	return taken(what, f())
