@@ -98,7 +98,9 @@ func takeApart(rest string, socket bool) (t target, err error) {
 		if authority != "" && !strings.HasSuffix(authority, "@") {
 			return t, errors.New("a socket's URL has no host: want unix:///path or unix://user:password@/path (in a password write / as %2F)")
 		}
-		behind = ""
+		if authority == "" {
+			behind = "" // a path may hold an @ where no password can stand before it
+		}
 	}
 	if strings.Contains(behind+query, "@") {
 		return t, errors.New("it has an @ behind a / or a ?: in a password write / as %2F, ? as %3F and @ as %40")

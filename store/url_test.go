@@ -111,6 +111,7 @@ func TestABadURLIsRefusedAndTheWrongPartNamed(t *testing.T) {
 		"redis://bot:100%geheim@h:1":                    "%25",
 		"redis://bot:geheim %20@h:1":                    "white space",
 		"unix://bot:geheim/@/run/redis.sock":            "%2F",
+		"unix://:ge@/heim@/run/redis.sock":              "%2F",
 		"unix://geheim":                                 "socket",
 		"unix://":                                       "path",
 	} {
@@ -229,7 +230,7 @@ func FuzzParseURLAroundASecret(f *testing.F) {
 	f.Add("pa55#w0rd", ":", "")
 	f.Add("100%s3cret", "bot:", "?db=1")
 	f.Fuzz(func(t *testing.T, secret, before, behind string) {
-		if before != "" && before != ":" && before != "bot:" || strings.ContainsAny(behind, "@,/:") || strings.Contains(before+behind, secret) || behind != "" && behind[0] != '?' {
+		if len(secret) < 8 || before != "" && before != ":" && before != "bot:" || strings.ContainsAny(behind, "@,/:") || strings.Contains(before+behind, secret) || behind != "" && behind[0] != '?' {
 			return
 		}
 		checkSecretURL(t, secret, before, behind)
