@@ -459,12 +459,8 @@ func failuresAreLogged(s *scene) {
 func nobodyServes(s *scene) {
 	bot := s.bot()
 	r := s.accept(bot, "1", "hi")
-	ctx, cancel := context.WithTimeout(s.Context(), 100*time.Millisecond)
-	defer cancel()
-	_, err := r.Wait(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no replica serves") {
-		s.Errorf("Wait where nobody serves: %v", err)
-	}
+	s.runsOut("Wait where nobody serves", func(ctx context.Context) error { return second(r.Wait(ctx)) },
+		func(err error) bool { return strings.Contains(err.Error(), "no replica serves") })
 }
 
 func lateRelease(s *scene) {

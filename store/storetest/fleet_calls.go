@@ -91,11 +91,8 @@ func waits(s *scene) {
 		return increment(ctx, t)
 	}
 	for _, b := range []*store.Bot{bot, other} {
-		ctx, cancel := context.WithTimeout(s.Context(), 100*time.Millisecond)
-		err := b.Update(ctx, "1", count)
-		cancel()
-		s.is(err, session.ErrBusy)
-		s.is(err, context.DeadlineExceeded)
+		s.runsOut("Update during a turn", func(ctx context.Context) error { return b.Update(ctx, "1", count) },
+			func(err error) bool { return errors.Is(err, session.ErrBusy) })
 	}
 	equal(s, "Updates that ran during the turn", ran.Load(), 0)
 

@@ -255,6 +255,24 @@ func receive[T any](s *scene, what string, from <-chan T) (v T) {
 	return v
 }
 
+// runsOut makes a call that has to wait for longer than its context lasts, and
+// wants it to end as told. A slow machine gets more time: too little of it, and
+// the call ends before it knows what it waits for.
+func (s *scene) runsOut(what string, call func(ctx context.Context) error, told func(error) bool) {
+	s.Helper()
+	for limit := 100 * time.Millisecond; ; limit *= 2 {
+		ctx, cancel := context.WithTimeout(s.Context(), limit)
+		err := call(ctx)
+		cancel()
+		switch {
+		case errors.Is(err, context.DeadlineExceeded) && told(err):
+			return
+		case !errors.Is(err, context.DeadlineExceeded) || limit > patience:
+			s.Fatalf("%s, with %v: %v", what, limit, err)
+		}
+	}
+}
+
 // ok ends the test unless err is nil.
 func (s *scene) ok(err error) {
 	s.Helper()
