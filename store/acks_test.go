@@ -14,6 +14,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -44,7 +45,7 @@ func TestAcksAreWaitedFor(t *testing.T) {
 			}
 		})
 	}
-	callers.Wait()
+	bounded.Wait(t, "all callers return", &callers)
 
 	if err := replica.ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
@@ -70,11 +71,10 @@ func TestAcksAreWaitedFor(t *testing.T) {
 	if err := replica.ReplicaOf(ctx, host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for { // until it has caught up
-		if receipt, err = bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"}); err == nil {
-			break
-		}
-	}
+	until(t, "the replica has caught up", func() bool {
+		receipt, err = bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"})
+		return err == nil
+	})
 	if !receipt.Duplicate {
 		t.Error("the event was accepted twice")
 	}
@@ -129,7 +129,7 @@ func TestAFailOverUndoesNothingThatWasAcked(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	close(over)
-	callers.Wait()
+	bounded.Wait(t, "all callers return", &callers)
 
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
@@ -146,7 +146,7 @@ func TestAFailOverUndoesNothingThatWasAcked(t *testing.T) {
 		return lost < 10
 	})
 	stop()
-	if err := <-served; err != nil {
+	if err := bounded.Receive(t, "Serve ends", served); err != nil {
 		t.Error(err)
 	}
 	t.Logf("%d events accepted, %d of them after the fail-over, %d lost", n.Load(), after.Load(), lost)

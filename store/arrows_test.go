@@ -22,6 +22,7 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		"store/embedded":           {module + "store", "github.com/alicebob/miniredis/v2"},
 		"store/storetest":          {module + "store", module + "session", module + "codec", module + "lua", redis, "github.com/alicebob/miniredis/v2"},
 		"store/internal/redistest": {redis},
+		"store/internal/bounded":   {},
 		"store/internal/causes":    {},
 		"store/internal/faultnet":  {},
 		"cmd/botsession":           {"*"},

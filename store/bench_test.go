@@ -8,6 +8,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -61,7 +62,7 @@ func BenchmarkTurn(b *testing.B) {
 			b.ReportMetric(float64(used.in)/turns, "B-in/turn")
 			b.ReportMetric(float64(used.out)/turns, "B-out/turn")
 			stop()
-			<-done
+			bounded.Receive(b, "Serve ends", done)
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -213,7 +214,7 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 		}
 	}
 	stop()
-	if err := <-served; err != nil {
+	if err := bounded.Receive(t, "Serve ends", served); err != nil {
 		t.Error(err)
 	}
 	for _, last := range []func() error{

@@ -15,6 +15,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -129,12 +130,13 @@ func TestAnUncontendedTurnTakesTwoRoundTripsUntilItsRepliesCanBeSent(t *testing.
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := r.Wait(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				_, err = r.Wait(ctx)
+				cancel()
+				must(t, err)
 				var used int64
 				if sends {
-					used = <-atSend - before
+					used = bounded.Receive(t, "the reply is sent", atSend) - before
 				} else {
 					idle(t, bot, "42")
 					used = hook.n.Load() - before
@@ -163,7 +165,7 @@ func serve(t *testing.T, bot *store.Bot, h store.Handler) {
 	go func() { done <- bot.Serve(ctx, h) }()
 	t.Cleanup(func() {
 		stop()
-		if err := <-done; err != nil {
+		if err := bounded.Receive(t, "Serve ends", done); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/faultnet"
 )
 
@@ -185,7 +186,7 @@ func (p plight) play(t *testing.T, l *lab) (end ending, seen faultnet.Counts) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var loser sync.WaitGroup
 		loser.Go(func() { _, _ = s.bot.Drain(ctx, handler); cancel() })
-		defer loser.Wait()
+		defer bounded.Wait(t, "Drain of the loser returns", &loser)
 		_ = l.net.Await(ctx, func(n faultnet.Counts) bool { return n.Held > 0 }) // or it has ended without
 	}
 	s.eventually("everything is handled and sent", func() bool {
@@ -260,7 +261,7 @@ func (s *scene) serve(bot *store.Bot, n int, handler store.Handler) (stop func()
 	go func() { done <- bot.Serve(ctx, handler) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := bounded.Receive(s, "Serve ends", done); err != nil {
 			s.Errorf("Serve: %v", err)
 		}
 	})

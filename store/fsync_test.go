@@ -13,6 +13,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -65,20 +66,18 @@ func TestTheAppendOnlyFileIsWaitedFor(t *testing.T) {
 	// a second time its guard would refuse it.
 	moved := make(chan error, 1)
 	go func() { moved <- s.Move(ctx, session.Transition{From: "start", To: "there"}) }()
-	for state := ""; state != "there"; {
+	until(t, "the move has happened", func() bool {
 		snap, err := s.Load(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		state = snap.State
-	}
+		must(t, err)
+		return snap.State == "there"
+	})
 	select {
 	case err := <-moved:
 		t.Errorf("a move that is on no disk: %v", err)
 	default:
 	}
 	fsync("always")
-	if err := <-moved; err != nil {
+	if err := bounded.Receive(t, "the move returns", moved); err != nil {
 		t.Errorf("the same move, when it is on disk: %v", err)
 	}
 	if receipt, err := bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"}); err != nil || !receipt.Duplicate {
@@ -157,7 +156,7 @@ func TestEachCallerHearsOfItsOwnFile(t *testing.T) {
 			}
 		})
 	}
-	callers.Wait()
+	bounded.Wait(t, "all callers return", &callers)
 	if unsafe == 0 || unsafe == sessions {
 		t.Errorf("%d of %d sessions are on the server that does not sync: this test shows nothing", unsafe, sessions)
 	}
@@ -243,7 +242,7 @@ func TestASlotOnTheMoveSpoilsNoNeighbour(t *testing.T) {
 			}
 		})
 	}
-	neighbours.Wait()
+	bounded.Wait(t, "the neighbours return", &neighbours)
 	stop.Store(true)
-	stuck.Wait()
+	bounded.Wait(t, "who was stuck returns", &stuck)
 }

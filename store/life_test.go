@@ -13,6 +13,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -84,7 +85,7 @@ func TestSessionsExpireInThousandsUnderAFleet(t *testing.T) {
 		t.Errorf("moves made: %+v, want %d", counts.Moves, n)
 	}
 	stop()
-	fleet.Wait()
+	bounded.Wait(t, "Serve ends everywhere", &fleet)
 	if err := st.Check(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -3,6 +3,7 @@ package store_test
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/botsession/botsession/store/internal/redistest"
 )
@@ -18,5 +19,15 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// until polls a server, and fails the test where that does not help.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
@@ -35,8 +36,10 @@ func TestAReceiptHasNoOtherTurnsReplies(t *testing.T) {
 		receipts = append(receipts, bot.Receipt("1", id))
 	}
 	var got []string
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	for _, r := range receipts {
-		o, err := r.Wait(t.Context())
+		o, err := r.Wait(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}

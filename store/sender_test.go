@@ -13,6 +13,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/store/internal/bounded"
 )
 
 // airport is a sender with a server, and a gate in front of each flight.
@@ -108,7 +110,7 @@ func (a *airport) crowd(t *testing.T, n int, text func(i int) string) {
 		a.await(t, min(i+1, maxFlying), max(0, i+1-maxFlying))
 	}
 	close(a.gate)
-	callers.Wait()
+	bounded.Wait(t, "all callers return", &callers)
 }
 
 func TestCommandsOfManyCallersShareAFlight(t *testing.T) {
@@ -154,7 +156,7 @@ func TestWhoGivesUpInTheQueueIsNeverSent(t *testing.T) {
 		t.Errorf("the error of one that gave up: %v", err)
 	}
 	close(a.gate)
-	callers.Wait()
+	bounded.Wait(t, "all callers return", &callers)
 	if a.server.Exists("key") {
 		t.Error("it was sent")
 	}
@@ -179,8 +181,8 @@ func TestHungFlightsHoldUpNobodyElse(t *testing.T) {
 			}
 		})
 	}
-	others.Wait() // while those hang
+	bounded.Wait(t, "the others return", &others) // while those hang
 	close(a.gate)
-	hung.Wait()
+	bounded.Wait(t, "who hung returns", &hung)
 	a.await(t, 0, 0)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -44,16 +45,6 @@ var troubles = []trouble{
 	{name: "Sentinel, primary killed", loses: true, begin: failOver(true, 0)},
 	{name: "Sentinel, primary killed, Acks: 1", acks: 1, begin: failOver(true, 1)},
 	{name: "Sentinel, primary killed, Acks: 1, Fsync", acks: 1, fsync: true, begin: failOver(true, 1, safest...)},
-}
-
-// until polls a server, and fails the test where that does not help.
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
 }
 
 func restart(by os.Signal, args ...string) func(*testing.T) (string, func()) {
@@ -104,7 +95,7 @@ func busy(t *testing.T) (string, func()) {
 		go func() { ended <- other.Eval(t.Context(), "while true do end", nil).Err() }()
 		time.Sleep(lasting)
 		until(t, "the script is killed", func() bool { return client.ScriptKill(t.Context()).Err() == nil })
-		<-ended
+		bounded.Receive(t, "the script that was killed returns", ended)
 	}
 }
 
@@ -275,13 +266,13 @@ func migrated(t *testing.T) (string, func()) {
 		}
 		time.Sleep(lasting)
 		for slot := range bySlot {
-			for {
+			until(t, fmt.Sprint("slot ", slot, " is empty"), func() bool {
 				keys := from.ClusterGetKeysInSlot(ctx, int(slot), 100).Val()
-				if len(keys) == 0 {
-					break
+				if len(keys) > 0 {
+					migrate(keys)
 				}
-				migrate(keys)
-			}
+				return len(keys) == 0
+			})
 			for _, n := range []node{to, from, all[2]} {
 				must(t, n.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", to.id).Err())
 			}

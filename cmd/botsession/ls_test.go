@@ -55,9 +55,9 @@ func TestList(t *testing.T) {
 			return ctx.Err()
 		})
 	}()
-	t.Cleanup(func() { stop(); <-served })
+	t.Cleanup(func() { stop(); receive(t, "Serve ends", served) })
 	w.accept(t, held, "held", session.Event{ID: "1", Text: "hello"})
-	<-entered
+	receive(t, "the handler runs", entered)
 
 	narrow(command(t, w.env, "ls")).check(t, transcript{Stdout: `
 SESSION  STATE  PLATFORM  MESSAGES  WAITING  HELD BY  IDLE

@@ -146,3 +146,14 @@ func (w world) pizza(t *testing.T) *store.Bot {
 	})
 	return bot
 }
+
+// receive returns what a goroutine sends, and fails the test where nothing comes.
+func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(time.Minute):
+		t.Fatalf("still not so after a minute: %s", what)
+	}
+	return v
+}

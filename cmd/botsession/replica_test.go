@@ -21,7 +21,7 @@ func TestAReplicaWithoutADemoAnswersItsWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	out, in := io.Pipe()
 	var errs strings.Builder
@@ -50,7 +50,7 @@ func TestAReplicaWithoutADemoAnswersItsWebhook(t *testing.T) {
 		t.Errorf("it replied %+v", reply)
 	}
 	stop()
-	if got := <-code; got != exitOK {
+	if got := receive(t, "the replica ends", code); got != exitOK {
 		t.Errorf("exit code %d: %s", got, errs.String())
 	}
 }

@@ -103,9 +103,9 @@ func TestShowSaysWhoHoldsIt(t *testing.T) {
 			return ctx.Err()
 		})
 	}()
-	t.Cleanup(func() { stop(); <-served })
+	t.Cleanup(func() { stop(); receive(t, "Serve ends", served) })
 	w.accept(t, bot, "held", session.Event{ID: "1", Text: "hello"})
-	<-entered
+	receive(t, "the handler runs", entered)
 	command(t, w.env, "show", "pizza/held").check(t, transcript{Stdout: `
 pizza/held
   state         start

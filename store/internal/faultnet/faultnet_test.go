@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -132,7 +133,7 @@ func TestOtherCommandsPassUntouched(t *testing.T) {
 				t.Fatal("nobody listens")
 			}
 		}
-		if m := <-messages; m.Payload != "hello" {
+		if m := bounded.Receive(t, "a message comes", messages); m.Payload != "hello" {
 			t.Errorf("received %v", m)
 		}
 		if err := sub.Ping(ctx); err != nil {
@@ -168,11 +169,11 @@ func TestCloseEndsWhatIsHeldBackAndWhoWaits(t *testing.T) {
 	waits := make(chan error, 1)
 	go func() { waits <- p.Await(ctx, func(n Counts) bool { return n.Held == 9 }) }()
 	cancel()
-	if err := <-waits; !errors.Is(err, context.Canceled) {
+	if err := bounded.Receive(t, "Await ends with its context", waits); !errors.Is(err, context.Canceled) {
 		t.Errorf("Await: %v", err)
 	}
 	p.Close() // returns when its goroutines have ended
-	if err := <-done; err == nil {
+	if err := bounded.Receive(t, "what was held back ends", done); err == nil {
 		t.Error("what was held back was answered")
 	}
 	if n := near.Exists(t.Context(), "n").Val(); n != 0 {
