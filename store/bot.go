@@ -23,7 +23,7 @@ type BotOptions struct {
 	Start   func(session.Event) string // if set, the initial state of a session that this event creates
 
 	Send func(context.Context, Delivery) error     // sends a reply to the platform; nil: replies are only recorded, there is no outbox
-	Dead func(context.Context, session.DeadLetter) // told of a dead letter, once, by the replica that made it, so that the user can be told
+	Dead func(context.Context, session.DeadLetter) // told of a dead letter, once, by the replica that made it, so that the user can be told; beside what comes next for the session, so two of them come in any order
 
 	TTL     time.Duration // idle time after which a session expires; zero means 30 days, negative never
 	Lease   time.Duration // for how long a replica holds a session without renewing; zero means 15 s, at least 30 ms

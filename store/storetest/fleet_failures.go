@@ -102,8 +102,8 @@ func deadLetter(s *scene) {
 	}
 	var letters record[session.DeadLetter]
 	opts := &store.BotOptions{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 3, Dead: func(_ context.Context, d session.DeadLetter) {
-		told.Add(1)
 		letters.add(d)
+		told.Add(1)
 	}}
 	bot, other := s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)
 	s.serve(bot, handler)

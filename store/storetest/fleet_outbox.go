@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -226,7 +227,9 @@ func unsendable(s *scene) {
 	equal(s, "attempts", attempts.Load(), 3)
 	stored, err := bot.Session("1").DeadLetters(s.Context())
 	s.ok(err)
-	for what, list := range map[string][]session.DeadLetter{"stored": stored, "told": told.list()} {
+	s.eventually("Dead is told of both", func() bool { return len(told.list()) >= 2 }) // beside the session, so in any order
+	inOrder := slices.SortedFunc(slices.Values(told.list()), func(a, b session.DeadLetter) int { return cmp.Compare(a.Reply.Seq, b.Reply.Seq) })
+	for what, list := range map[string][]session.DeadLetter{"stored": stored, "told": inOrder} {
 		if len(list) != 2 {
 			s.Fatalf("dead letters %s: %+v, want two", what, list)
 		}
