@@ -50,7 +50,7 @@ func (c Codec) String() string {
 // stands for the value that it holds.
 type Encoded []byte
 
-// Encode writes v. It answers [session.ErrInvalid], with the reason, for a value
+// Encode writes v. It returns [session.ErrInvalid], with the reason, for a value
 // that has no encoding: see the package comment.
 func (c Codec) Encode(v any) (Encoded, error) {
 	if e, ok := v.(Encoded); ok {
@@ -62,10 +62,18 @@ func (c Codec) Encode(v any) (Encoded, error) {
 	return c.encode(v, encoder{})
 }
 
-// encodeCanonical is Encode for a value that will be read into an any only: it
-// refuses what an any cannot give back.
-func (c Codec) encodeCanonical(v any) (Encoded, error) {
-	return c.encode(v, encoder{canonical: true})
+// EncodeAny is [Codec.Encode] for a value that is read with [DecodeAny] later. It
+// returns [session.ErrInvalid] also for a value that no any can hold: an integer
+// over math.MaxInt64.
+func (c Codec) EncodeAny(v any) (Encoded, error) {
+	e, ok := v.(Encoded)
+	if !ok {
+		return c.encode(v, encoder{canonical: true})
+	}
+	if _, err := DecodeAny(e); err != nil {
+		return nil, invalid("an Encoded that cannot be read into an any: %v", err)
+	}
+	return e, nil
 }
 
 func (c Codec) encode(v any, e encoder) (Encoded, error) {
@@ -88,7 +96,7 @@ func (c Codec) encode(v any, e encoder) (Encoded, error) {
 func (c Codec) known() bool { return c == Msgpack || c == JSON }
 
 // Decode reads a value that either codec wrote into what into points to, which
-// it replaces whole, or leaves alone when it answers an error:
+// it replaces whole, or leaves alone when it returns an error:
 //
 //   - [session.ErrCorrupt] for bytes that are no value;
 //   - [session.ErrType] for a value that does not fit the type asked for, with
@@ -122,6 +130,21 @@ func Decode(b []byte, into any) error {
 	return nil
 }
 
+// DecodeAny reads a value that either codec wrote, in its canonical form: nil, bool,
+// int64, float64, string, []byte, time.Time, []any or map[string]any. It returns
+// [session.ErrCorrupt] for bytes that are no value, and for a value that holds a
+// number which no any can hold.
+func DecodeAny(b []byte) (any, error) {
+	v, wide, err := parse(b)
+	if err == nil && wide {
+		err = corrupt("it holds a number that neither an int64 nor a float64 can hold")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // parse reads a value in its canonical form: nil, bool, int64, float64, string,
 // []byte, time.Time, []any or map[string]any. A number that an int64 or a
 // float64 cannot hold stays a uint64 or a json.Number, and wide is set.
@@ -136,14 +159,6 @@ func parse(b []byte) (v any, wide bool, err error) {
 		return parseJSON(b[1:], false)
 	}
 	return nil, false, corrupt("unknown codec %q", b[0])
-}
-
-func parseCanonical(b []byte) (any, error) {
-	v, wide, err := parse(b)
-	if err == nil && wide {
-		err = corrupt("it holds a number that neither an int64 nor a float64 can hold")
-	}
-	return v, err
 }
 
 func invalid(format string, args ...any) error {

@@ -16,16 +16,7 @@
 //	m\x82\xa4city\xa4Rome\xa4days\x03      Msgpack, the default: compact
 //	j{"city":"Rome","days":3}              JSON: readable with redis-cli
 //
-// Both are always readable, so a fleet can change its codec while it runs. The
-// values of the domain are short lists, because many millions of them are kept:
-//
-//	j[1,"Which city?"]                                    a message of the bot
-//	j["ask_forecast",0.875,"rain?",[["city","Rome",null]]]  an intent
-//	j["map.png","image/png",1500]                         a file, without its bytes
-//
-// An element of the chat history or of the list of dead letters has 6 bytes
-// before it: when the script appended it, in big-endian milliseconds of Unix
-// time. How a session's hash looks is shown above [FieldLayout].
+// Both are always readable, so a fleet can change its codec while it runs.
 //
 // # What can be stored
 //
@@ -57,13 +48,8 @@
 //
 // # Backwards compatibility
 //
-// Everything that version 1 of the layout wrote is read for ever: both codec
-// bytes, each list above, each hash field. Files in testdata/golden hold such
-// bytes, and are never rewritten. Lists grow only at the end, [session.MessageTypes]
-// too, and items behind the known ones are ignored. What cannot be added in this
-// way raises [Layout]; a hash of a newer layout is refused with
-// [session.ErrNewerLayout], by a replica that was not updated yet, rather than
-// misread.
+// Everything that was ever written is read for ever, with both codec bytes. Files in
+// testdata/golden hold such bytes, and are never rewritten.
 //
 // Msgpack of other writers is read as well: integers of any width, the three
 // forms of times, and maps whose keys are no strings, which are read as fmt.Sprint

@@ -13,6 +13,7 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // BotOptions say how a bot's sessions are handled. Give the same in every
@@ -257,18 +258,18 @@ func (b *Bot) encodeEvent(e session.Event) (*event, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
-	encoded, err := b.store.opts.Codec.EncodeEvent(e)
+	encoded, err := stored.EncodeEvent(b.store.opts.Codec, e)
 	if err != nil {
 		return nil, fmt.Errorf("event %q: %w", e.ID, err)
 	}
 	if err := b.store.tooLarge("event", e.ID, len(encoded)); err != nil {
 		return nil, err
 	}
-	if most := b.opts.InboxBytes; codec.EventHead+len(encoded) > most {
-		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, codec.EventHead+len(encoded), most)
+	if most := b.opts.InboxBytes; stored.EventHead+len(encoded) > most {
+		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, stored.EventHead+len(encoded), most)
 	}
 	// Decoded again, so that the handler sees the same here as on any replica.
-	decoded, payload, err := codec.DecodeEvent(encoded)
+	decoded, payload, err := stored.DecodeEvent(encoded)
 	if err != nil {
 		return nil, fmt.Errorf("event %q: %w", e.ID, err)
 	}
@@ -277,11 +278,11 @@ func (b *Bot) encodeEvent(e session.Event) (*event, error) {
 
 // decodeElement reads an element of the inbox.
 func decodeElement(element string) *event {
-	if len(element) < codec.EventHead {
+	if len(element) < stored.EventHead {
 		return &event{digest: "?" + element, err: fmt.Errorf("%w: an inbox element of %d bytes", session.ErrCorrupt, len(element))}
 	}
-	e := &event{digest: element[:16], encoded: codec.Encoded(element[codec.EventHead:])}
-	e.Event, e.payload, e.err = codec.DecodeEvent(e.encoded)
+	e := &event{digest: element[:16], encoded: codec.Encoded(element[stored.EventHead:])}
+	e.Event, e.payload, e.err = stored.DecodeEvent(e.encoded)
 	return e
 }
 

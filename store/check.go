@@ -11,9 +11,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // Check reads every key of the namespace and compares sessions with their
@@ -57,7 +57,7 @@ type botCheck struct {
 }
 
 type sessionCheck struct {
-	rec *codec.Record
+	rec *stored.Record
 	ttl map[string]time.Duration // kind -> until Redis itself drops it; negative: never
 }
 
@@ -139,7 +139,7 @@ func (c *check) read(ctx context.Context, b *botCheck) error {
 			for field, value := range hash {
 				pairs = append(pairs, field, value)
 			}
-			sc.rec, err = codec.ReadRecord(at.ref, pairs)
+			sc.rec, err = stored.ReadRecord(at.ref, pairs)
 		}
 		if err != nil {
 			c.found("%s: %w", at.ref, err)

@@ -135,7 +135,7 @@
 //
 // # Where to read on
 //
-// What is stored: layout.go, and package codec for the hash. How a turn is
+// What is stored: layout.go, and package stored for the hash. How a turn is
 // committed: lua/commit.lua; the Go side is runner.go. How replicas find work:
 // serve.go and fleet.go.
 //

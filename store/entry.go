@@ -5,6 +5,7 @@ import (
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // An entry is a message on its way into the chat or out to the platform. What a
@@ -40,7 +41,7 @@ func (e entry) read() (session.Message, error) {
 	if e.fixed {
 		return e.message, nil
 	}
-	m, err := codec.DecodeMessage(e.encoded)
+	m, err := stored.DecodeMessage(e.encoded)
 	m.Seq, m.Time, m.Waiting = e.message.Seq, e.message.Time, e.message.Waiting
 	return m, err
 }
@@ -57,15 +58,15 @@ type own struct {
 // own returns what the event brings; of its file only the name, unless whole.
 func (s *Store) own(e *event, whole bool) (o own) {
 	for _, m := range e.Chat() {
-		o.chat = append(o.chat, newEntry(m, s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.EncodeMessage(m) }), false))
+		o.chat = append(o.chat, newEntry(m, s.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeMessage(c, m) }), false))
 	}
 	if len(o.chat) > 0 {
-		o.fields = append(o.fields, codec.FieldMessage, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.Encode(e.Message()) })))
+		o.fields = append(o.fields, stored.FieldMessage, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.Encode(e.Message()) })))
 	}
 	if e.File != nil && whole {
 		bytes := string(e.File.Data)
 		o.file = &bytes
-		o.fields = append(o.fields, codec.FieldFile, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.EncodeFile(*e.File) })))
+		o.fields = append(o.fields, stored.FieldFile, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeFile(c, *e.File) })))
 	}
 	return o
 }

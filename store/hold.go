@@ -15,6 +15,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A hold is one session in this replica's hands, from a hand-out until it is
@@ -32,7 +33,7 @@ type hold struct {
 	crashes int
 	backs   int       // hand-backs that count as no failure
 	since   time.Time // when Send first put it off; zero if it did not
-	rec     *codec.Record
+	rec     *stored.Record
 	bad     error // the hash could not be read
 	event   *event
 	turn    *Turn // that runs on the event
@@ -124,7 +125,7 @@ func (r *runner) hold(at place, began time.Time, next reply) *hold {
 	if ms := next.int(5); ms > 0 {
 		h.since = time.UnixMilli(ms)
 	}
-	h.rec, h.bad = codec.ReadRecord(at.ref, next.texts(7))
+	h.rec, h.bad = stored.ReadRecord(at.ref, next.texts(7))
 	switch h.work {
 	case session.WorkEvent:
 		h.event = &event{err: fmt.Errorf("%w: the inbox is empty", session.ErrCorrupt)}

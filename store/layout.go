@@ -18,7 +18,7 @@ import (
 //	bs:meta                       HASH    layout, buckets, id of this store
 //	bs:serve:pizza                ZSET    replicas that serve the bot and have room, by when to forget them
 //
-//	bs:{256.17.3f}:s:pizza/42     HASH    the session (package codec shows one)
+//	bs:{256.17.3f}:s:pizza/42     HASH    the session (package stored shows one)
 //	bs:{256.17.3f}:h:pizza/42     LIST    chat history: 6 bytes of time, then the message
 //	bs:{256.17.3f}:q:pizza/42     LIST    inbox: 16 bytes of digest, 6 of time, then the event
 //	bs:{256.17.3f}:o:pizza/42     LIST    outbox: life, ':', number, ':', then as in the history

@@ -9,6 +9,7 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // bury makes the head of the inbox or of the outbox a dead letter. The script
@@ -28,14 +29,14 @@ func (r *runner) bury(h *hold, why string) *hold {
 	} else {
 		digest = h.event.digest
 		if h.event.err == nil {
-			e, _, _ := codec.DecodeEvent(h.event.encoded) // one that nobody else has
+			e, _, _ := stored.DecodeEvent(h.event.encoded) // one that nobody else has
 			letter.Event = &e
 			c.own = b.store.own(h.event, false)
 			c.dirty = len(c.own.fields) > 0
 		}
 	}
 	c.chat = c.own.chat
-	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return c.EncodeWhy(letter) })
+	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeWhy(c, letter) })
 	began := time.Now()
 	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(deadLimit)}, b.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)

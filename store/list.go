@@ -12,10 +12,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A Filter selects sessions of a bot. The zero Filter selects all of them.
@@ -135,7 +135,7 @@ func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, e
 		lengths := make([][3]*redis.IntCmd, len(chunk))
 		_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for i, at := range chunk {
-				hashes[i] = pipe.HMGet(ctx, b.store.layout.key("session", at), codec.StatusFields...)
+				hashes[i] = pipe.HMGet(ctx, b.store.layout.key("session", at), stored.StatusFields...)
 				for j, name := range []string{"history", "inbox", "outbox"} {
 					lengths[i][j] = pipe.LLen(ctx, b.store.layout.key(name, at))
 				}
@@ -151,7 +151,7 @@ func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, e
 				faults = append(faults, &session.CorruptError{Ref: at.ref, Field: "session", Reason: err})
 				continue
 			}
-			rec, err := codec.ReadRecord(at.ref, present(codec.StatusFields, hashes[i].Val()))
+			rec, err := stored.ReadRecord(at.ref, present(stored.StatusFields, hashes[i].Val()))
 			if errors.Is(err, session.ErrNotFound) {
 				continue
 			}

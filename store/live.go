@@ -13,6 +13,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A Session is a live handle on one session: each method is one atomic script,
@@ -92,12 +93,12 @@ func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
 	return st, nil
 }
 
-func (s *Session) load(ctx context.Context) (*codec.Record, reply, error) {
+func (s *Session) load(ctx context.Context) (*stored.Record, reply, error) {
 	r, err := s.read(ctx, lua.Load)
 	if err != nil {
 		return nil, nil, err
 	}
-	rec, err := codec.ReadRecord(s.ref, r.texts(2))
+	rec, err := stored.ReadRecord(s.ref, r.texts(2))
 	return rec, r, err
 }
 
@@ -298,7 +299,7 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 	}
 	var faults []error
 	for i, element := range r.texts(3) {
-		m, err := codec.DecodeEntry([]byte(element))
+		m, err := stored.DecodeEntry([]byte(element))
 		if err != nil {
 			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: fmt.Sprintf("history %d", r.int(2)+int64(i)), Reason: err})
 			continue
@@ -327,7 +328,7 @@ func (s *Session) File(ctx context.Context) (f *session.File, err error) {
 	if err != nil || r.text(2) == "" {
 		return nil, err
 	}
-	if f, err = codec.DecodeFile([]byte(r.text(2))); err != nil {
+	if f, err = stored.DecodeFile([]byte(r.text(2))); err != nil {
 		return nil, &session.CorruptError{Ref: s.ref, Field: "file", Reason: err}
 	}
 	f.Data = []byte(r.text(3))
@@ -357,7 +358,7 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 	var faults []error
 	oldest := s.bot.store.clock.now(at.bucket).Add(-deadLife)
 	for _, element := range elements {
-		letter, err := codec.DecodeDeadLetter([]byte(element))
+		letter, err := stored.DecodeDeadLetter([]byte(element))
 		if err != nil {
 			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "dead letters", Reason: err})
 		}

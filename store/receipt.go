@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A Receipt is the promise that an event will be handled, once.
@@ -180,13 +180,13 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 	case "x":
 		o.Status = Dead
 		if why := answer.text(3); why != "" {
-			o.Error, _, _, err = codec.DecodeWhy([]byte(why))
+			o.Error, _, _, err = stored.DecodeWhy([]byte(why))
 		}
 		return o, true, err
 	case "d":
 		o.Status = Handled
 		for i, element := range answer.texts(4) {
-			m, err := codec.DecodeEntry([]byte(element))
+			m, err := stored.DecodeEntry([]byte(element))
 			if err != nil {
 				return o, true, &session.CorruptError{Ref: r.Ref, Field: "history", Reason: err}
 			}

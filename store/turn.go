@@ -13,6 +13,7 @@ import (
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A Turn is the handling of one event by one replica. It shows the session as
@@ -31,7 +32,7 @@ type Turn struct {
 	ref     session.Ref
 	event   *event // nil in an Update
 	attempt int
-	rec     *codec.Record
+	rec     *stored.Record
 	log     func() *slog.Logger
 
 	mu        sync.Mutex      // a goroutine of the handler's may outlive it
@@ -50,7 +51,7 @@ type Turn struct {
 	badData   error // the first failure of a verb that a Reset makes good
 }
 
-func newTurn(b *Bot, ref session.Ref, rec *codec.Record, e *event, attempt int, log func() *slog.Logger) *Turn {
+func newTurn(b *Bot, ref session.Ref, rec *stored.Record, e *event, attempt int, log func() *slog.Logger) *Turn {
 	t := &Turn{bot: b, ref: ref, event: e, attempt: attempt, rec: rec, log: log, state: rec.State()}
 	t.change.From = rec.State()
 	if e == nil {
@@ -97,7 +98,7 @@ func (t *Turn) end() (w written, err error) {
 		return w, err
 	}
 	if t.intentSet {
-		w.set = append(w.set, codec.FieldIntent, string(t.intent))
+		w.set = append(w.set, stored.FieldIntent, string(t.intent))
 	}
 	return w, t.tooMuchData()
 }
@@ -327,7 +328,7 @@ func (t *Turn) Intent() *session.Intent {
 	read := t.rec.Intent
 	switch {
 	case set:
-		read = func() (*session.Intent, error) { return codec.DecodeIntent(encoded) }
+		read = func() (*session.Intent, error) { return stored.DecodeIntent(encoded) }
 	case cleared:
 		return nil
 	}
@@ -341,7 +342,7 @@ func (t *Turn) Intent() *session.Intent {
 // SetIntent sets the predicted intent, even nil, and raises
 // [session.FlagIntent].
 func (t *Turn) SetIntent(intent *session.Intent) {
-	encoded, err := t.bot.store.opts.Codec.EncodeIntent(intent)
+	encoded, err := stored.EncodeIntent(t.bot.store.opts.Codec, intent)
 	if err == nil {
 		err = t.bot.store.tooLarge("the intent", "", len(encoded))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A written is a change with everything in it encoded and checked: what a turn,
@@ -42,7 +43,7 @@ func (b *Bot) written(ch session.Change) (w written, err error) {
 
 // encode fills set and del, and checks the limits on what a caller brings.
 func (b *Bot) encode(w *written) (err error) {
-	w.set, w.del, err = b.store.opts.Codec.Fields(w.change)
+	w.set, w.del, err = stored.Fields(b.store.opts.Codec, w.change)
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (b *Bot) encode(w *written) (err error) {
 	if len(w.change.Moves) > 0 { // a move consumes, unless the same change raises again
 		for _, flag := range []string{session.FlagIntent, session.FlagFile} {
 			if _, said := w.change.Flags[flag]; !said && !(flag == session.FlagIntent && w.change.SetIntent) && !(flag == session.FlagFile && w.change.File != nil) {
-				w.del = append(w.del, codec.PrefixFlag+flag)
+				w.del = append(w.del, stored.PrefixFlag+flag)
 			}
 		}
 	}
@@ -120,7 +121,7 @@ func (b *Bot) special(w written) []string {
 }
 
 func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
-	encoded, err := b.store.opts.Codec.EncodeMessage(m)
+	encoded, err := stored.EncodeMessage(b.store.opts.Codec, m)
 	if err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}

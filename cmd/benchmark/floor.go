@@ -12,7 +12,6 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/botsession/botsession/codec"
-	"github.com/botsession/botsession/session"
 )
 
 // floor is what a turn of ours would cost if nothing had to be guarded: the
@@ -79,7 +78,7 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	forget := strconv.FormatInt(ms/1000+86400, 10)
 	s, stamp := f.key("s", user), digest[:6]
 
-	event, err := codec.Msgpack.EncodeEvent(session.Event{ID: digest, Text: x.Text, Platform: "web", User: user})
+	event, err := codec.Msgpack.Encode([]any{digest, "", x.Text, nil, nil, "web", user, nil})
 	if err != nil {
 		return err
 	}
@@ -87,17 +86,17 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	accept.ZAdd(ctx, f.key("due", user), redis.Z{Score: float64(ms + 15000), Member: user})
 	accept.RPush(ctx, f.key("q", user), digest+stamp+string(event))
 	accept.HSet(ctx, f.key("e", user), digest, "p "+forget+" 2n9c#1f 0")
-	accept.HSet(ctx, s, codec.FieldLease, token+" "+lease+" event host-123-abcdef#1f 0 0 64 0 "+at)
+	accept.HSet(ctx, s, "lease", token+" "+lease+" event host-123-abcdef#1f 0 0 64 0 "+at)
 	loaded := accept.HGetAll(ctx, s)
 	if _, err := accept.Exec(ctx); err != nil {
 		return err
 	}
 	snap := loaded.Val()
-	seq, _ := strconv.ParseInt(strings.Fields(snap[codec.FieldHead])[3], 10, 64)
+	seq, _ := strconv.ParseInt(strings.Fields(snap["head"])[3], 10, 64)
 	from := snap["state"]
 	to := nextState(from)
 
-	said, err := codec.Msgpack.EncodeIntent(&session.Intent{Name: x.Intent, Score: score, Sentence: x.Text})
+	said, err := codec.Msgpack.Encode([]any{x.Intent, score, x.Text, nil})
 	if err != nil {
 		return err
 	}
@@ -111,7 +110,7 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	commit.HSet(ctx, f.key("e", user), digest, "d "+forget+" "+token+" "+strconv.FormatInt(seq+1, 10)+" "+strconv.FormatInt(seq+2, 10)+" 2n9c#1f 0")
 	commit.ZRem(ctx, f.key("due", user), user)
 	commit.HSet(ctx, s, "d:"+valueKeys[0], encode(x.Values[0]), "d:"+valueKeys[1], encode(x.Values[1]), "intent", string(said),
-		"message", encode(x.Text), "state", to, codec.FieldLease, token+" 0 free - 0 0 0 0 "+at, codec.FieldHead, head(at, seq+2))
+		"message", encode(x.Text), "state", to, "lease", token+" 0 free - 0 0 0 0 "+at, "head", head(at, seq+2))
 	_, err = commit.Exec(ctx)
 	return err
 }
@@ -121,8 +120,8 @@ func (f *floor) prepare(ctx context.Context, users []string, chat []exchange) er
 	last := chat[len(chat)-1]
 	first := f.key("h", users[0])
 	for _, user := range users {
-		err := f.env.control.HSet(ctx, f.key("s", user), codec.FieldLease, "1763800000000000 0 free - 0 0 0 0 1763800000000",
-			codec.FieldHead, head("1763800000000", int64(f.chatSize)), "state", states[0], "platform", "web", "user", user).Err()
+		err := f.env.control.HSet(ctx, f.key("s", user), "lease", "1763800000000000 0 free - 0 0 0 0 1763800000000",
+			"head", head("1763800000000", int64(f.chatSize)), "state", states[0], "platform", "web", "user", user).Err()
 		if err != nil {
 			return err
 		}

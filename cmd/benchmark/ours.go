@@ -13,7 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -184,13 +183,13 @@ func (o *ours) prepare(ctx context.Context, users []string, chat []exchange) err
 		return err
 	}
 	// The number of the chat's last message is in the head.
-	head, err := o.env.control.HGet(ctx, template+":s:"+oursBot+"/"+templateUser, codec.FieldHead).Result()
+	head, err := o.env.control.HGet(ctx, template+":s:"+oursBot+"/"+templateUser, "head").Result()
 	if err != nil {
 		return err
 	}
 	return inPipelines(ctx, o.env.control, users, func(pipe redis.Pipeliner, user string) {
 		pipe.Copy(ctx, h, o.at[user]+":h:"+oursBot+"/"+user, o.db(), true)
-		pipe.HSet(ctx, o.at[user]+":s:"+oursBot+"/"+user, codec.FieldHead, head)
+		pipe.HSet(ctx, o.at[user]+":s:"+oursBot+"/"+user, "head", head)
 		o.copyIDs(ctx, pipe, user)
 	})
 }

@@ -7,7 +7,7 @@
 --                     hand or waiting is not.
 --
 -- A hash that cannot be read ends the script. The numbers are packed into three
--- fields (package codec shows them), because each field that a script reads or
+-- fields (package stored shows them), because each field that a script reads or
 -- writes costs as much as a small command.
 local s
 local waiting, unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)

@@ -1,4 +1,4 @@
-package codec
+package stored
 
 import (
 	"slices"
@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 )
 
 func TestFields(t *testing.T) {
 	t.Parallel()
 	text := "hi"
-	forBoth(t, func(t *testing.T, c Codec) {
+	forBoth(t, func(t *testing.T, c codec.Codec) {
 		enc := func(v any) string { return string(mustEncode(t, c, v)) }
 		cases := map[string]struct {
 			ch       session.Change
@@ -22,7 +23,7 @@ func TestFields(t *testing.T) {
 			"what is not in the hash is left out": {ch: session.Change{
 				Reset: &session.Reset{}, Destroy: true, From: "a", Moves: []string{"b"}, Chat: []session.Entry{{}}, TTL: new(time.Duration)}},
 			"data is sorted":                   {ch: session.Change{Set: map[string]any{"b": 1, "a": "x", "c": nil}}, set: []string{"d:a", enc("x"), "d:b", enc(1), "d:c", enc(nil)}},
-			"an Encoded is taken as it is":     {ch: session.Change{Set: map[string]any{"a": Encoded("j 1 ")}}, set: []string{"d:a", "j 1 "}},
+			"an Encoded is taken as it is":     {ch: session.Change{Set: map[string]any{"a": codec.Encoded("j 1 ")}}, set: []string{"d:a", "j 1 "}},
 			"deletions are sorted, once each":  {ch: session.Change{Delete: []string{"b", "a", "b"}}, del: []string{"d:a", "d:b"}},
 			"a message is encoded":             {ch: session.Change{Message: &text}, set: []string{"message", enc("hi")}},
 			"a nil intent raises its flag":     {ch: session.Change{SetIntent: true}, set: []string{"f:predicted_intent", "1", "intent", enc(nil)}},
@@ -34,7 +35,7 @@ func TestFields(t *testing.T) {
 		}
 		for name, tc := range cases {
 			t.Run(name, func(t *testing.T) {
-				set, del, err := c.Fields(tc.ch)
+				set, del, err := Fields(c, tc.ch)
 				if err != nil || !slices.Equal(set, tc.set) || !slices.Equal(del, tc.del) {
 					t.Errorf("%q %q %v, want %q %q", set, del, err, tc.set, tc.del)
 				}
@@ -58,7 +59,7 @@ func TestFields(t *testing.T) {
 		}
 		for name, tc := range refused {
 			t.Run(name+" is refused", func(t *testing.T) {
-				set, del, err := c.Fields(tc.ch)
+				set, del, err := Fields(c, tc.ch)
 				wantErr(t, err, session.ErrInvalid, tc.says)
 				if set != nil || del != nil {
 					t.Error(set, del)
@@ -69,7 +70,7 @@ func TestFields(t *testing.T) {
 	t.Run("a message that JSON would alter is refused", func(t *testing.T) {
 		t.Parallel()
 		bad := "\xff"
-		_, _, err := JSON.Fields(session.Change{Message: &bad})
+		_, _, err := Fields(codec.JSON, session.Change{Message: &bad})
 		wantErr(t, err, session.ErrInvalid, "message: ")
 	})
 }

@@ -1,4 +1,4 @@
-package codec
+package stored
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/google/go-cmp/cmp"
 )
@@ -31,10 +32,10 @@ const (
 )
 
 // wholeHash is a hash with every field in it.
-func wholeHash(t testing.TB, c Codec) map[string]string {
+func wholeHash(t testing.TB, c codec.Codec) map[string]string {
 	t.Helper()
 	message := "will it rain in Rome?"
-	set, del, err := c.Fields(session.Change{
+	set, del, err := Fields(c, session.Change{
 		Message: &message, SetIntent: true, Intent: someIntent(), File: &session.File{Name: "map.png", Type: "image/png", Size: 1500},
 		Set: map[string]any{"city": "Rome", "visits": 3, "since": instant, "nothing": nil},
 	})
@@ -90,7 +91,7 @@ func mustRead(t testing.TB, fields map[string]string) *Record {
 
 func TestRecord(t *testing.T) {
 	t.Parallel()
-	forBoth(t, func(t *testing.T, c Codec) {
+	forBoth(t, func(t *testing.T, c codec.Codec) {
 		r := mustRead(t, wholeHash(t, c))
 		t.Run("the snapshot has everything", func(t *testing.T) {
 			got, err := r.Snapshot()
@@ -129,7 +130,7 @@ func TestRecord(t *testing.T) {
 			}
 			value, found := r.Value("visits")
 			var visits int8
-			if err := Decode(value, &visits); !found || err != nil || visits != 3 {
+			if err := codec.Decode(value, &visits); !found || err != nil || visits != 3 {
 				t.Error(visits, found, err)
 			}
 			if value, found := r.Value("none"); found || value != nil {
@@ -173,12 +174,12 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 	})
 	t.Run("a field without a value is corrupt", func(t *testing.T) {
 		t.Parallel()
-		corruptField(t, append(pairsOf(wholeHash(t, Msgpack)), "odd"), "odd")
+		corruptField(t, append(pairsOf(wholeHash(t, codec.Msgpack)), "odd"), "odd")
 	})
 	for _, field := range []string{FieldHead, FieldLease, FieldState} {
 		t.Run("a hash without "+field+" is corrupt", func(t *testing.T) {
 			t.Parallel()
-			fields := wholeHash(t, Msgpack)
+			fields := wholeHash(t, codec.Msgpack)
 			delete(fields, field)
 			corruptField(t, pairsOf(fields), field)
 		})
@@ -189,7 +190,7 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 			for _, text := range []string{"x", "", "-1", "1.5", "1e3", "99999999999999999999", " 1"} {
 				t.Run(fmt.Sprintf("word %d of %s cannot be %q", n, field, text), func(t *testing.T) {
 					t.Parallel()
-					fields := wholeHash(t, Msgpack)
+					fields := wholeHash(t, codec.Msgpack)
 					word := strings.Split(fields[field], " ")
 					word[n] = text
 					fields[field] = strings.Join(word, " ")
@@ -201,7 +202,7 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 			func(s string) string { return s + " 1" },
 			func(s string) string { return s[:strings.LastIndexByte(s, ' ')] },
 		} {
-			fields := wholeHash(t, Msgpack)
+			fields := wholeHash(t, codec.Msgpack)
 			fields[field] = change(fields[field])
 			t.Run(fmt.Sprintf("%s cannot be %q", field, fields[field]), func(t *testing.T) {
 				t.Parallel()
@@ -223,7 +224,7 @@ func TestSnapshotOfADamagedHash(t *testing.T) {
 		PrefixData + "visits":  {func(s *session.Snapshot) { delete(s.Data, "visits") }},
 		PrefixData + "nothing": {func(s *session.Snapshot) { delete(s.Data, "nothing") }},
 	}
-	forBoth(t, func(t *testing.T, c Codec) {
+	forBoth(t, func(t *testing.T, c codec.Codec) {
 		all, allWant := wholeHash(t, c), wholeSnapshot()
 		for field, damage := range damages {
 			for _, text := range []string{"", "x", "m\xc1", "m\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "j[", `j"a"b`} {
@@ -261,7 +262,7 @@ func TestSnapshotOfADamagedHash(t *testing.T) {
 			wantErr(t, err, session.ErrCorrupt, "d:wide")
 			var n uint64
 			value, _ := r.Value("wide")
-			if err := Decode(value, &n); err != nil || n != 1<<63 {
+			if err := codec.Decode(value, &n); err != nil || n != 1<<63 {
 				t.Error(n, err)
 			}
 		})
@@ -270,7 +271,7 @@ func TestSnapshotOfADamagedHash(t *testing.T) {
 
 func TestFieldNamesAreDistinct(t *testing.T) {
 	t.Parallel()
-	all := wholeHash(t, Msgpack)
+	all := wholeHash(t, codec.Msgpack)
 	if n := len(slices.Collect(maps.Keys(all))); n != 8+3+2+4 {
 		t.Errorf("%d fields", n)
 	}

@@ -1,8 +1,9 @@
-package codec
+package stored
 
 import (
 	"time"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 )
 
@@ -11,23 +12,23 @@ import (
 // [name, type, size, bytes] or nil; the payload is an encoded value, as bytes,
 // or nil; the time keeps its nanoseconds, and is nil where it is zero.
 //
-// It answers [session.ErrInvalid] for a payload that cannot be encoded, or not
+// It returns [session.ErrInvalid] for a payload that cannot be encoded, or not
 // be read again into an any.
-func (c Codec) EncodeEvent(e session.Event) (Encoded, error) {
-	items, err := c.eventRow(e)
+func EncodeEvent(c codec.Codec, e session.Event) (codec.Encoded, error) {
+	items, err := eventRow(c, e)
 	if err != nil {
 		return nil, err
 	}
 	return c.Encode(items)
 }
 
-func (c Codec) eventRow(e session.Event) ([]any, error) {
+func eventRow(c codec.Codec, e session.Event) ([]any, error) {
 	var file, payload, at any
 	if e.File != nil {
 		file = []any{e.File.Name, e.File.Type, sizeOf(*e.File), e.File.Data}
 	}
 	if e.Payload != nil {
-		b, err := c.encodePayload(e.Payload)
+		b, err := c.EncodeAny(e.Payload)
 		if err != nil {
 			return nil, err
 		}
@@ -39,26 +40,15 @@ func (c Codec) eventRow(e session.Event) ([]any, error) {
 	return []any{e.ID, e.Kind, e.Text, file, payload, e.Platform, e.User, at}, nil
 }
 
-func (c Codec) encodePayload(v any) (Encoded, error) {
-	e, ok := v.(Encoded)
-	if !ok {
-		return c.encodeCanonical(v)
-	}
-	if _, err := parseCanonical(e); err != nil {
-		return nil, invalid("an Encoded that cannot be read into an any: %v", err)
-	}
-	return e, nil
-}
-
-// DecodeEvent reads what [Codec.EncodeEvent] wrote. The payload comes twice: in
+// DecodeEvent reads what [EncodeEvent] wrote. The payload comes twice: in
 // e as an any, and encoded, to be decoded into a type of the caller's; without a
-// payload both are nil. The time is in UTC. It answers [session.ErrCorrupt] for
+// payload both are nil. The time is in UTC. It returns [session.ErrCorrupt] for
 // anything that is no event.
-func DecodeEvent(b []byte) (e session.Event, payload Encoded, err error) {
+func DecodeEvent(b []byte) (e session.Event, payload codec.Encoded, err error) {
 	return eventOf(readRow(b, "an event", 8))
 }
 
-func eventOf(r *row) (e session.Event, payload Encoded, err error) {
+func eventOf(r *row) (e session.Event, payload codec.Encoded, err error) {
 	e = session.Event{
 		ID:       cell[string](r, 0),
 		Kind:     cell[string](r, 1),
@@ -80,7 +70,7 @@ func eventOf(r *row) (e session.Event, payload Encoded, err error) {
 		e.File.Data = data
 	}
 	if payload != nil {
-		if e.Payload, err = parseCanonical(payload); err != nil {
+		if e.Payload, err = codec.DecodeAny(payload); err != nil {
 			return session.Event{}, nil, err
 		}
 	}

@@ -1,13 +1,17 @@
-package codec
+package stored
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/session"
 )
 
 // A row is a list with a meaning for each position, as the domain's values are
 // stored. Its methods note the first item that is not what it should be; err
-// is then what the row's reader answers. Items behind those that a reader knows
+// is then what the row's reader returns. Items behind those that a reader knows
 // are ignored, so that a row can grow.
 type row struct {
 	what  string // for the error
@@ -17,7 +21,7 @@ type row struct {
 
 // readRow reads a stored value that is a row of at least n items.
 func readRow(b []byte, what string, n int) *row {
-	v, err := parseCanonical(b)
+	v, err := codec.DecodeAny(b)
 	if err != nil {
 		return &row{what: what, err: err}
 	}
@@ -27,7 +31,7 @@ func readRow(b []byte, what string, n int) *row {
 func asRow(v any, what string, n int) *row {
 	items, ok := v.([]any)
 	if !ok || len(items) < n {
-		return &row{what: what, err: corrupt("%s: want a list of %d, found %s", what, n, describe(v))}
+		return &row{what: what, err: corrupt("%s: want a list of %d, found a %T", what, n, v)}
 	}
 	return &row{what: what, items: items}
 }
@@ -40,7 +44,7 @@ func cell[T any](r *row, i int) T {
 	}
 	v, ok := r.items[i].(T)
 	if !ok {
-		r.err = corrupt("%s: item %d is %s, want a %T", r.what, i, describe(r.items[i]), zero)
+		r.err = corrupt("%s: item %d is a %T, want a %T", r.what, i, r.items[i], zero)
 	}
 	return v
 }
@@ -63,4 +67,12 @@ func cut(b []byte) (time.Time, []byte, error) {
 	var at [8]byte
 	copy(at[2:], b)
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(at[:]))).UTC(), b[6:], nil
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{session.ErrInvalid}, args...)...)
+}
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{session.ErrCorrupt}, args...)...)
 }

@@ -1,4 +1,4 @@
-package codec
+package stored
 
 // Layout is the version of the stored layout that this package writes. It reads
 // that one and all before it, and refuses a newer one.
@@ -70,8 +70,8 @@ const (
 	FieldUser     = "user"     // the platform's name for the user, in clear
 
 	FieldMessage = "message" // the last user message that was handled; an encoded string
-	FieldIntent  = "intent"  // the last predicted intent; encoded, see Codec.EncodeIntent
-	FieldFile    = "file"    // the last file, without its bytes; encoded, see Codec.EncodeFile
+	FieldIntent  = "intent"  // the last predicted intent; encoded, see EncodeIntent
+	FieldFile    = "file"    // the last file, without its bytes; encoded, see EncodeFile
 )
 
 // Fields with a name of the bot's behind the prefix.

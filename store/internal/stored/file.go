@@ -1,15 +1,18 @@
-package codec
+package stored
 
-import "github.com/botsession/botsession/session"
+import (
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/session"
+)
 
 // EncodeFile writes what is known of a file as the list [name, type, size], the
 // size in bytes: that of Data, or Size where there is no Data. The bytes
 // themselves have a key of their own.
-func (c Codec) EncodeFile(f session.File) (Encoded, error) {
+func EncodeFile(c codec.Codec, f session.File) (codec.Encoded, error) {
 	return c.Encode([]any{f.Name, f.Type, sizeOf(f)})
 }
 
-// DecodeFile reads what [Codec.EncodeFile] wrote. It answers
+// DecodeFile reads what [EncodeFile] wrote. It returns
 // [session.ErrCorrupt] for anything else.
 func DecodeFile(b []byte) (*session.File, error) {
 	return fileOf(readRow(b, "a file", 3))

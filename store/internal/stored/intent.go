@@ -1,12 +1,15 @@
-package codec
+package stored
 
-import "github.com/botsession/botsession/session"
+import (
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/session"
+)
 
 // EncodeIntent writes an intent as the list [name, score, sentence, params],
 // each parameter as [name, value, info], and no intent as an encoded nil. It
-// answers [session.ErrInvalid] for a parameter that cannot be encoded, or not be
+// returns [session.ErrInvalid] for a parameter that cannot be encoded, or not be
 // read again into an any.
-func (c Codec) EncodeIntent(i *session.Intent) (Encoded, error) {
+func EncodeIntent(c codec.Codec, i *session.Intent) (codec.Encoded, error) {
 	if i == nil {
 		return c.Encode(nil)
 	}
@@ -17,13 +20,13 @@ func (c Codec) EncodeIntent(i *session.Intent) (Encoded, error) {
 	for n, p := range i.Params {
 		params[n] = []any{p.Name, p.Value, p.Info}
 	}
-	return c.encodeCanonical([]any{i.Name, i.Score, i.Sentence, params})
+	return c.EncodeAny([]any{i.Name, i.Score, i.Sentence, params})
 }
 
-// DecodeIntent reads what [Codec.EncodeIntent] wrote: nil where that was nil. It
-// answers [session.ErrCorrupt] for anything else.
+// DecodeIntent reads what [EncodeIntent] wrote: nil where that was nil. It
+// returns [session.ErrCorrupt] for anything else.
 func DecodeIntent(b []byte) (*session.Intent, error) {
-	v, err := parseCanonical(b)
+	v, err := codec.DecodeAny(b)
 	if v == nil || err != nil {
 		return nil, err
 	}

@@ -1,9 +1,10 @@
-package codec
+package stored
 
 import (
 	"bytes"
 	"strconv"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 )
 
@@ -15,11 +16,11 @@ import (
 // why is the encoded list [error, failures, crashes].
 
 // EncodeWhy writes why a letter is dead: the list [error, failures, crashes].
-func (c Codec) EncodeWhy(d session.DeadLetter) (Encoded, error) {
-	return c.encodeCanonical([]any{d.Error, d.Failures, d.Crashes})
+func EncodeWhy(c codec.Codec, d session.DeadLetter) (codec.Encoded, error) {
+	return c.EncodeAny([]any{d.Error, d.Failures, d.Crashes})
 }
 
-// DecodeWhy reads what [Codec.EncodeWhy] wrote. It returns [session.ErrCorrupt]
+// DecodeWhy reads what [EncodeWhy] wrote. It returns [session.ErrCorrupt]
 // for anything else.
 func DecodeWhy(b []byte) (text string, failures, crashes int, err error) {
 	r := readRow(b, "why a letter is dead", 3)

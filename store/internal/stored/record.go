@@ -1,4 +1,4 @@
-package codec
+package stored
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 )
 
@@ -41,8 +42,8 @@ func (r retry) status(err string) session.Retry {
 	return session.Retry{Failures: int(r.fails), Crashes: int(r.crashes), HandedBack: int(r.backs), At: moment(r.wait), Error: err}
 }
 
-// ReadRecord takes what HGETALL answered: field, value, field, value, as raw
-// bytes. It answers:
+// ReadRecord takes what HGETALL returned: field, value, field, value, as raw
+// bytes. It returns:
 //
 //   - [session.ErrNotFound] for no fields at all;
 //   - [session.ErrNewerLayout] for a layout that this version does not know;
@@ -170,11 +171,11 @@ func (r *Record) Flag(name string) bool {
 	return up
 }
 
-// Message returns the last user message that was handled. It answers a
+// Message returns the last user message that was handled. It returns a
 // [session.CorruptError] when it cannot be read, as do the two below.
 func (r *Record) Message() (string, error) {
 	return read(r, FieldMessage, func(b []byte) (text string, err error) {
-		err = Decode(b, &text)
+		err = codec.Decode(b, &text)
 		return text, err
 	})
 }
@@ -199,13 +200,13 @@ func read[T any](r *Record, field string, decode func([]byte) (T, error)) (T, er
 	return v, nil
 }
 
-// Value returns a value of the private data as it is stored, for [Decode].
-func (r *Record) Value(key string) (value Encoded, found bool) {
+// Value returns a value of the private data as it is stored, for [codec.Decode].
+func (r *Record) Value(key string) (value codec.Encoded, found bool) {
 	text, found := r.fields[PrefixData+key]
 	if !found {
 		return nil, false
 	}
-	return Encoded(text), true
+	return codec.Encoded(text), true
 }
 
 // Keys returns the keys of the private data, sorted.

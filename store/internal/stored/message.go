@@ -1,8 +1,9 @@
-package codec
+package stored
 
 import (
 	"slices"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 )
 
@@ -11,24 +12,24 @@ import (
 // the bot. Seq, Time and Waiting are not part of it: the history's order and
 // [DecodeEntry] have them.
 //
-// It answers [session.ErrInvalid] for a type or an author that there is not, and
+// It returns [session.ErrInvalid] for a type or an author that there is not, and
 // for content that cannot be encoded, or not be read again into an any.
-func (c Codec) EncodeMessage(m session.Message) (Encoded, error) {
+func EncodeMessage(c codec.Codec, m session.Message) (codec.Encoded, error) {
 	kind, err := messageKind(m)
 	if err != nil {
 		return nil, err
 	}
-	return c.encodeCanonical([]any{kind, m.Content})
+	return c.EncodeAny([]any{kind, m.Content})
 }
 
-// DecodeMessage reads what [Codec.EncodeMessage] wrote. It answers
+// DecodeMessage reads what [EncodeMessage] wrote. It returns
 // [session.ErrCorrupt] for anything else.
 func DecodeMessage(b []byte) (session.Message, error) {
 	return messageOf(readRow(b, "a message", 2))
 }
 
 // DecodeEntry reads an element of the chat history: the time, then the message.
-// It answers [session.ErrCorrupt] for anything else.
+// It returns [session.ErrCorrupt] for anything else.
 func DecodeEntry(b []byte) (session.Message, error) {
 	at, b, err := cut(b)
 	if err != nil {

@@ -1,4 +1,4 @@
-package codec
+package stored
 
 import (
 	"encoding/binary"
@@ -8,24 +8,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/google/go-cmp/cmp"
 )
 
 // element puts a moment before an encoded value, as the scripts do.
-func element(at time.Time, b Encoded) []byte {
+func element(at time.Time, b codec.Encoded) []byte {
 	ms := binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli()))
 	return append(ms[2:], b...)
 }
 
 func TestMessageRoundTrip(t *testing.T) {
 	t.Parallel()
-	forBoth(t, func(t *testing.T, c Codec) {
+	forBoth(t, func(t *testing.T, c codec.Codec) {
 		t.Run("every type and author comes back", func(t *testing.T) {
 			for _, kind := range session.MessageTypes {
 				for _, from := range []session.Author{session.FromUser, session.FromBot} {
 					want := session.Message{From: from, Type: kind, Content: map[string]any{"b": []byte{1}, "n": int64(1)}}
-					b, err := c.EncodeMessage(want)
+					b, err := EncodeMessage(c, want)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -37,7 +38,7 @@ func TestMessageRoundTrip(t *testing.T) {
 			}
 		})
 		t.Run("an entry has its time, and no number", func(t *testing.T) {
-			b, err := c.EncodeMessage(session.Message{Seq: 9, From: session.FromUser, Content: "hi", Time: time.Now(), Waiting: true})
+			b, err := EncodeMessage(c, session.Message{Seq: 9, From: session.FromUser, Content: "hi", Time: time.Now(), Waiting: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +56,7 @@ func TestMessageRoundTrip(t *testing.T) {
 				"over 64 bits":         {From: session.FromBot, Content: uint64(math.MaxUint64)},
 				"chan int":             {From: session.FromBot, Content: make(chan int)},
 			} {
-				_, err := c.EncodeMessage(m)
+				_, err := EncodeMessage(c, m)
 				wantErr(t, err, session.ErrInvalid, says)
 			}
 		})
@@ -64,7 +65,7 @@ func TestMessageRoundTrip(t *testing.T) {
 
 func TestIntentRoundTrip(t *testing.T) {
 	t.Parallel()
-	forBoth(t, func(t *testing.T, c Codec) {
+	forBoth(t, func(t *testing.T, c codec.Codec) {
 		for name, want := range map[string]*session.Intent{
 			"none":              nil,
 			"without anything":  {},
@@ -72,7 +73,7 @@ func TestIntentRoundTrip(t *testing.T) {
 			"with no params":    {Name: "n", Score: 1, Params: []session.Param{}},
 			"with three params": {Name: "n", Params: []session.Param{{Name: "a", Value: instant}, {}, {Name: "b", Info: map[string]any{"x": []any{1.0}}}}},
 		} {
-			b, err := c.EncodeIntent(want)
+			b, err := EncodeIntent(c, want)
 			if err != nil {
 				t.Fatal(name, err)
 			}
@@ -81,20 +82,20 @@ func TestIntentRoundTrip(t *testing.T) {
 				t.Error(name, err, cmp.Diff(want, got))
 			}
 		}
-		_, err := c.EncodeIntent(&session.Intent{Params: []session.Param{{Value: func() {}}}})
+		_, err := EncodeIntent(c, &session.Intent{Params: []session.Param{{Value: func() {}}}})
 		wantErr(t, err, session.ErrInvalid, "func()")
 	})
 }
 
 func TestFileRoundTrip(t *testing.T) {
 	t.Parallel()
-	forBoth(t, func(t *testing.T, c Codec) {
+	forBoth(t, func(t *testing.T, c codec.Codec) {
 		for _, tc := range []struct{ in, want session.File }{
 			{session.File{Name: "a", Type: "t", Size: 5}, session.File{Name: "a", Type: "t", Size: 5}},
 			{session.File{Name: "a", Size: 5, Data: []byte("123")}, session.File{Name: "a", Size: 3}},
 			{session.File{Name: "a", Size: 5, Data: []byte{}}, session.File{Name: "a"}},
 		} {
-			b, err := c.EncodeFile(tc.in)
+			b, err := EncodeFile(c, tc.in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,13 +113,13 @@ type order struct {
 
 func TestEventRoundTrip(t *testing.T) {
 	t.Parallel()
-	forBoth(t, func(t *testing.T, c Codec) {
+	forBoth(t, func(t *testing.T, c codec.Codec) {
 		t.Run("everything of an event comes back", func(t *testing.T) {
 			in := session.Event{
 				ID: "u-1", Kind: "button", Text: "hi", File: &session.File{Name: "a", Type: "t", Data: []byte{0, 255}},
 				Payload: order{3}, Platform: "telegram", User: "ada", Time: instant.In(time.FixedZone("", -3600)),
 			}
-			b, err := c.EncodeEvent(in)
+			b, err := EncodeEvent(c, in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,12 +131,12 @@ func TestEventRoundTrip(t *testing.T) {
 				t.Error(err, cmp.Diff(want, got))
 			}
 			var o order
-			if err := Decode(payload, &o); err != nil || o.Count != 3 {
+			if err := codec.Decode(payload, &o); err != nil || o.Count != 3 {
 				t.Error(o, err)
 			}
 		})
 		t.Run("the least event comes back", func(t *testing.T) {
-			b, err := c.EncodeEvent(session.Event{ID: "1", File: &session.File{}})
+			b, err := EncodeEvent(c, session.Event{ID: "1", File: &session.File{}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +146,7 @@ func TestEventRoundTrip(t *testing.T) {
 			}
 		})
 		t.Run("an encoded payload stays in its codec", func(t *testing.T) {
-			b, err := c.EncodeEvent(session.Event{ID: "1", Payload: Encoded(`j{"count": 3}`)})
+			b, err := EncodeEvent(c, session.Event{ID: "1", Payload: codec.Encoded(`j{"count": 3}`)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,8 +156,8 @@ func TestEventRoundTrip(t *testing.T) {
 			}
 		})
 		t.Run("a payload that could not be read again is refused", func(t *testing.T) {
-			for _, v := range []any{uint64(math.MaxUint64), Encoded("j18446744073709551615"), Encoded("j{"), make(chan int)} {
-				_, err := c.EncodeEvent(session.Event{ID: "1", Payload: v})
+			for _, v := range []any{uint64(math.MaxUint64), codec.Encoded("j18446744073709551615"), codec.Encoded("j{"), make(chan int)} {
+				_, err := EncodeEvent(c, session.Event{ID: "1", Payload: v})
 				wantErr(t, err, session.ErrInvalid)
 			}
 		})
@@ -164,25 +165,25 @@ func TestEventRoundTrip(t *testing.T) {
 }
 
 // letter builds what dead.lua appends behind the time.
-func letter(c Codec, d session.DeadLetter) (Encoded, error) {
-	why, err := c.EncodeWhy(d)
+func letter(c codec.Codec, d session.DeadLetter) (codec.Encoded, error) {
+	why, err := EncodeWhy(c, d)
 	if err != nil {
 		return nil, err
 	}
 	kind, head := "e", strings.Repeat("d", EventHead)
-	var body Encoded
+	var body codec.Encoded
 	if d.Event != nil {
-		body, err = c.EncodeEvent(*d.Event)
+		body, err = EncodeEvent(c, *d.Event)
 	} else {
-		body, err = c.EncodeMessage(*d.Reply)
+		body, err = EncodeMessage(c, *d.Reply)
 		kind, head = "r", fmt.Sprintf("1758:%d:%s", d.Reply.Seq, element(d.Reply.Time, nil))
 	}
-	return Encoded(fmt.Sprintf("%s%d:%s%s%s", kind, len(why), why, head, body)), err
+	return codec.Encoded(fmt.Sprintf("%s%d:%s%s%s", kind, len(why), why, head, body)), err
 }
 
 func TestDeadLetterRoundTrip(t *testing.T) {
 	t.Parallel()
-	forBoth(t, func(t *testing.T, c Codec) {
+	forBoth(t, func(t *testing.T, c codec.Codec) {
 		at := instant.Truncate(time.Millisecond)
 		event := session.DeadLetter{
 			Event: &session.Event{ID: "1", File: &session.File{Name: "a", Size: 3, Data: []byte("123")}, Payload: "p"},
@@ -282,7 +283,7 @@ func third[A, B any](_ A, _ B, err error) error { return err }
 
 func TestMessagesAreSmall(t *testing.T) {
 	t.Parallel()
-	b, err := Msgpack.EncodeMessage(session.Message{From: session.FromBot, Content: strings.Repeat("x", 20)})
+	b, err := EncodeMessage(codec.Msgpack, session.Message{From: session.FromBot, Content: strings.Repeat("x", 20)})
 	if err != nil || len(b) != 24 {
 		t.Errorf("%d bytes for 20 letters: %v", len(b), err)
 	}

@@ -1,9 +1,10 @@
-package codec
+package stored
 
 import (
 	"errors"
 	"strings"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 )
 
@@ -23,7 +24,7 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 	data := make(map[string]any)
 	for _, key := range r.Keys() {
 		value, err := read(r, PrefixData+key, func(b []byte) (v any, err error) {
-			err = Decode(b, &v)
+			err = codec.Decode(b, &v)
 			return v, err
 		})
 		if err != nil {

@@ -1,10 +1,11 @@
-package codec
+package stored
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 )
 
@@ -13,10 +14,10 @@ import (
 // sorted by field. Those parts are Message, Intent, File, Flags, Set and
 // Delete. An intent and a file raise their flags, unless Flags says otherwise.
 //
-// It answers [session.ErrInvalid], naming the key, for a value that cannot be
+// It returns [session.ErrInvalid], naming the key, for a value that cannot be
 // encoded, for a name that no key or flag can have, and for a key that is both
 // set and deleted.
-func (c Codec) Fields(ch session.Change) (set []string, del []string, err error) {
+func Fields(c codec.Codec, ch session.Change) (set []string, del []string, err error) {
 	w := hashWriter{
 		set: make([]string, 0, 2*(len(ch.Set)+len(ch.Flags)+5)),
 		del: make([]string, 0, len(ch.Delete)+len(ch.Flags)),
@@ -55,11 +56,11 @@ func (c Codec) Fields(ch session.Change) (set []string, del []string, err error)
 		}
 	}
 	if ch.File != nil {
-		b, err := c.EncodeFile(*ch.File)
+		b, err := EncodeFile(c, *ch.File)
 		w.put(FieldFile, b, err)
 	}
 	if ch.SetIntent {
-		b, err := c.EncodeIntent(ch.Intent)
+		b, err := EncodeIntent(c, ch.Intent)
 		w.put(FieldIntent, b, err)
 	}
 	if ch.Message != nil {
@@ -93,7 +94,7 @@ func (w *hashWriter) check(err error) {
 	}
 }
 
-func (w *hashWriter) put(field string, b Encoded, err error) {
+func (w *hashWriter) put(field string, b codec.Encoded, err error) {
 	if err != nil {
 		what := field
 		if key, data := strings.CutPrefix(field, PrefixData); data {

@@ -1,0 +1,123 @@
+package stored
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/botsession/botsession/codec"
+	"github.com/botsession/botsession/internal/golden"
+	"github.com/botsession/botsession/session"
+	"github.com/google/go-cmp/cmp"
+)
+
+// A form is one kind of stored value: how it is written, how it is read, and
+// what must be read for ever.
+type form struct {
+	write func(codec.Codec) (codec.Encoded, error)
+	read  func([]byte) (any, error)
+	want  any
+}
+
+// asAny fits a function that reads one kind of value.
+func asAny[T any](read func([]byte) (T, error)) func([]byte) (any, error) {
+	return func(b []byte) (any, error) { return read(b) }
+}
+
+// withTime puts the moment before what a function writes.
+func withTime(write func(codec.Codec) (codec.Encoded, error)) func(codec.Codec) (codec.Encoded, error) {
+	return func(c codec.Codec) (codec.Encoded, error) {
+		b, err := write(c)
+		return element(instant, b), err
+	}
+}
+
+func forms() map[string]form {
+	at := instant.Truncate(time.Millisecond)
+	bot := session.Message{From: session.FromBot, Type: session.Options, Content: []any{"yes", "no"}}
+	bytes := session.Message{From: session.FromUser, Type: session.Image, Content: []byte{0x89, 'P', 'N', 'G'}}
+	entry, reply := bot, bot
+	entry.Time = at
+	reply.Seq, reply.Time = 12, at
+	file := &session.File{Name: "map.png", Type: "image/png", Size: 3, Data: []byte{1, 2, 3}}
+	event := session.Event{
+		ID: "u-981", Kind: "button", Text: "hi", File: file, Payload: map[string]any{"order": int64(7)},
+		Platform: "telegram", User: "ada", Time: instant,
+	}
+	bare := event
+	bare.File = &session.File{Name: file.Name, Type: file.Type, Size: 3}
+	message := func(m session.Message) func(codec.Codec) (codec.Encoded, error) {
+		return func(c codec.Codec) (codec.Encoded, error) { return EncodeMessage(c, m) }
+	}
+	deadLetter := func(d session.DeadLetter) form {
+		return form{withTime(func(c codec.Codec) (codec.Encoded, error) { return letter(c, d) }), asAny(DecodeDeadLetter), d}
+	}
+	readEvent := func(b []byte) (any, error) { e, _, err := DecodeEvent(b); return e, err }
+
+	all := map[string]form{
+		"message":       {message(bot), asAny(DecodeMessage), bot},
+		"message-bytes": {message(bytes), asAny(DecodeMessage), bytes},
+		"entry":         {withTime(message(bot)), asAny(DecodeEntry), entry},
+		"intent":        {func(c codec.Codec) (codec.Encoded, error) { return EncodeIntent(c, someIntent()) }, asAny(DecodeIntent), someIntent()},
+		"intent-nil":    {func(c codec.Codec) (codec.Encoded, error) { return EncodeIntent(c, nil) }, asAny(DecodeIntent), (*session.Intent)(nil)},
+		"file":          {func(c codec.Codec) (codec.Encoded, error) { return EncodeFile(c, *file) }, asAny(DecodeFile), bare.File},
+		"event":         {func(c codec.Codec) (codec.Encoded, error) { return EncodeEvent(c, event) }, readEvent, event},
+		"event-least":   {func(c codec.Codec) (codec.Encoded, error) { return EncodeEvent(c, session.Event{ID: "1"}) }, readEvent, session.Event{ID: "1"}},
+		"dead-event":    deadLetter(session.DeadLetter{Event: &bare, Error: "no", Failures: 5, Crashes: 1, Time: at}),
+		"dead-reply":    deadLetter(session.DeadLetter{Reply: &reply, Error: "no", Failures: 2, Time: at}),
+	}
+	for i, kind := range session.MessageTypes {
+		m := session.Message{From: session.FromUser, Type: kind, Content: int64(i)}
+		all["message-"+string(kind)] = form{message(m), asAny(DecodeMessage), m}
+	}
+	return all
+}
+
+func TestGoldenValues(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for name, g := range forms() {
+		for _, c := range codecs {
+			file := c.String() + "-" + name + ".golden"
+			seen[file] = true
+			t.Run(file+" is read for ever", func(t *testing.T) {
+				t.Parallel()
+				b, err := g.write(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines := golden.Lines(t, file, "One value: "+name+", written with "+c.String()+".", [][]string{{string(b)}})
+				got, err := g.read([]byte(lines[0][0]))
+				if diff := cmp.Diff(g.want, got); err != nil || diff != "" {
+					t.Error(err, diff)
+				}
+			})
+		}
+	}
+	for _, c := range codecs {
+		file := c.String() + "-hash.golden"
+		seen[file] = true
+		t.Run(file+" is read for ever", func(t *testing.T) {
+			t.Parallel()
+			fields := wholeHash(t, c)
+			var lines [][]string
+			for _, field := range slices.Sorted(maps.Keys(fields)) {
+				lines = append(lines, []string{field, fields[field]})
+			}
+			lines = golden.Lines(t, file, "A session's hash, field and value, written with "+c.String()+".", lines)
+			r, err := ReadRecord(someRef, slices.Concat(lines...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := r.Snapshot()
+			if diff := cmp.Diff(wholeSnapshot(), got); err != nil || diff != "" {
+				t.Error(err, diff)
+			}
+			if diff := cmp.Diff(wholeStatus(), r.Status()); diff != "" || r.Turns() != 6 {
+				t.Error(diff, r.Turns())
+			}
+		})
+	}
+	golden.AllRead(t, seen)
+}
