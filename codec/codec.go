@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
-
-	"github.com/botsession/botsession/session"
 )
 
 // MaxDepth is how many lists and maps may lie within each other. Deeper values
@@ -24,7 +22,7 @@ const (
 )
 
 // Parse returns the codec that [Codec.String] names, and
-// [session.ErrInvalid] for any other name.
+// [ErrInvalid] for any other name.
 func Parse(name string) (Codec, error) {
 	for _, c := range []Codec{Msgpack, JSON} {
 		if name == c.String() {
@@ -50,7 +48,7 @@ func (c Codec) String() string {
 // stands for the value that it holds.
 type Encoded []byte
 
-// Encode writes v. It returns [session.ErrInvalid], with the reason, for a value
+// Encode writes v. It returns [ErrInvalid], with the reason, for a value
 // that has no encoding: see the package comment.
 func (c Codec) Encode(v any) (Encoded, error) {
 	if e, ok := v.(Encoded); ok {
@@ -63,7 +61,7 @@ func (c Codec) Encode(v any) (Encoded, error) {
 }
 
 // EncodeAny is [Codec.Encode] for a value that is read with [DecodeAny] later. It
-// returns [session.ErrInvalid] also for a value that no any can hold: an integer
+// returns [ErrInvalid] also for a value that no any can hold: an integer
 // over math.MaxInt64.
 func (c Codec) EncodeAny(v any) (Encoded, error) {
 	e, ok := v.(Encoded)
@@ -98,15 +96,15 @@ func (c Codec) known() bool { return c == Msgpack || c == JSON }
 // Decode reads a value that either codec wrote into what into points to, which
 // it replaces whole, or leaves alone when it returns an error:
 //
-//   - [session.ErrCorrupt] for bytes that are no value;
-//   - [session.ErrType] for a value that does not fit the type asked for, with
+//   - [ErrCorrupt] for bytes that are no value;
+//   - [ErrType] for a value that does not fit the type asked for, with
 //     what was stored and where, and for an into that is not a pointer.
 //
 // What it fills shares no memory with b.
 func Decode(b []byte, into any) error {
 	target := reflect.ValueOf(into)
 	if target.Kind() != reflect.Pointer || target.IsNil() {
-		return fmt.Errorf("%w: decode into %T: want a pointer that is not nil", session.ErrType, into)
+		return fmt.Errorf("%w: decode into %T: want a pointer that is not nil", ErrType, into)
 	}
 	v, wide, err := parse(b)
 	if err != nil {
@@ -132,7 +130,7 @@ func Decode(b []byte, into any) error {
 
 // DecodeAny reads a value that either codec wrote, in its canonical form: nil, bool,
 // int64, float64, string, []byte, time.Time, []any or map[string]any. It returns
-// [session.ErrCorrupt] for bytes that are no value, and for a value that holds a
+// [ErrCorrupt] for bytes that are no value, and for a value that holds a
 // number which no any can hold.
 func DecodeAny(b []byte) (any, error) {
 	v, wide, err := parse(b)
@@ -159,12 +157,4 @@ func parse(b []byte) (v any, wide bool, err error) {
 		return parseJSON(b[1:], false)
 	}
 	return nil, false, corrupt("unknown codec %q", b[0])
-}
-
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{session.ErrInvalid}, args...)...)
-}
-
-func corrupt(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{session.ErrCorrupt}, args...)...)
 }

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/botsession/botsession/session"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -217,7 +216,7 @@ func TestDecodeReplaces(t *testing.T) {
 		})
 		t.Run("an error leaves the target alone", func(t *testing.T) {
 			got := []int8{1}
-			wantErr(t, Decode(mustEncode(t, c, []int{5, 700}), &got), session.ErrType)
+			wantErr(t, Decode(mustEncode(t, c, []int{5, 700}), &got), ErrType)
 			if len(got) != 1 || got[0] != 1 {
 				t.Error(got)
 			}
@@ -230,7 +229,7 @@ func TestDecodeReplaces(t *testing.T) {
 		})
 		t.Run("only a pointer can be decoded into", func(t *testing.T) {
 			for _, into := range []any{nil, 1, (*int)(nil), map[string]any{}} {
-				wantErr(t, Decode(mustEncode(t, c, 1), into), session.ErrType, "pointer")
+				wantErr(t, Decode(mustEncode(t, c, 1), into), ErrType, "pointer")
 			}
 		})
 	})
@@ -247,9 +246,9 @@ func TestCodecNames(t *testing.T) {
 		t.Error(Codec(0), Codec('x'))
 	}
 	_, err := Parse("xml")
-	wantErr(t, err, session.ErrInvalid, "xml")
+	wantErr(t, err, ErrInvalid, "xml")
 	_, err = Codec('x').Encode(1)
-	wantErr(t, err, session.ErrInvalid)
+	wantErr(t, err, ErrInvalid)
 	if b := mustEncode(t, 0, 1); b[0] != byte(Msgpack) {
 		t.Error("the zero codec is not msgpack")
 	}

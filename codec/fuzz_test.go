@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/botsession/botsession/session"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -46,7 +45,7 @@ func seeds(f *testing.F) {
 // known fails for an error that is neither of the two that Decode returns.
 func known(t *testing.T, err error) {
 	t.Helper()
-	if err != nil && !errors.Is(err, session.ErrCorrupt) && !errors.Is(err, session.ErrInvalid) && !errors.Is(err, session.ErrType) {
+	if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrType) {
 		t.Fatalf("neither corrupt nor invalid: %v", err)
 	}
 }

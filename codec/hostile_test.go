@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/botsession/botsession/session"
 )
 
 func TestCorruptBytes(t *testing.T) {
@@ -69,7 +67,7 @@ func TestCorruptBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, into := range []any{new(any), new(int), new(string), new(struct{ A []int }), new(Encoded)} {
-				wantErr(t, Decode([]byte(b), into), session.ErrCorrupt)
+				wantErr(t, Decode([]byte(b), into), ErrCorrupt)
 			}
 		})
 	}
@@ -182,7 +180,7 @@ func TestWhatCannotBeEncoded(t *testing.T) {
 			t.Parallel()
 			for _, c := range codecs {
 				_, err := c.Encode(tc.in)
-				wantErr(t, err, session.ErrInvalid, tc.says)
+				wantErr(t, err, ErrInvalid, tc.says)
 			}
 		})
 	}
@@ -197,7 +195,7 @@ func TestWhatCannotBeEncoded(t *testing.T) {
 		t.Run("JSON has no "+name+" and msgpack has", func(t *testing.T) {
 			t.Parallel()
 			_, err := JSON.Encode(v)
-			wantErr(t, err, session.ErrInvalid)
+			wantErr(t, err, ErrInvalid)
 			var got any
 			if err := Decode(mustEncode(t, Msgpack, v), &got); err != nil || fmt.Sprint(got) != fmt.Sprint(v) {
 				t.Error(got, err)

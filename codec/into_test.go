@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"testing"
 	"time"
-
-	"github.com/botsession/botsession/session"
 )
 
 func TestMisfits(t *testing.T) {
@@ -64,7 +62,7 @@ func TestMisfits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			forBoth(t, func(t *testing.T, c Codec) {
-				wantErr(t, Decode(mustEncode(t, c, tc.in), tc.into), session.ErrType, tc.says...)
+				wantErr(t, Decode(mustEncode(t, c, tc.in), tc.into), ErrType, tc.says...)
 			})
 		})
 	}
@@ -72,7 +70,7 @@ func TestMisfits(t *testing.T) {
 		t.Parallel()
 		for _, b := range []string{"j123456789012345678901234567890", "j1e999", "j[-9223372036854775809]"} {
 			for _, into := range []any{new(any), new(int), new(float64), new(uint64), new([]any)} {
-				wantErr(t, Decode([]byte(b), into), session.ErrType)
+				wantErr(t, Decode([]byte(b), into), ErrType)
 			}
 		}
 	})

@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"strconv"
 	"time"
-
-	"github.com/botsession/botsession/session"
 )
 
 // A misfit says which stored value does not fit which Go type, and where. Of what
@@ -47,7 +45,7 @@ func (m *misfit) error() error {
 	if m.why != "" {
 		why = ": " + m.why
 	}
-	return fmt.Errorf("%w: %sstored is %s, asked for is %s%s", session.ErrType, where, describe(m.stored), m.asked, why)
+	return fmt.Errorf("%w: %sstored is %s, asked for is %s%s", ErrType, where, describe(m.stored), m.asked, why)
 }
 
 func describe(v any) string {

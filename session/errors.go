@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/botsession/botsession/codec"
 )
 
 // The errors of this project, each in one group by who must do what. Compare
@@ -18,7 +20,7 @@ import (
 var (
 	// ErrInvalid says that the caller's input cannot be right whatever is stored:
 	// an empty name, an over-long id, a value that has no encoding.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid = codec.ErrInvalid
 
 	// ErrTooLarge is the [ErrInvalid] of a value, a message, an event, a file, a
 	// change, or a session's data over the size limit.
@@ -32,8 +34,8 @@ var (
 	ErrInTurn = errors.New("called from within a turn of the same session")
 
 	// ErrType says that what is stored does not fit the Go type that was asked
-	// for.
-	ErrType = errors.New("wrong type")
+	// for, or that this is not a pointer. It is not an [ErrInvalid].
+	ErrType = codec.ErrType
 
 	// ErrReadOnly says that a call writes, and the store was opened to look only.
 	ErrReadOnly = errors.New("the store is read-only")
@@ -91,7 +93,7 @@ var (
 
 	// ErrCorrupt says that what is stored cannot be read as what it should be. A
 	// [CorruptError] carries the session, the field and the reason.
-	ErrCorrupt = errors.New("corrupt")
+	ErrCorrupt = codec.ErrCorrupt
 
 	// ErrNewerLayout says that the stored form was written by a newer version of
 	// this library, which this one neither reads nor changes.

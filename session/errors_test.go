@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/botsession/botsession/codec"
 )
 
 // Who must do what: each error is in one group, and those that are another's kind
@@ -41,6 +43,18 @@ func TestEachErrorIsInOneGroup(t *testing.T) {
 		if !errors.Is(err, of) || errors.Is(of, err) {
 			t.Errorf("%v is not a kind of %v", err, of)
 		}
+	}
+}
+
+func TestTheErrorsOfTheCodecAreTheSameHere(t *testing.T) {
+	t.Parallel()
+	for here, there := range map[error]error{ErrInvalid: codec.ErrInvalid, ErrCorrupt: codec.ErrCorrupt, ErrType: codec.ErrType} {
+		if here != there {
+			t.Errorf("%v is another error in package codec", here)
+		}
+	}
+	if errors.Is(ErrType, ErrInvalid) {
+		t.Error("a wrong type blames the input")
 	}
 }
 

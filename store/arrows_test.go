@@ -15,8 +15,8 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 	const module = "github.com/botsession/botsession/"
 	const redis, msgpack = "github.com/redis/go-redis/v9", "github.com/vmihailenco/msgpack/v5"
 	may := map[string][]string{
-		"session":                  {},
-		"codec":                    {module + "session", msgpack},
+		"session":                  {module + "codec"},
+		"codec":                    {msgpack},
 		"lua":                      {},
 		"store":                    {module + "session", module + "codec", module + "lua", module + "store/internal/causes", module + "store/internal/stored", redis},
 		"store/embedded":           {module + "store", "github.com/alicebob/miniredis/v2"},
