@@ -128,6 +128,19 @@ func Decode(b []byte, into any) error {
 	return nil
 }
 
+// Convert stores v in what into points to, as if v had been encoded and decoded: a
+// []any becomes a []string, a map a struct with json tags, by the rules of [Decode].
+// It returns [ErrType] for a value that does not fit, and [ErrInvalid] for one that
+// has no encoding; then it leaves what into points to alone. What it fills shares no
+// memory with v.
+func Convert(v, into any) error {
+	b, err := Msgpack.Encode(v) // any string, any float, any time
+	if err != nil {
+		return err
+	}
+	return Decode(b, into)
+}
+
 // DecodeAny reads a value that either codec wrote, in its canonical form: nil, bool,
 // int64, float64, string, []byte, time.Time, []any or map[string]any. It returns
 // [ErrCorrupt] for bytes that are no value, and for a value that holds a

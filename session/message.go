@@ -3,8 +3,9 @@ package session
 import (
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"time"
+
+	"github.com/botsession/botsession/codec"
 )
 
 // MessageType says what a message's content is.
@@ -75,44 +76,13 @@ func (m Message) String() string {
 	return string(text)
 }
 
-// Decode stores the content in the value that into points to, as encoding/json
-// would after writing it: a list into a []string, a map into a struct with json
-// tags. A content of into's own type is taken as it is. It returns [ErrType] if the
-// content does not fit, and leaves what into points to alone then. What it fills is
-// the caller's own.
-func (m Message) Decode(into any) (err error) {
-	target := reflect.ValueOf(into)
-	if target.Kind() != reflect.Pointer || target.IsNil() {
-		return fmt.Errorf("%w: decode into %T: want a pointer that is not nil", ErrType, into)
-	}
-	target = target.Elem()
-	defer func() {
-		if recover() != nil { // in a method of the type's own
-			err = fmt.Errorf("%w: decoding into a %s panicked", ErrType, target.Type())
-		}
-	}()
-	switch content := reflect.ValueOf(m.Content); {
-	case !content.IsValid():
-		target.SetZero()
-		return nil
-	case content.Kind() == reflect.String && target.Kind() == reflect.String && target.Type().NumMethod() == 0:
-		target.SetString(content.String()) // any bytes, not only UTF-8
-		return nil
-	case content.Type() == target.Type() && content.Comparable():
-		target.Set(content)
-		return nil
-	}
-	text, err := json.Marshal(m.Content)
-	fresh := reflect.New(target.Type())
-	if err == nil {
-		err = json.Unmarshal(text, fresh.Interface())
-	}
-	if err != nil { // its text may hold some of the content
-		return fmt.Errorf("%w: the content is a %T and does not fit a %s", ErrType, m.Content, target.Type())
-	}
-	target.Set(fresh.Elem())
-	return nil
-}
+// Decode stores the content in the value that into points to, as package codec
+// decodes it: a list into a []string, a map into a struct with json tags, exactly or
+// not at all. It returns [ErrType] if the content does not fit, and [ErrInvalid] if
+// it has no encoding, which happens only to a message that was never stored; then
+// what into points to is left alone. What it fills shares no memory with the
+// content, nor with what another Decode fills.
+func (m Message) Decode(into any) error { return codec.Convert(m.Content, into) }
 
 // A Query selects a part of the chat history. Build it with [Last], [All],
 // [After] or [Until]; the answer is always in ascending order.
