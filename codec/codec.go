@@ -169,5 +169,5 @@ func parse(b []byte) (v any, wide bool, err error) {
 	case JSON:
 		return parseJSON(b[1:], false)
 	}
-	return nil, false, corrupt("unknown codec %q", b[0])
+	return nil, false, corrupt("no codec wrote it")
 }

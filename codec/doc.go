@@ -46,6 +46,14 @@
 // In JSON an object {"$bytes": base64} is a []byte and {"$time": RFC 3339} a time;
 // a key of the value's own that begins with "$" is written with a second one.
 //
+// # Errors
+//
+// [ErrInvalid] blames the value that was to be encoded, [ErrType] the Go type that
+// was asked for, [ErrCorrupt] the bytes. A method of a user's type that panics is an
+// error like one that returns one. No error prints what is stored, or is to be, nor
+// keys of maps, nor the text of an error of such a method: that error is found with
+// errors.Is and errors.As.
+//
 // # Backwards compatibility
 //
 // Everything that was ever written is read for ever, with both codec bytes. Files in

@@ -41,7 +41,7 @@ func (e encoder) value(v any, depth int) error {
 		return e.out.EncodeInt(v)
 	case uint64: // more than an int64 holds
 		if e.canonical {
-			return invalid("the integer %d is over 64 bits with a sign, and would not be read again", v)
+			return invalid("an integer over 64 bits with a sign, which would not be read again")
 		}
 		return e.out.EncodeUint(v)
 	case float64:

@@ -161,6 +161,9 @@ func (f filler) fillMap(to reflect.Value, v any) *misfit {
 		if bad := fillKey(key, name); bad != nil {
 			return bad.atKey()
 		}
+		if !key.Comparable() { // its UnmarshalText filled an interface
+			return newMisfit(name, key, "it cannot be a key").atKey()
+		}
 		if bad := f.fill(value, stored); bad != nil {
 			return bad.atKey()
 		}
@@ -181,7 +184,7 @@ func fillKey(to reflect.Value, name string) *misfit {
 	}
 	if m, ok := to.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		if err := asked("UnmarshalText", func() error { return m.UnmarshalText([]byte(name)) }); err != nil {
-			return newMisfit(name, to, err.Error())
+			return misfitOf(name, to, err)
 		}
 		return nil
 	}
@@ -197,7 +200,7 @@ func fillKey(to reflect.Value, name string) *misfit {
 func (f filler) fillStruct(to reflect.Value, v any) *misfit {
 	t := typeOf(to.Type())
 	if t.err != nil {
-		return newMisfit(v, to, t.err.Error())
+		return misfitOf(v, to, t.err)
 	}
 	values, ok := v.(map[string]any)
 	if !ok {
@@ -241,7 +244,7 @@ func (f filler) unmarshal(to reflect.Value, v any) (bool, *misfit) {
 	if to.Type() == encodedType {
 		b, err := f.codec.Encode(v)
 		if err != nil {
-			return true, newMisfit(v, to, err.Error())
+			return true, misfitOf(v, to, err)
 		}
 		to.SetBytes(b)
 		return true, nil
@@ -254,7 +257,7 @@ func (f filler) unmarshal(to reflect.Value, v any) (bool, *misfit) {
 			err = asked("UnmarshalJSON", func() error { return m.UnmarshalJSON(text) })
 		}
 		if err != nil {
-			return true, newMisfit(v, to, err.Error())
+			return true, misfitOf(v, to, err)
 		}
 		return true, nil
 	case byText:
@@ -264,7 +267,7 @@ func (f filler) unmarshal(to reflect.Value, v any) (bool, *misfit) {
 		}
 		m := to.Addr().Interface().(encoding.TextUnmarshaler)
 		if err := asked("UnmarshalText", func() error { return m.UnmarshalText([]byte(text)) }); err != nil {
-			return true, newMisfit(v, to, err.Error())
+			return true, misfitOf(v, to, err)
 		}
 		return true, nil
 	}

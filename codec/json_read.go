@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -21,7 +23,7 @@ func parseJSON(b []byte, plain bool) (v any, wide bool, err error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
 	if err := d.Decode(&v); err != nil {
-		return nil, false, corrupt("%v", err)
+		return nil, false, corrupt("%w", &refusal{whereJSON(err), err})
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return nil, false, corrupt("bytes behind the value")
@@ -29,6 +31,15 @@ func parseJSON(b []byte, plain bool) (v any, wide bool, err error) {
 	r := jsonReader{plain: plain}
 	v, err = r.value(v, 0)
 	return v, r.wide, err
+}
+
+// whereJSON says where a text stops being JSON. The error's own text shows some of it.
+func whereJSON(err error) string {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Sprintf("no JSON from byte %d on", syntax.Offset)
+	}
+	return "JSON that ends too early"
 }
 
 // A jsonReader turns what encoding/json made of a text into canonical values,
@@ -110,7 +121,7 @@ func (r *jsonReader) object(v map[string]any, depth int) (any, error) {
 	for name, value := range v {
 		if strings.HasPrefix(name, "$") {
 			if !strings.HasPrefix(name, "$$") {
-				return nil, corrupt("an object with the unknown key %q", name)
+				return nil, corrupt("an object with an unknown key that begins with $")
 			}
 			name = name[1:]
 		}
@@ -127,14 +138,14 @@ func (r *jsonReader) special(v map[string]any) (any, bool, error) {
 	if text, ok := v[bytesKey].(string); ok {
 		b, err := base64.StdEncoding.Strict().DecodeString(text)
 		if err != nil {
-			return nil, true, corrupt("%s: %v", bytesKey, err)
+			return nil, true, corrupt("%s: it is no base64", bytesKey)
 		}
 		return b, true, nil
 	}
 	if text, ok := v[timeKey].(string); ok {
 		t, err := time.Parse(time.RFC3339Nano, text)
 		if t = t.UTC(); err != nil || !hasRFC3339(t) {
-			return nil, true, corrupt("%s: %q is no time of the years 0 to 9999", timeKey, text)
+			return nil, true, corrupt("%s: it is no time of the years 0 to 9999", timeKey)
 		}
 		return t, true, nil
 	}

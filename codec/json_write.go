@@ -38,7 +38,7 @@ func (w *jsonWriter) EncodeUint(v uint64) error { return w.keep(strconv.AppendUi
 // EncodeFloat64 writes a number that reads as a float again: with a point or an exponent.
 func (w *jsonWriter) EncodeFloat64(v float64) error {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return invalid("JSON has no form for %v", v)
+		return invalid("JSON has no form for NaN and the infinities")
 	}
 	format := byte('f')
 	if size := math.Abs(v); size != 0 && (size < 1e-6 || size >= 1e21) {
@@ -81,7 +81,7 @@ func (w *jsonWriter) EncodeBytes(v []byte) error {
 func (w *jsonWriter) EncodeTime(v time.Time) error {
 	v = v.UTC()
 	if !hasRFC3339(v) {
-		return invalid("JSON has no form for a time in the year %d", v.Year())
+		return invalid("JSON has no form for a time outside the years 0 to 9999")
 	}
 	return w.special(timeKey, func(b []byte) []byte { return v.AppendFormat(b, time.RFC3339Nano) })
 }

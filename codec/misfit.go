@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -14,10 +15,18 @@ type misfit struct {
 	path   string // such as .orders[3].count; empty for the value itself
 	stored any
 	asked  reflect.Type
-	why    string // may be empty
+	why    error // may be nil
 }
 
 func newMisfit(stored any, to reflect.Value, why string) *misfit {
+	if why == "" {
+		return misfitOf(stored, to, nil)
+	}
+	return misfitOf(stored, to, errors.New(why))
+}
+
+// misfitOf is newMisfit for an error that was returned.
+func misfitOf(stored any, to reflect.Value, why error) *misfit {
 	return &misfit{stored: stored, asked: to.Type(), why: why}
 }
 
@@ -38,14 +47,15 @@ func (m *misfit) atKey() *misfit {
 }
 
 func (m *misfit) error() error {
-	where, why := "", ""
+	where := ""
 	if m.path != "" {
 		where = "at " + m.path + ": "
 	}
-	if m.why != "" {
-		why = ": " + m.why
+	text := fmt.Sprintf("%sstored is %s, asked for is %s", where, describe(m.stored), m.asked)
+	if m.why == nil {
+		return fmt.Errorf("%w: %s", ErrType, text)
 	}
-	return fmt.Errorf("%w: %sstored is %s, asked for is %s%s", ErrType, where, describe(m.stored), m.asked, why)
+	return fmt.Errorf("%w: %s: %w", ErrType, text, &refusal{m.why.Error(), m.why})
 }
 
 func describe(v any) string {

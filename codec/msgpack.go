@@ -67,16 +67,17 @@ func unpack(b []byte) (v any, wide bool, err error) {
 	defer msgpack.PutDecoder(u.Decoder)
 	u.Reset(&u.in)
 	v, err = u.value(0)
-	if err == nil && u.in.Len() > 0 {
-		err = fmt.Errorf("%d bytes behind the value", u.in.Len())
+	switch {
+	case err == nil && u.in.Len() > 0:
+		return nil, false, corrupt("%d bytes behind the value", u.in.Len())
+	case err == nil:
+		return v, u.wide, nil
+	case errors.Is(err, ErrCorrupt):
+		return nil, false, err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, false, corrupt("msgpack that ends too early")
 	}
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return nil, false, corrupt("%v", err)
-	}
-	return v, u.wide, nil
+	return nil, false, corrupt("%w", &refusal{"it is no msgpack", err}) // its text shows some of the bytes
 }
 
 // value reads a value that lies within depth lists and maps.
@@ -117,7 +118,7 @@ func (u *unpacker) value(depth int) (any, error) {
 	case msgpcode.Map16, msgpcode.Map32:
 		return u.object(depth)
 	}
-	return nil, fmt.Errorf("no value begins with the byte %#x", code)
+	return nil, corrupt("a byte with which no msgpack value begins")
 }
 
 func (u *unpacker) uint() (any, error) {
@@ -190,9 +191,9 @@ func (u *unpacker) room(n, least, depth int, err error) error {
 	case err != nil:
 		return err
 	case depth >= MaxDepth:
-		return fmt.Errorf("more than %d lists and maps within each other", MaxDepth)
+		return corrupt("more than %d lists and maps within each other", MaxDepth)
 	case n > u.in.Len()/least:
-		return fmt.Errorf("%d items announced, %d bytes left", n, u.in.Len())
+		return corrupt("more items announced than the bytes that are left can hold")
 	}
 	return nil
 }
@@ -206,7 +207,7 @@ func (u *unpacker) time() (any, error) {
 		return nil, err
 	}
 	if kind != -1 {
-		return nil, fmt.Errorf("unknown msgpack extension %d", kind)
+		return nil, corrupt("an unknown msgpack extension")
 	}
 	if n > u.in.Len() {
 		return nil, io.ErrUnexpectedEOF
@@ -217,7 +218,7 @@ func (u *unpacker) time() (any, error) {
 			nanos >>= 2
 		}
 		if nanos >= 1e9 {
-			return nil, fmt.Errorf("a time with %d nanoseconds", nanos)
+			return nil, corrupt("a time with more nanoseconds than a second has")
 		}
 	}
 	u.in = start // DecodeTime wants the header, too

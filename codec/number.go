@@ -84,7 +84,7 @@ func shapeNumber(n json.Number) (any, error) {
 	case int64, uint64:
 		return v, nil
 	}
-	return nil, invalid("%q is no number that an int64, a uint64 or a float64 can hold", string(n))
+	return nil, invalid("a number that no int64, uint64 or float64 can hold")
 }
 
 // digits returns the significant digits of a literal.

@@ -151,7 +151,7 @@ func shapeMap(v reflect.Value) (any, error) {
 	all.sorted()
 	for i := 1; i < len(all); i++ {
 		if all[i].name == all[i-1].name {
-			return nil, invalid("a %s with two keys that are both written %q", v.Type(), all[i].name)
+			return nil, invalid("a %s with two keys that are written alike", v.Type())
 		}
 	}
 	return all, nil
@@ -195,7 +195,14 @@ func shapeStruct(v reflect.Value) (any, error) {
 	all := make(members, 0, len(t.fields))
 	for _, f := range t.fields {
 		value, err := v.FieldByIndexErr(f.index)
-		if err != nil || f.omits(value) { // err: an embedded pointer on the way is nil
+		if err != nil { // an embedded pointer on the way is nil
+			continue
+		}
+		omitted, err := f.omits(value)
+		if err != nil {
+			return nil, err
+		}
+		if omitted {
 			continue
 		}
 		all = append(all, member{f.name, value.Interface()})
@@ -235,7 +242,7 @@ func marshalled(v reflect.Value) (any, bool, error) {
 	}
 	plain, _, err := parseJSON(text, true)
 	if err != nil {
-		return nil, true, invalid("a %s: its MarshalJSON: %v", v.Type(), err)
+		return nil, true, invalid("a %s: what its MarshalJSON returned: %v", v.Type(), err)
 	}
 	plain, err = shape(plain)
 	return plain, true, err

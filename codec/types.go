@@ -91,27 +91,43 @@ type field struct {
 }
 
 // omits reports whether the field's value is left out.
-func (f field) omits(v reflect.Value) bool {
+func (f field) omits(v reflect.Value) (bool, error) {
 	if f.omitzero {
-		if z, ok := v.Interface().(interface{ IsZero() bool }); ok && !isNil(v) {
-			zero := false
-			if asked("IsZero", func() error { zero = z.IsZero(); return nil }) == nil && zero {
-				return true
-			}
-		} else if v.IsZero() {
-			return true
+		if zero, err := isZero(v); zero || err != nil {
+			return zero, err
 		}
 	}
 	if !f.omitempty {
-		return false
+		return false, nil
 	}
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map, reflect.Array, reflect.String:
-		return v.Len() == 0
+		return v.Len() == 0, nil
 	case reflect.Struct:
-		return false
+		return false, nil
 	}
-	return v.IsZero()
+	return v.IsZero(), nil
+}
+
+// isZero asks a type that has an IsZero; with a pointer receiver, too. A pointer
+// that is nil is zero, and is not asked.
+func isZero(v reflect.Value) (zero bool, err error) {
+	type zeroer interface{ IsZero() bool }
+	z, ok := v.Interface().(zeroer)
+	switch {
+	case isNil(v):
+		return true, nil
+	case ok && v.Kind() == reflect.Interface && isNil(v.Elem()):
+		return true, nil
+	case !ok && v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface && reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[zeroer]()):
+		z = addressable(v).Addr().Interface().(zeroer)
+	case !ok:
+		return v.IsZero(), nil
+	}
+	if err := asked("IsZero", func() error { zero = z.IsZero(); return nil }); err != nil {
+		return false, invalid("a %s: %w", v.Type(), err)
+	}
+	return zero, nil
 }
 
 // fieldsOf lists the fields of a struct and those promoted from its embedded

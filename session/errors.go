@@ -136,7 +136,7 @@ func (e *StateError) Unwrap() error { return ErrWrongState }
 type CorruptError struct {
 	Ref    Ref    // zero where it is not known yet
 	Field  string // the hash field, or the name of the list
-	Reason error
+	Reason error  // Reason says what is wrong, and holds no content
 }
 
 func (e *CorruptError) Error() string {

@@ -57,3 +57,25 @@ func TestTheErrorsOfTheCodecAreTheSameHere(t *testing.T) {
 		t.Error("a wrong type blames the input")
 	}
 }
+
+func TestValidateShowsNoContent(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", MaxLabel+1)
+	for name, e := range map[string]Event{
+		"no id":               {},
+		"a long id":           {ID: long},
+		"a long kind":         {ID: "1", Kind: long},
+		"a NUL in a platform": {ID: "1", Platform: "\x00"},
+		"a long user":         {ID: "1", User: long},
+		"a file without name": {ID: "1", File: &File{}},
+	} {
+		e.Text, e.Payload = "sesame", map[string]any{"sesame": "sesame"}
+		if e.File == nil {
+			e.File = &File{Name: "sesame"}
+		}
+		e.File.Type, e.File.Data = "sesame", []byte("sesame")
+		if err := e.Validate(); !errors.Is(err, ErrInvalid) || strings.Contains(err.Error(), "sesame") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
