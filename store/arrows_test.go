@@ -24,7 +24,7 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		"store/internal/redistest": {redis},
 		"store/internal/bounded":   {},
 		"store/internal/causes":    {},
-		"store/internal/stored":    {module + "session", module + "codec"},
+		"store/internal/stored":    {module + "session", module + "codec", module + "store/internal/causes"},
 		"internal/golden":          {},
 		"store/internal/faultnet":  {},
 		"cmd/botsession":           {"*"},

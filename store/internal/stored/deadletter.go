@@ -66,11 +66,14 @@ func DecodeDeadLetter(b []byte) (d session.DeadLetter, err error) {
 			return d, corrupt("a dead letter's reply without life and number")
 		}
 		m, err := DecodeEntry(parts[2])
-		if err == nil {
-			m.Seq, err = strconv.ParseInt(string(parts[1]), 10, 64)
-			d.Reply = &m
+		if err != nil {
+			return d, err
 		}
-		return d, err
+		if m.Seq, err = strconv.ParseInt(string(parts[1]), 10, 64); err != nil {
+			return d, corrupt("a dead letter's reply whose number is no integer")
+		}
+		d.Reply = &m
+		return d, nil
 	}
 	return d, corrupt("a dead letter that is of no event and no reply")
 }

@@ -53,5 +53,5 @@ func ExampleRecord_Snapshot() {
 	fmt.Println(err)
 	// Output:
 	// weather map[city:Rome]
-	// corrupt: session weather/ada: field "d:days": unexpected EOF
+	// corrupt: session weather/ada: field "d:days": JSON that ends too early
 }

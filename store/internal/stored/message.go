@@ -66,7 +66,7 @@ func messageOf(r *row) (session.Message, error) {
 		return session.Message{}, r.err
 	}
 	if kind < 0 || kind >= int64(2*len(session.MessageTypes)) {
-		return session.Message{}, corrupt("unknown kind of message %d", kind)
+		return session.Message{}, corrupt("unknown kind of message")
 	}
 	m := session.Message{From: session.FromUser, Type: session.MessageTypes[kind/2], Content: r.items[1]}
 	if kind%2 == 1 {

@@ -82,7 +82,7 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	}
 	if h.ttl != "-" {
 		if _, err := strconv.ParseUint(h.ttl, 10, 63); err != nil {
-			return nil, r.corrupt(FieldHead, fmt.Errorf("the time to live %q is no integer", h.ttl))
+			return nil, r.corrupt(FieldHead, errors.New("the time to live is no integer"))
 		}
 	}
 	if err := words(lease, &l.token, &l.until, &l.work, &l.holder, &l.yield, &l.way, &l.bytes, &l.replyBytes, &l.sweep); err != nil {
@@ -106,10 +106,10 @@ func words(packed string, places ...any) error {
 		return errors.New("it is missing")
 	}
 	rest, more := packed, true
-	for _, place := range places {
+	for i, place := range places {
 		var word string
 		if !more {
-			return fmt.Errorf("%q has fewer than %d words", packed, len(places))
+			return fmt.Errorf("it has fewer than %d words", len(places))
 		}
 		word, rest, more = strings.Cut(rest, " ")
 		switch place := place.(type) {
@@ -118,13 +118,13 @@ func words(packed string, places ...any) error {
 		case *int64:
 			n, err := strconv.ParseInt(word, 10, 64)
 			if err != nil || n < 0 {
-				return fmt.Errorf("%q in %q is no integer of 64 bits", word, packed)
+				return fmt.Errorf("word %d of it is no integer from 0 to 1<<63-1", i+1)
 			}
 			*place = n
 		}
 	}
 	if more {
-		return fmt.Errorf("%q has more than %d words", packed, len(places))
+		return fmt.Errorf("it has more than %d words", len(places))
 	}
 	return nil
 }
@@ -174,8 +174,12 @@ func (r *Record) Flag(name string) bool {
 // Message returns the last user message that was handled. It returns a
 // [session.CorruptError] when it cannot be read, as do the two below.
 func (r *Record) Message() (string, error) {
-	return read(r, FieldMessage, func(b []byte) (text string, err error) {
-		err = codec.Decode(b, &text)
+	return read(r, FieldMessage, func(b []byte) (string, error) {
+		v, err := codec.DecodeAny(b)
+		text, ok := v.(string)
+		if err == nil && !ok {
+			err = corrupt("a message's text: it is a %T", v)
+		}
 		return text, err
 	})
 }

@@ -1,16 +1,16 @@
 package stored
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // Snapshot decodes the whole record. Values that cannot be decoded are missing
 // in the snapshot, which holds the rest, and each gives a
-// [session.CorruptError]; the error joins them all. Flags and Data are never nil.
+// [session.CorruptError]; the error joins them in one line. Flags and Data are never nil.
 func (r *Record) Snapshot() (session.Snapshot, error) {
 	message, messageErr := r.Message()
 	intent, intentErr := r.Intent()
@@ -23,10 +23,7 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 	}
 	data := make(map[string]any)
 	for _, key := range r.Keys() {
-		value, err := read(r, PrefixData+key, func(b []byte) (v any, err error) {
-			err = codec.Decode(b, &v)
-			return v, err
-		})
+		value, err := read(r, PrefixData+key, codec.DecodeAny)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -49,7 +46,7 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 		Created:  moment(r.head.created),
 		Active:   moment(r.head.active),
 		Expires:  moment(r.head.expires),
-	}, errors.Join(errs...)
+	}, causes.Join(errs...)
 }
 
 // Status returns how the session stands. The counts of messages, waiting events
