@@ -56,8 +56,8 @@
 //
 // # Backwards compatibility
 //
-// Everything that was ever written is read for ever, with both codec bytes. Files in
-// testdata/golden hold such bytes, and are never rewritten.
+// Everything that was ever written is read for ever, with both codec bytes. Package
+// store keeps files of such bytes, beside the stored forms, which are never rewritten.
 //
 // Msgpack of other writers is read as well: integers of any width, the three
 // forms of times, and maps whose keys are no strings, which are read as fmt.Sprint

@@ -25,7 +25,6 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		"store/internal/bounded":   {},
 		"store/internal/causes":    {},
 		"store/internal/stored":    {module + "session", module + "codec", module + "store/internal/causes"},
-		"internal/golden":          {},
 		"store/internal/faultnet":  {},
 		"cmd/botsession":           {"*"},
 	}

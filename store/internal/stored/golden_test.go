@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/botsession/botsession/codec"
-	"github.com/botsession/botsession/internal/golden"
 	"github.com/botsession/botsession/session"
 	"github.com/google/go-cmp/cmp"
 )
@@ -55,7 +54,27 @@ func forms() map[string]form {
 	}
 	readEvent := func(b []byte) (any, error) { e, _, err := DecodeEvent(b); return e, err }
 
+	value := func(v, want any) form {
+		return form{func(c codec.Codec) (codec.Encoded, error) { return c.Encode(v) },
+			func(b []byte) (v any, err error) { err = codec.Decode(b, &v); return v, err }, want}
+	}
+	type shaded struct {
+		Count int8 `json:"count"`
+		Shade *string
+	}
+
 	all := map[string]form{
+		"nil":        value(nil, nil),
+		"bool":       value(true, true),
+		"integers":   value([]int64{0, -1, 200, -200, 1 << 40, -1 << 40}, []any{int64(0), int64(-1), int64(200), int64(-200), int64(1 << 40), int64(-1 << 40)}),
+		"floats":     value([]float64{0.5, 0.1, 3, 1e300}, []any{0.5, 0.1, 3.0, 1e300}),
+		"string":     value("perché no?", "perché no?"),
+		"bytes":      value([]byte{0, 255, 'x'}, []byte{0, 255, 'x'}),
+		"time":       value(instant, instant),
+		"time-early": value(time.Time{}, time.Time{}),
+		"map":        value(map[string]any{"a": []any{nil, "b"}, "$c": instant}, map[string]any{"a": []any{nil, "b"}, "$c": instant}),
+		"struct":     value(shaded{Count: 3}, map[string]any{"count": int64(3), "Shade": nil}),
+
 		"message":       {message(bot), asAny(DecodeMessage), bot},
 		"message-bytes": {message(bytes), asAny(DecodeMessage), bytes},
 		"entry":         {withTime(message(bot)), asAny(DecodeEntry), entry},
@@ -87,7 +106,7 @@ func TestGoldenValues(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				lines := golden.Lines(t, file, "One value: "+name+", written with "+c.String()+".", [][]string{{string(b)}})
+				lines := goldenLines(t, file, "One value: "+name+", written with "+c.String()+".", [][]string{{string(b)}})
 				got, err := g.read([]byte(lines[0][0]))
 				if diff := cmp.Diff(g.want, got); err != nil || diff != "" {
 					t.Error(err, diff)
@@ -105,7 +124,7 @@ func TestGoldenValues(t *testing.T) {
 			for _, field := range slices.Sorted(maps.Keys(fields)) {
 				lines = append(lines, []string{field, fields[field]})
 			}
-			lines = golden.Lines(t, file, "A session's hash, field and value, written with "+c.String()+".", lines)
+			lines = goldenLines(t, file, "A session's hash, field and value, written with "+c.String()+".", lines)
 			r, err := ReadRecord(someRef, slices.Concat(lines...))
 			if err != nil {
 				t.Fatal(err)
@@ -119,5 +138,5 @@ func TestGoldenValues(t *testing.T) {
 			}
 		})
 	}
-	golden.AllRead(t, seen)
+	allRead(t, seen)
 }

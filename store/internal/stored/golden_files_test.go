@@ -1,6 +1,7 @@
-// Package golden keeps stored bytes in files, for tests that they are read for
-// ever. A file is a comment and lines of quoted texts; none is ever overwritten.
-package golden
+package stored
+
+// Stored bytes are kept in files, which must be read for ever. A file is a comment
+// and lines of quoted texts; none is ever overwritten.
 
 import (
 	"flag"
@@ -14,13 +15,13 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files that are missing; none is ever overwritten")
 
-const dir = "testdata/golden"
+const goldenDir = "testdata/golden"
 
-// Lines returns the quoted texts of each line of the golden file of that name. If
+// goldenLines returns the quoted texts of each line of the golden file of that name. If
 // the file is missing, -update writes it from lines; without it the test fails.
-func Lines(t *testing.T, file, comment string, lines [][]string) [][]string {
+func goldenLines(t *testing.T, file, comment string, lines [][]string) [][]string {
 	t.Helper()
-	path := filepath.Join(dir, file)
+	path := filepath.Join(goldenDir, file)
 	text, err := os.ReadFile(path)
 	if os.IsNotExist(err) && *update {
 		text = []byte("# " + comment + "\n")
@@ -30,7 +31,7 @@ func Lines(t *testing.T, file, comment string, lines [][]string) [][]string {
 			}
 			text = fmt.Appendln(text, strings.Join(line, " "))
 		}
-		if err = os.MkdirAll(dir, 0o755); err == nil {
+		if err = os.MkdirAll(goldenDir, 0o755); err == nil {
 			err = os.WriteFile(path, text, 0o644)
 		}
 	}
@@ -59,15 +60,15 @@ func Lines(t *testing.T, file, comment string, lines [][]string) [][]string {
 	return lines
 }
 
-// AllRead fails for a golden file that is not in seen, and if there is none at all.
-func AllRead(t *testing.T, seen map[string]bool) {
+// allRead fails for a golden file that is not in seen, and if there is none at all.
+func allRead(t *testing.T, seen map[string]bool) {
 	t.Helper()
 	if *update {
 		return // sub-tests that run later write what is missing
 	}
-	files, err := filepath.Glob(dir + "/*.golden")
+	files, err := filepath.Glob(goldenDir + "/*.golden")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden files in %s: %v", dir, err)
+		t.Fatalf("no golden files in %s: %v", goldenDir, err)
 	}
 	for _, path := range files {
 		if !seen[filepath.Base(path)] {
