@@ -119,8 +119,8 @@ func (s *Store) Bot(name string, opts *BotOptions) *Bot {
 func (b *Bot) Name() string { return b.name }
 
 func (b *Bot) place(id string) (place, error) {
-	if b.err != nil {
-		return place{}, b.err
+	if err := b.usable(); err != nil {
+		return place{}, err
 	}
 	ref := session.Ref{Bot: b.name, ID: id}
 	if err := ref.Validate(); err != nil {

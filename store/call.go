@@ -57,8 +57,8 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err := s.foreign.Load(); err != nil {
-		return nil, *err
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	end := time.Now().Add(s.opts.Timeout)
 	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {

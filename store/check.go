@@ -23,6 +23,9 @@ import (
 // tests and for peace of mind: run it while nothing changes, and not on a
 // production server in a hurry, because it reads all of it.
 func (s *Store) Check(ctx context.Context) error {
+	if err := s.usable(); err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
 	c := &check{store: s, bots: map[string]*botCheck{}}
 	if err := c.scan(ctx); err != nil {
 		return fmt.Errorf("check: %w", err)

@@ -93,9 +93,7 @@ func beatEvery(n int) time.Duration {
 func (r *runner) beats(ctx context.Context) {
 	for {
 		room := len(r.slots) < cap(r.slots)
-		if err := r.beat(ctx, room); err != nil && ctx.Err() == nil {
-			r.bot.store.log.Warn("heartbeat failed", "bot", r.bot.name, "error", err)
-		}
+		r.complain(ctx, "heartbeat failed", r.beat(ctx, room))
 		names, _ := r.bot.fleet.get()
 		if !sleep(ctx, beatEvery(len(names))) {
 			break
@@ -112,7 +110,7 @@ func (r *runner) beat(ctx context.Context, room bool) error {
 	keep := 3 * beatEvery(len(names)+1)
 	ctx, cancel := context.WithTimeout(ctx, keep) // after that nobody would believe it any more
 	defer cancel()
-	if err := b.store.follow(ctx); err != nil {
+	if err := b.store.followAtTimes(ctx); err != nil {
 		return err
 	}
 	answer, err := b.store.run(ctx, lua.Beat, b.fleetPlace(), b.store.name, flag(room), millis(keep))
@@ -158,7 +156,7 @@ func (b *Bot) wakeFor(next reply, at place) {
 func (b *Bot) wake(ctx context.Context, at place) error {
 	names, asked := b.fleet.get()
 	if time.Since(asked) > 2*time.Second && b.serving.Load() == nil {
-		if err := b.store.follow(ctx); err != nil {
+		if err := b.store.followAtTimes(ctx); err != nil {
 			return err
 		}
 		found, err := b.Replicas(ctx)
@@ -180,8 +178,8 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 
 // Replicas returns the names of the replicas that serve the bot and have room.
 func (b *Bot) Replicas(ctx context.Context) ([]string, error) {
-	if b.err != nil {
-		return nil, fmt.Errorf("replicas: %w", b.err)
+	if err := b.usable(); err != nil {
+		return nil, fmt.Errorf("replicas: %w", err)
 	}
 	at := b.fleetPlace()
 	now := strconv.FormatInt(b.store.clock.at(at.bucket, time.Now()), 10)

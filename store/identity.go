@@ -2,8 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/botsession/botsession/session"
 )
@@ -28,54 +32,115 @@ func (s *Store) setIdentity(id string) {
 	}
 }
 
-// follow looks whether the stored data is still what this process opened. After a
-// FLUSHALL or a restore it may be gone, and is put back; or be another's, which is
-// followed, so that processes go on to find each other; or be divided in another
-// way, and then nothing may be written any more: see foreign.
-func (s *Store) follow(ctx context.Context) error {
+// meta reads what the key of the store's settings holds, in one command: the
+// number of buckets and the id. Both are zero if nothing is stored yet, the id
+// alone if it is being written: layout comes first, and id last.
+func (s *Store) meta(ctx context.Context) (buckets int, id string, err error) {
 	key := (layout{namespace: s.opts.Namespace}).meta()
-	read := func() (map[string]string, error) { return s.client.HGetAll(ctx, key).Result() }
-	meta, err := read()
-	if err != nil {
+	stored, err := s.client.HGetAll(ctx, key).Result()
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return 0, "", &session.CorruptError{Field: key, Reason: err}
+	}
+	if err != nil || len(stored) == 0 {
+		return 0, "", err
+	}
+	if stored["layout"] == "" {
+		return 0, "", &session.CorruptError{Field: key, Reason: errors.New("it has no layout: the data under it is of something else, or damaged")}
+	}
+	version, err := strconv.Atoi(stored["layout"])
+	switch {
+	case err != nil || version < 1:
+		return 0, "", &session.CorruptError{Field: key + " layout", Reason: errors.New("it is no number from 1")}
+	case version > layoutVersion:
+		return 0, "", fmt.Errorf("%w: %s says layout %d, this library knows %d", session.ErrNewerLayout, key, version, layoutVersion)
+	case version < layoutVersion:
+		return 0, "", fmt.Errorf("%w: %s says layout %d, which this library no longer reads: it knows %d", session.ErrUnsupported, key, version, layoutVersion)
+	}
+	if stored["buckets"] == "" && stored["id"] == "" {
+		return 0, "", nil
+	}
+	buckets, err = strconv.Atoi(stored["buckets"])
+	if err != nil || buckets < 1 || buckets > maxBuckets {
+		return 0, "", &session.CorruptError{Field: key + " buckets", Reason: fmt.Errorf("it is no number from 1 to %d", maxBuckets)}
+	}
+	return buckets, stored["id"], nil
+}
+
+// putMeta writes what is missing of the settings, and returns what stands there
+// then: of several who do so at once, one wins.
+func (s *Store) putMeta(ctx context.Context, buckets int, id string) (int, string, error) {
+	key := (layout{namespace: s.opts.Namespace}).meta()
+	pipe := s.client.Pipeline()
+	pipe.HSetNX(ctx, key, "layout", layoutVersion)
+	pipe.HSetNX(ctx, key, "buckets", buckets)
+	pipe.HSetNX(ctx, key, "id", id)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, "", err
+	}
+	return s.meta(ctx)
+}
+
+// followEvery is how often a process looks at the identity of the stored data at
+// most, however many bots it serves.
+const followEvery = 900 * time.Millisecond
+
+// followAtTimes does what follow does, unless this process has just done so.
+func (s *Store) followAtTimes(ctx context.Context) error {
+	last, now := s.followed.Load(), time.Now().UnixNano()
+	if now-last < int64(followEvery) || !s.followed.CompareAndSwap(last, now) {
+		return s.usable()
+	}
+	return s.follow(ctx)
+}
+
+// follow looks whether the stored data is still what this process opened. After a
+// FLUSHALL or a restore its settings may be gone, and are put back; or be of other
+// data, which is followed, so that processes go on to find each other; or that may
+// be divided in another way, and then nothing may be read or written any more.
+func (s *Store) follow(ctx context.Context) error {
+	key, was, known := (layout{namespace: s.opts.Namespace}).meta(), s.identity().id, len(s.layout.tags)
+	buckets, id, err := s.meta(ctx)
+	if err == nil && id == "" && was != "" {
+		if buckets, id, err = s.putMeta(ctx, known, was); err == nil {
+			s.log.Warn("the store's settings were gone from the server, and were put back: was it flushed?", "key", key)
+		}
+	}
+	if err == nil && buckets != known && buckets != 0 {
+		err = fmt.Errorf("%w: it is divided into %d buckets, not %d", session.ErrUnsupported, buckets, known)
+	}
+	switch {
+	case errors.Is(err, session.ErrUnsupported), errors.Is(err, session.ErrNewerLayout), errors.Is(err, session.ErrCorrupt):
+		s.makeForeign(fmt.Errorf("the data under %q was replaced, restart this process: %w", s.opts.Namespace, err))
+	case err != nil:
 		return err
-	}
-	was, buckets := s.identity(), strconv.Itoa(len(s.layout.tags))
-	if len(meta) == 0 && was.id != "" {
-		pipe := s.client.Pipeline()
-		pipe.HSetNX(ctx, key, "layout", layoutVersion)
-		pipe.HSetNX(ctx, key, "buckets", buckets)
-		pipe.HSetNX(ctx, key, "id", was.id)
-		if _, err := pipe.Exec(ctx); err != nil {
-			return err
-		}
-		s.log.Warn("the store's settings were gone from the server, and were put back: was it flushed?", "key", key)
-		if meta, err = read(); err != nil {
-			return err
-		}
-	}
-	if meta["layout"] == "" || meta["buckets"] == "" || meta["id"] == "" {
-		return nil // somebody is writing it
-	}
-	if n, err := strconv.Atoi(meta["layout"]); err == nil && n > layoutVersion {
-		s.makeForeign(fmt.Errorf("%w: the data under %q was replaced; restart this process", session.ErrNewerLayout, s.opts.Namespace))
-		return nil
-	}
-	if meta["layout"] != strconv.Itoa(layoutVersion) || meta["buckets"] != buckets {
-		s.makeForeign(fmt.Errorf("%w: the data under %q was replaced, and is divided into %s buckets, not %s; restart this process",
-			session.ErrUnsupported, s.opts.Namespace, meta["buckets"], buckets))
-		return nil
-	}
-	if meta["id"] != was.id {
-		s.setIdentity(meta["id"])
+	case id != was && id != "":
+		s.setIdentity(id)
 		s.log.Warn("the stored data was replaced; this process goes on with what is there now", "key", key)
+	}
+	return s.usable()
+}
+
+// makeForeign ends what this process may do with data that it would look for, and
+// write, in the wrong places.
+func (s *Store) makeForeign(err error) {
+	if s.foreign.CompareAndSwap(nil, &err) {
+		s.log.Error("nothing is read or written any more", "error", err.Error())
+		close(s.ended)
+	}
+}
+
+// usable returns why nothing may be done any more, or nil.
+func (s *Store) usable() error {
+	if err := s.foreign.Load(); err != nil {
+		return *err
 	}
 	return nil
 }
 
-// makeForeign ends what this process may do with data that it would write into
-// the wrong places.
-func (s *Store) makeForeign(err error) {
-	if s.foreign.CompareAndSwap(nil, &err) {
-		s.log.Error("nothing is read or written any more", "error", err.Error())
+// usable returns why this bot cannot be used, or nil.
+func (b *Bot) usable() error {
+	if b.err != nil {
+		return b.err
 	}
+	return b.store.usable()
 }

@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,25 +79,237 @@ func TestProcessesFindEachOtherAfterAFlush(t *testing.T) {
 	}
 }
 
-func TestAProcessThatKnowsOtherBucketsWritesNothingMore(t *testing.T) {
+// eventually asks until ok, and fails the test if that never comes.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for !ok() {
+		if !sleep(ctx, 5*time.Millisecond) {
+			t.Fatalf("never came: %s", what)
+		}
+	}
+}
+
+// A wake-up is seen as the message itself, on the channel to which the replica
+// listens: the event would be found without it, a second later.
+func TestWakeUpsTravelBetweenProcessesOnBothSidesOfAFlush(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
-	c, st := client(t, url), opened(t, url, &Options{Buckets: 8})
-	for _, change := range [][]string{{"buckets", "16"}, {"layout", "99"}} {
-		if err := c.HSet(t.Context(), "bs:meta", change).Err(); err != nil {
+	c, ctx := client(t, url), t.Context()
+	before, serving := opened(t, url, nil), opened(t, url, nil)
+	serve, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- serving.Bot("bot", nil).Serve(serve, func(context.Context, *Turn) error { return nil })
+	}()
+	t.Cleanup(func() { stop(); <-ended })
+	heard := c.PSubscribe(ctx, "bs:*:wake:bot:*")
+	defer heard.Close()
+	messages := heard.Channel()
+
+	if err := c.FlushAll(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	after := opened(t, url, nil)
+	channel := ""
+	eventually(t, "the replica listens on the channel of the new data", func() bool {
+		channel = serving.Bot("bot", nil).wakeChannel(after.identity().id, serving.Name())
+		names, err := after.Bot("bot", nil).Replicas(ctx)
+		return err == nil && len(names) == 1 && c.PubSubNumSub(ctx, channel).Val()[channel] == 1
+	})
+	for _, st := range []*Store{before, after} {
+		bot := st.Bot("bot", nil)
+		if err := bot.wake(ctx, st.layout.place(session.Ref{Bot: "bot", ID: st.Name()})); err != nil {
 			t.Fatal(err)
 		}
-		if err := st.follow(t.Context()); err != nil {
+		for m := range messages {
+			if m.Payload != st.Name() {
+				continue
+			}
+			if m.Channel != channel {
+				t.Errorf("the wake-up went to %s, and the replica listens on %s", m.Channel, channel)
+			}
+			break
+		}
+	}
+}
+
+// The bots of one process look at the identity together, not each for itself.
+func TestManyBotsOfOneProcessLookAtTheIdentityOnceASecond(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c, ctx := client(t, url), t.Context()
+	st := opened(t, url, nil)
+	began := time.Now()
+	for i := range 40 {
+		b := st.Bot("bot"+strconv.Itoa(i), nil)
+		r := b.newRunner(ctx, func(context.Context, *Turn) error { return nil }, 1)
+		if err := r.beat(ctx, true); err != nil {
 			t.Fatal(err)
 		}
-		_, err := st.Bot("bot", nil).Accept(t.Context(), "1", session.Event{ID: "1"})
-		if !errors.Is(err, session.ErrUnsupported) || !strings.Contains(err.Error(), "restart") {
-			t.Errorf("after %v: %v", change, err)
+	}
+	stats := c.Info(ctx, "commandstats").Val()
+	_, rest, _ := strings.Cut(stats, "cmdstat_hgetall:calls=")
+	calls, _, _ := strings.Cut(rest, ",")
+	// Open itself reads the key twice.
+	if n, err := strconv.Atoi(calls); err != nil || n > 2+2+int(time.Since(began)/followEvery) {
+		t.Errorf("the key was read %s times in one second's heartbeats", calls)
+	}
+}
+
+// Watches that began before and after a flush are in each other's way no more
+// than any two: each hears of everything.
+func TestWatchesOnBothSidesOfAFlushHearOfEverything(t *testing.T) {
+	url := redistest.Single(t)
+	c := client(t, url)
+	life := watchLife
+	watchLife = 600 * time.Millisecond
+	defer func() { watchLife = life }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	channels := func(n int64) func() bool {
+		return func() bool {
+			all := c.PubSubChannels(ctx, "bs:*:watch:bot").Val()
+			return len(all) == 1 && c.PubSubNumSub(ctx, all...).Val()[all[0]] == n
 		}
 	}
-	if keys := c.Keys(t.Context(), "bs:{*").Val(); len(keys) > 0 {
-		t.Errorf("written: %v", keys)
+	var watches sync.WaitGroup
+	watch := func(st *Store) <-chan string {
+		ids := make(chan string, 1000)
+		watches.Go(func() {
+			for n, err := range st.Bot("bot", nil).Watch(ctx) {
+				if err != nil {
+					t.Error(err)
+				} else if n.Kind == "created" {
+					ids <- n.Ref.ID
+				}
+			}
+		})
+		return ids
 	}
+	opts := &Options{Buckets: 2}
+	before := watch(opened(t, url, opts))
+	eventually(t, "the first watch", channels(1))
+	if err := c.FlushAll(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	st := opened(t, url, opts)
+	after := watch(st)
+	eventually(t, "both watches on one channel", channels(2))
+	for i := range 20 {
+		id := strconv.Itoa(i)
+		if _, err := st.Bot("bot", nil).Session(id).Create(ctx, Origin{}); err != nil {
+			t.Fatal(err)
+		}
+		for which, ids := range []<-chan string{before, after} {
+			select {
+			case got := <-ids:
+				if got != id {
+					t.Errorf("watch %d heard of %s, not of %s", which, got, id)
+				}
+			case <-ctx.Done():
+				t.Fatalf("watch %d did not hear of %s", which, id)
+			}
+		}
+	}
+	cancel()
+	watches.Wait()
+}
+
+// What a process would read or write in the wrong places it refuses, whichever
+// way it was going to, and says so in the log once.
+func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
+	t.Parallel()
+	for what, test := range map[string]struct {
+		change []any // HSET; none: another type
+		want   error
+	}{
+		"other buckets":   {[]any{"buckets", "16"}, session.ErrUnsupported},
+		"an older layout": {[]any{"layout", strconv.Itoa(layoutVersion - 1)}, session.ErrUnsupported},
+		"a newer layout":  {[]any{"layout", "99"}, session.ErrNewerLayout},
+		"garbage":         {[]any{"layout", "one"}, session.ErrCorrupt},
+		"another type":    {nil, session.ErrCorrupt},
+	} {
+		if what == "an older layout" && layoutVersion == 1 {
+			continue // there is none
+		}
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			url := redistest.Single(t)
+			c, ctx := client(t, url), t.Context()
+			var log lines
+			st := opened(t, url, &Options{Buckets: 8, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			bot := st.Bot("bot", nil)
+			ended := make(chan error, 1)
+			go func() {
+				ended <- bot.Serve(ctx, func(context.Context, *Turn) error { return nil })
+			}()
+			eventually(t, "a replica", func() bool { names, _ := bot.Replicas(ctx); return len(names) == 1 })
+			if test.change == nil {
+				c.Del(ctx, "bs:meta")
+				c.LPush(ctx, "bs:meta", "x")
+			} else {
+				c.HSet(ctx, "bs:meta", test.change...)
+			}
+			var serve error
+			eventually(t, "the end of Serve", func() bool {
+				select {
+				case serve = <-ended:
+					return true
+				default:
+					return false
+				}
+			})
+			s := bot.Session("1")
+			_, accept := bot.Accept(ctx, "1", session.Event{ID: "1"})
+			_, list := bot.List(ctx, Filter{})
+			_, counts := bot.Counts(ctx)
+			_, replicas := bot.Replicas(ctx)
+			_, bots := st.Bots(ctx)
+			_, load := s.Load(ctx)
+			_, letters := s.DeadLetters(ctx)
+			_, drain := bot.Drain(ctx, func(context.Context, *Turn) error { return nil })
+			var watch error
+			for _, err := range bot.Watch(ctx) {
+				watch = err
+				break
+			}
+			for call, err := range map[string]error{
+				"Serve": serve, "Accept": accept, "List": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "Load": load,
+				"DeadLetters": letters, "Drain": drain, "Watch": watch, "Check": st.Check(ctx), "Set": s.Set(ctx, "k", "v"),
+				"Update": bot.Update(ctx, "1", func(context.Context, *Turn) error { return nil }),
+			} {
+				if !errors.Is(err, test.want) || !strings.Contains(err.Error(), "restart") || strings.Contains(err.Error(), "\n") {
+					t.Errorf("%s: %v, want %v", call, err, test.want)
+				}
+			}
+			if keys := c.Keys(ctx, "bs:{*").Val(); len(keys) > 0 {
+				t.Errorf("written: %v", keys)
+			}
+			if n := strings.Count(log.String(), "\n"); n != 1+len(st.Warnings()) || !strings.Contains(log.String(), "level=ERROR") {
+				t.Errorf("the log:\n%s", log.String())
+			}
+		})
+	}
+}
+
+// lines is what a logger wrote.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func TestAMetaKeyThatIsNoneIsRefused(t *testing.T) {

@@ -29,8 +29,8 @@ type Filter struct {
 // first. It reads the index, not every key, and no private data. A session that
 // cannot be read is left out, and named in the error, which comes with the others.
 func (b *Bot) List(ctx context.Context, f Filter) ([]session.Status, error) {
-	if b.err != nil {
-		return nil, fmt.Errorf("list: %w", b.err)
+	if err := b.usable(); err != nil {
+		return nil, fmt.Errorf("list: %w", err)
 	}
 	find := b.byActivity
 	if f.State != "" || f.User != "" {
@@ -202,8 +202,8 @@ type Flow struct {
 // Counts returns the bot's figures, as the index has them.
 func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	c := Counts{States: map[string]int64{}}
-	if b.err != nil {
-		return c, fmt.Errorf("count: %w", b.err)
+	if err := b.usable(); err != nil {
+		return c, fmt.Errorf("count: %w", err)
 	}
 	type bucket struct {
 		moves     *redis.MapStringStringCmd

@@ -22,10 +22,13 @@ import (
 //
 // A process serves a bot once at a time; a second Serve on the same Bot answers
 // [session.ErrExists], a nil handler [session.ErrInvalid]. A server that cannot
-// be reached meanwhile is no error: Serve tries until it can.
+// be reached meanwhile is no error: Serve tries until it can. Data that was
+// replaced, while the process runs, by data of another layout or another number of
+// buckets ends it: [session.ErrUnsupported], [session.ErrNewerLayout] or
+// [session.ErrCorrupt], as at [Open].
 func (b *Bot) Serve(ctx context.Context, h Handler) error {
-	if b.err != nil {
-		return fmt.Errorf("serve: %w", b.err)
+	if err := b.usable(); err != nil {
+		return fmt.Errorf("serve: %w", err)
 	}
 	if h == nil {
 		return fmt.Errorf("serve %s: %w: %w", b.name, session.ErrInvalid, errNoHandler)
@@ -33,6 +36,8 @@ func (b *Bot) Serve(ctx context.Context, h Handler) error {
 	if b.store.opts.ReadOnly {
 		return fmt.Errorf("serve %s: %w", b.name, session.ErrReadOnly)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	r := b.newRunner(ctx, h, b.opts.Concurrency)
 	if !b.serving.CompareAndSwap(nil, r) {
 		return fmt.Errorf("serve %s: %w: this process serves it", b.name, session.ErrExists)
@@ -44,13 +49,27 @@ func (b *Bot) Serve(ctx context.Context, h Handler) error {
 	for _, loop := range []func(context.Context){r.beats, r.looks, r.reaps, r.wakes} {
 		loops.Go(func() { loop(ctx) })
 	}
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-b.store.ended:
+		cancel()
+	}
 	r.mu.Lock()
 	close(r.stopping)
 	r.mu.Unlock()
 	r.shutDown()
 	loops.Wait()
+	if err := b.store.usable(); err != nil {
+		return fmt.Errorf("serve %s: %w", b.name, err)
+	}
 	return nil
+}
+
+// complain logs what one of the loops could not do, unless Serve ends anyway.
+func (r *runner) complain(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil && r.bot.store.usable() == nil {
+		r.bot.store.log.Warn(what, "bot", r.bot.name, "error", err)
+	}
 }
 
 // shutDown waits for what runs, for as long as the grace lasts, then hands back
@@ -92,9 +111,7 @@ func (r *runner) shutDown() {
 // sessions that are due. It makes sure of what wake-ups make fast.
 func (r *runner) looks(ctx context.Context) {
 	for {
-		if err := r.look(ctx); err != nil && ctx.Err() == nil {
-			r.bot.store.log.Warn("look for due sessions failed", "bot", r.bot.name, "error", err)
-		}
+		r.complain(ctx, "look for due sessions failed", r.look(ctx))
 		if !sleep(ctx, 900*time.Millisecond+r.bot.store.jitter(200*time.Millisecond, "look "+r.bot.name)) {
 			return
 		}
@@ -127,9 +144,7 @@ func (r *runner) look(ctx context.Context) error {
 // ten seconds.
 func (r *runner) reaps(ctx context.Context) {
 	for sleep(ctx, 9*time.Second+r.bot.store.jitter(2*time.Second, "reap "+r.bot.name)) {
-		if err := r.reap(ctx, r.bot.fleet.share(r.bot)); err != nil && ctx.Err() == nil {
-			r.bot.store.log.Warn("look for expired sessions failed", "bot", r.bot.name, "error", err)
-		}
+		r.complain(ctx, "look for expired sessions failed", r.reap(ctx, r.bot.fleet.share(r.bot)))
 	}
 }
 
@@ -196,8 +211,8 @@ func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []pl
 // ask runs a script that writes nothing on each of the buckets, in one pipeline.
 // Where some of them answer, the others' error comes with those answers.
 func (b *Bot) ask(ctx context.Context, script *lua.Script, buckets []int, args ...any) (map[int]reply, error) {
-	if len(buckets) == 0 {
-		return nil, nil
+	if err := b.store.usable(); err != nil || len(buckets) == 0 {
+		return nil, err
 	}
 	args = append([]any{"", ""}, args...)
 	cmds := make([]*redis.Cmd, len(buckets))
@@ -235,8 +250,8 @@ func (b *Bot) ask(ctx context.Context, script *lua.Script, buckets []int, args .
 // then instead of serving (a scheduled job, a function). What fails is left for
 // a later Drain or for the replicas that serve.
 func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
-	if b.err != nil {
-		return 0, fmt.Errorf("drain: %w", b.err)
+	if err := b.usable(); err != nil {
+		return 0, fmt.Errorf("drain: %w", err)
 	}
 	if h == nil {
 		return 0, fmt.Errorf("drain %s: %w: %w", b.name, session.ErrInvalid, errNoHandler)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -94,7 +93,9 @@ type Store struct {
 	log    *slog.Logger
 	clock  *clock
 
-	foreign atomic.Pointer[error] // why nothing may be done any more, see follow
+	followed atomic.Int64          // when follow was last begun, in ns
+	foreign  atomic.Pointer[error] // why nothing may be done any more, see follow
+	ended    chan struct{}         // closed when there is such a reason
 
 	calls  atomic.Uint64
 	sender interface { // a *sender, or a simulation around it
@@ -104,12 +105,13 @@ type Store struct {
 	warnings []string
 }
 
-// Open connects to a Redis URL; see [ParseURL] for its forms. It answers
-// [session.ErrInvalid] for a bad URL, bad options, a server that is too old or
-// cannot do what Acks or Fsync ask, or a user who lacks a right, with the
-// commands that are refused;
-// [session.ErrNewerLayout] if the stored data is of a newer layout, and the
-// network's error, with the address, if no server answers before ctx ends or
+// Open connects to a Redis URL; see [ParseURL] for its forms. It returns
+// [session.ErrInvalid] for a bad URL or bad options; [session.ErrUnsupported] for
+// a server that is too old or cannot do what Acks or Fsync ask, and for data of an
+// older layout; [session.ErrNoPermission] for a user who lacks a right, with the
+// commands that are refused; [session.ErrNewerLayout] for data of a newer layout;
+// [session.ErrCorrupt] if the key of the store's settings holds something else; and
+// the network's error, with the address, if no server replies before ctx ends or
 // [Options.Timeout] is over. What works but should not be so, see
 // [Store.Warnings].
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
@@ -141,7 +143,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	}
 	s := &Store{
 		client: client, opts: opts, log: opts.Logger, sender: &sender{client: client, patience: usualPatience, acks: opts.Acks, fsync: opts.Fsync},
-		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]),
+		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]), ended: make(chan struct{}),
 	}
 	s.log = s.log.With("replica", s.name)
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
@@ -195,58 +197,28 @@ func address(client redis.UniversalClient) string {
 
 // readMeta finds out, or fixes, what all replicas must agree on.
 func (s *Store) readMeta(ctx context.Context) error {
+	stored, id, err := s.meta(ctx)
+	if err != nil {
+		return err
+	}
 	buckets := s.opts.Buckets
 	if buckets == 0 {
 		buckets = defaultBuckets
 	}
-	key := (layout{namespace: s.opts.Namespace}).meta()
-	text := make([]string, 3)
-	read := func() error {
-		meta, err := s.client.HGetAll(ctx, key).Result()
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return &session.CorruptError{Field: key, Reason: err}
-		}
-		text[0], text[1], text[2] = meta["layout"], meta["buckets"], meta["id"]
-		if err == nil && len(meta) > 0 && text[0] == "" { // layout is written first
-			return &session.CorruptError{Field: key, Reason: errors.New("it has no layout: the data under it is of something else, or damaged")}
-		}
-		return err
-	}
-	if err := read(); err != nil {
-		return err
-	}
-	if text[2] == "" && !s.opts.ReadOnly {
-		pipe := s.client.Pipeline()
-		pipe.HSetNX(ctx, key, "layout", layoutVersion)
-		pipe.HSetNX(ctx, key, "buckets", buckets)
-		pipe.HSetNX(ctx, key, "id", strings.ToLower(rand.Text()[:8]))
-		if _, err := pipe.Exec(ctx); err != nil {
-			return err
-		}
-		if err := read(); err != nil { // what was there before stays
+	if id == "" && !s.opts.ReadOnly {
+		if stored, id, err = s.putMeta(ctx, buckets, strings.ToLower(rand.Text()[:8])); err != nil {
 			return err
 		}
 	}
-	if text[0] == "" { // read-only, and nothing is stored yet
-		s.layout = newLayout(s.opts.Namespace, buckets)
-		return nil
-	}
-	if n, err := strconv.Atoi(text[0]); err != nil || n < 1 {
-		return &session.CorruptError{Field: key + " layout", Reason: errors.New("it is no number from 1")}
-	}
-	if text[0] != strconv.Itoa(layoutVersion) {
-		return fmt.Errorf("%w: %s says layout %s, this library knows %d", session.ErrNewerLayout, key, text[0], layoutVersion)
-	}
-	stored, err := strconv.Atoi(text[1])
-	if err != nil || stored < 1 || stored > maxBuckets {
-		return &session.CorruptError{Field: key + " buckets", Reason: fmt.Errorf("%q is no number from 1 to %d", text[1], maxBuckets)}
+	if stored == 0 { // read-only, and nothing is stored yet
+		stored = buckets
 	}
 	if s.opts.Buckets != 0 && s.opts.Buckets != stored {
 		return fmt.Errorf("%w: %d buckets asked for, but the data under %q was divided into %d at its first Open: set Options.Buckets to %d or to zero, or use another Namespace",
 			session.ErrInvalid, s.opts.Buckets, s.opts.Namespace, stored, stored)
 	}
 	s.layout = newLayout(s.opts.Namespace, stored)
-	s.setIdentity(text[2])
+	s.setIdentity(id)
 	return nil
 }
 
@@ -264,6 +236,9 @@ func (s *Store) Close() error {
 
 // Bots returns the names of the bots that have living sessions, sorted.
 func (s *Store) Bots(ctx context.Context) ([]string, error) {
+	if err := s.usable(); err != nil {
+		return nil, fmt.Errorf("list bots: %w", err)
+	}
 	cmds := make([]*redis.StringSliceCmd, len(s.layout.tags))
 	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for bucket := range cmds {

@@ -39,7 +39,7 @@ var (
 // when nobody watches.
 func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
-		err := b.err
+		err := b.usable()
 		if err == nil && b.store.opts.ReadOnly {
 			err = fmt.Errorf("%w: a watcher makes itself known", session.ErrReadOnly)
 		}
@@ -47,12 +47,12 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 			yield(Notice{}, fmt.Errorf("watch: %w", err))
 			return
 		}
-		w := &watcher{bot: b, channel: b.store.opts.Namespace + ":" + b.store.identity().id + ":watch:" + b.name, queue: make(chan item, watchQueue)}
+		w := &watcher{bot: b, of: b.store.identity(), queue: make(chan item, watchQueue)}
 		var running sync.WaitGroup
 		defer running.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		sub := b.store.client.Subscribe(ctx, w.channel)
+		sub := b.store.client.Subscribe(ctx, w.channel())
 		defer sub.Close()
 		if _, err = sub.Receive(ctx); err == nil {
 			err = w.announce(ctx)
@@ -62,11 +62,14 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 			return
 		}
 		// Both go on whatever the caller does between two notices.
-		running.Go(func() { w.announcements(ctx) })
+		running.Go(func() { w.announcements(ctx, sub) })
 		running.Go(func() { w.receive(ctx, sub) })
 		for {
 			select {
 			case <-ctx.Done():
+				return
+			case <-b.store.ended:
+				yield(Notice{}, fmt.Errorf("watch %s: %w", b.name, b.store.usable()))
 				return
 			case i := <-w.queue:
 				if !yield(i.notice, i.err) {
@@ -79,9 +82,9 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 
 // A watcher receives notices while its caller is busy with others.
 type watcher struct {
-	bot     *Bot
-	channel string
-	queue   chan item
+	bot   *Bot
+	of    *identity // of the data whose notices it hears
+	queue chan item
 
 	mu   sync.Mutex
 	lost bool // something is missing behind what is in the queue, and is to be told
@@ -144,11 +147,28 @@ func (w *watcher) receive(ctx context.Context, sub *redis.PubSub) {
 	}
 }
 
-// announcements keeps the watch keys alive. Where that failed for too long,
-// scripts did not publish.
-func (w *watcher) announcements(ctx context.Context) {
+// channel is where the notices of that data are published.
+func (w *watcher) channel() string {
+	return w.bot.store.opts.Namespace + ":" + w.of.id + ":watch:" + w.bot.name
+}
+
+// announcements keeps the watch keys alive, and goes on to another channel if the
+// stored data is another's: a bucket has one watch key, which all who watch write.
+// Where that failed for too long, scripts did not publish.
+func (w *watcher) announcements(ctx context.Context, sub *redis.PubSub) {
 	last := time.Now()
 	for sleep(ctx, watchLife/3) {
+		if err := w.bot.store.followAtTimes(ctx); err != nil {
+			continue
+		}
+		if now := w.bot.store.identity(); now.id != w.of.id {
+			before := w.channel()
+			w.of = now
+			// Whatever comes of these, the client's next connection has the new channel alone.
+			_ = sub.Subscribe(ctx, w.channel())
+			_ = sub.Unsubscribe(ctx, before)
+			w.gap()
+		}
 		if err := w.announce(ctx); err != nil {
 			continue
 		}
@@ -165,7 +185,7 @@ func (w *watcher) announce(ctx context.Context) error {
 	store := w.bot.store
 	_, err := store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for bucket := range store.layout.tags {
-			pipe.Set(ctx, store.layout.key("watch", place{ref: session.Ref{Bot: w.bot.name}, bucket: bucket}), w.channel, watchLife)
+			pipe.Set(ctx, store.layout.key("watch", place{ref: session.Ref{Bot: w.bot.name}, bucket: bucket}), w.channel(), watchLife)
 		}
 		return nil
 	})
