@@ -262,10 +262,11 @@ func whatHappened(err error) fate {
 	return unknown
 }
 
-// explain names the key behind a type error, which Redis does not.
+// explain names the key behind a type error, which Redis does not, and says of
+// a command that the user lacks the right to it.
 func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at place) error {
 	if !strings.Contains(err.Error(), "WRONGTYPE") {
-		return err
+		return noRight(err)
 	}
 	wrong := &session.CorruptError{Ref: at.ref, Field: script.Name, Reason: err}
 	for _, name := range script.Keys {
@@ -378,7 +379,11 @@ func (r reply) refusal(ref session.Ref) error {
 	case "WRONGSTATE":
 		return &session.StateError{Ref: ref, Found: r.text(2)}
 	case "LAYOUT":
-		return fmt.Errorf("%w: layout %s, this library knows %d", session.ErrNewerLayout, r.text(2), layoutVersion)
+		kind := session.ErrNewerLayout
+		if version, err := strconv.Atoi(r.text(2)); err == nil && version < layoutVersion {
+			kind = session.ErrUnsupported
+		}
+		return fmt.Errorf("%w: session %s: layout %s, this library knows %d", kind, ref, r.text(2), layoutVersion)
 	case "CORRUPT":
 		return &session.CorruptError{Ref: ref, Field: r.text(2), Reason: errors.New("it is missing or no number")}
 	}

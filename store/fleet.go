@@ -184,7 +184,11 @@ func (b *Bot) Replicas(ctx context.Context) ([]string, error) {
 	at := b.fleetPlace()
 	now := strconv.FormatInt(b.store.clock.at(at.bucket, time.Now()), 10)
 	key := b.store.layout.key("replicas", at)
-	return b.store.client.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
+	names, err := b.store.client.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
+	if err != nil {
+		return nil, fmt.Errorf("replicas of %s: %w", b.name, noRight(err))
+	}
+	return names, nil
 }
 
 // wakes takes what other processes could not.

@@ -49,8 +49,8 @@ func (s *Store) meta(ctx context.Context) (buckets int, id string, err error) {
 	}
 	version, err := strconv.Atoi(stored["layout"])
 	switch {
-	case err != nil || version < 1:
-		return 0, "", &session.CorruptError{Field: key + " layout", Reason: errors.New("it is no number from 1")}
+	case err != nil || version < 0:
+		return 0, "", &session.CorruptError{Field: key + " layout", Reason: errors.New("it is no number")}
 	case version > layoutVersion:
 		return 0, "", fmt.Errorf("%w: %s says layout %d, this library knows %d", session.ErrNewerLayout, key, version, layoutVersion)
 	case version < layoutVersion:

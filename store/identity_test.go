@@ -231,9 +231,6 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 		"garbage":         {[]any{"layout", "one"}, session.ErrCorrupt},
 		"another type":    {nil, session.ErrCorrupt},
 	} {
-		if what == "an older layout" && layoutVersion == 1 {
-			continue // there is none
-		}
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			url := redistest.Single(t)

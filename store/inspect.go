@@ -63,7 +63,7 @@ func (s *Store) tryToWait(ctx context.Context, c redis.UniversalClient) error {
 		err := c.Do(ctx, command...).Err()
 		var fromServer redis.Error
 		if errors.As(err, &fromServer) && whatHappened(err) != notYet {
-			err = fmt.Errorf("%w: %s: %w", session.ErrUnsupported, needs, err)
+			err = fmt.Errorf("%w: %s: %w", cannot(err.Error()), needs, err)
 		}
 		return err
 	}
@@ -158,10 +158,33 @@ func (s *Store) probe(ctx context.Context, buckets []int) error {
 			}
 		}
 		if len(commands) > 0 {
-			return fmt.Errorf("%w: this user, or this server, cannot do %s (%s)", session.ErrNoPermission, strings.Join(commands, ", "), why)
+			return fmt.Errorf("%w: %s (%s)", cannot(why), strings.Join(commands, ", "), why)
 		}
 	}
 	return nil
+}
+
+// cannot tells a user without a right from a server without the command, by the
+// text with which the server, or a script on it, refused.
+func cannot(text string) error {
+	text = strings.ToLower(text)
+	for _, of := range []string{"noperm", "the user executing the script", "no permissions", "can't run this command"} {
+		if strings.Contains(text, of) {
+			return session.ErrNoPermission
+		}
+	}
+	return session.ErrUnsupported
+}
+
+// noRight says of the refusal of a command that its user lacks the right to it,
+// or its server the command. Other errors it returns as they are.
+func noRight(err error) error {
+	if redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command") {
+		if kind := cannot(err.Error()); !errors.Is(err, kind) {
+			return fmt.Errorf("%w: %w", kind, err)
+		}
+	}
+	return err
 }
 
 // Warnings returns what [Open] found at the server that should not be so, and

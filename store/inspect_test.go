@@ -68,14 +68,14 @@ func TestNoRightOfAReplicaIsIdle(t *testing.T) {
 	all := rights(t, "replica")
 	for _, right := range all {
 		command, ok := strings.CutPrefix(right, "+")
-		if !ok || slices.Contains([]string{"hello", "script|load", "eval", "evalsha", "ping", "subscribe", "unsubscribe", "info"}, command) {
+		if !ok || slices.Contains([]string{"hello", "script|load", "eval", "ping", "subscribe", "unsubscribe", "info"}, command) {
 			continue // of the connection, or not of the probe
 		}
 		t.Run("without "+command, func(t *testing.T) {
 			without := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return r == right })
 			_, err := store.Open(t.Context(), asUser(t, url, "lacks-"+command, without...), nil)
-			if err == nil || !strings.Contains(strings.ToLower(err.Error()), command) {
-				t.Errorf("a store was opened without the right to %s: %v", command, err)
+			if !errors.Is(err, session.ErrNoPermission) || !strings.Contains(strings.ToLower(err.Error()), command) {
+				t.Errorf("opening a store without the right to %s: %v", command, err)
 			}
 		})
 	}
@@ -188,11 +188,57 @@ func TestAServerThatIsFullIsOpened(t *testing.T) {
 	}
 }
 
+// A right to the commands alone is not enough, and a user without it is told so
+// whatever the server's words for it are.
+func TestKeysAndChannelsOfOthersAreNoPermission(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	for what, rules := range map[string][]string{"keys": {"resetkeys", "~other:*"}, "channels": {"resetchannels"}} {
+		if _, err := store.Open(t.Context(), asUser(t, url, what, append(rights(t, "replica"), rules...)...), nil); !errors.Is(err, session.ErrNoPermission) {
+			t.Errorf("without the %s: %v", what, err)
+		}
+	}
+}
+
+// A server without a command is not a user without a right.
+func TestAServerWithoutACommandIsUnsupported(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"HSCAN", "HGETALL", "WAIT"} {
+		_, err := store.Open(t.Context(), redistest.Single(t, "--rename-command", command, ""), &store.Options{Acks: 1})
+		if !errors.Is(err, session.ErrUnsupported) || errors.Is(err, session.ErrNoPermission) || !strings.Contains(strings.ToUpper(err.Error()), command) {
+			t.Errorf("without %s: %v", command, err)
+		}
+	}
+}
+
+// What is read without a script says so, too.
+func TestARightThatIsTakenAwayLaterIsNamed(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	st := open(t, asUser(t, url, "u", rights(t, "replica")...), nil)
+	bot := st.Bot("bot", nil)
+	if err := observer(t, url).Do(t.Context(), "ACL", "SETUSER", "u", "-@all", "+hello", "+ping").Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, list := bot.List(t.Context(), store.Filter{})
+	_, counts := bot.Counts(t.Context())
+	_, replicas := bot.Replicas(t.Context())
+	_, bots := st.Bots(t.Context())
+	_, letters := bot.Session("1").DeadLetters(t.Context())
+	_, load := bot.Session("1").Load(t.Context())
+	_, accept := bot.Accept(t.Context(), "1", session.Event{ID: "e"})
+	for call, err := range map[string]error{"List": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "DeadLetters": letters, "Load": load, "Accept": accept} {
+		if !errors.Is(err, session.ErrNoPermission) {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+}
+
 func TestAcksNeedTheRightToWait(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	opts := &store.Options{Acks: 1}
-	if _, err := store.Open(t.Context(), asUser(t, url, "a", rights(t, "replica")...), opts); !errors.Is(err, session.ErrUnsupported) || !strings.Contains(err.Error(), "wait") {
+	if _, err := store.Open(t.Context(), asUser(t, url, "a", rights(t, "replica")...), opts); !errors.Is(err, session.ErrNoPermission) || !strings.Contains(err.Error(), "wait") {
 		t.Errorf("a user without the right to WAIT: %v", err)
 	}
 	open(t, asUser(t, url, "b", append(rights(t, "replica"), "+wait")...), opts)

@@ -84,7 +84,7 @@ func (b *Bot) byActivity(ctx context.Context, f Filter, skip int) (places []plac
 		return nil
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, false, noRight(err)
 	}
 	for bucket, cmd := range cmds {
 		for _, id := range cmd.Val() {
@@ -111,7 +111,7 @@ func (b *Bot) byName(ctx context.Context, f Filter, _ int) (places []place, more
 		return nil
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, false, noRight(err)
 	}
 	for bucket, cmd := range cmds {
 		for _, member := range cmd.Val() {
@@ -222,11 +222,11 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		return nil
 	})
 	if err != nil {
-		return c, fmt.Errorf("count %s: %w", b.name, err)
+		return c, fmt.Errorf("count %s: %w", b.name, noRight(err))
 	}
 	tallies, err := b.ask(ctx, lua.Tally, b.store.layout.all())
 	if err != nil {
-		return c, fmt.Errorf("count %s: %w", b.name, err)
+		return c, fmt.Errorf("count %s: %w", b.name, noRight(err))
 	}
 	for _, answer := range tallies {
 		tally := answer.list(2)
@@ -252,7 +252,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
 	if c.Replicas, err = b.Replicas(ctx); err != nil {
-		return c, fmt.Errorf("count %s: %w", b.name, err)
+		return c, fmt.Errorf("count %s: %w", b.name, noRight(err))
 	}
 	return c, nil
 }

@@ -353,7 +353,7 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 	}
 	elements, err := s.bot.store.client.LRange(ctx, s.bot.store.layout.key("letters", at), 0, -1).Result()
 	if err != nil {
-		return nil, s.wrongType("letters", err)
+		return nil, s.wrongType("letters", noRight(err))
 	}
 	var faults []error
 	oldest := s.bot.store.clock.now(at.bucket).Add(-deadLife)

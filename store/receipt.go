@@ -144,7 +144,7 @@ const longestPause = 200 * time.Millisecond
 // passing tells whether an error is of the moment: of the network, or of a
 // server that will be back.
 func passing(err error) bool {
-	if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrCorrupt) || errors.Is(err, session.ErrNewerLayout) || errors.Is(err, session.ErrUnsupported) {
+	if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrNoPermission) || unreadable(err) {
 		return false
 	}
 	return whatHappened(err) != refused && whatHappened(err) != halfway

@@ -340,7 +340,7 @@ func (r *runner) commit(h *hold, c written) *hold {
 	case errors.Is(err, session.ErrWrongState):
 		// A live Move came between: the event runs again, on the new state.
 		return r.release(h, "back", again(h.backs+1), err.Error())
-	case errors.Is(err, session.ErrCorrupt), errors.Is(err, session.ErrNewerLayout):
+	case unreadable(err):
 		return r.failed(h, failed(err)) // it will not get better
 	}
 	h.log().Error("turn not committed", "error", err)

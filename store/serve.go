@@ -175,7 +175,7 @@ func (r *runner) reap(ctx context.Context, buckets []int) error {
 // postpone puts off a session that cannot be read, so that it does not stand in
 // the way of others in its list. It reports whether err was of that kind.
 func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Duration, err error) bool {
-	if !errors.Is(err, session.ErrCorrupt) && !errors.Is(err, session.ErrNewerLayout) {
+	if !unreadable(err) || b.usable() != nil {
 		return false
 	}
 	when := float64(b.store.clock.at(at.bucket, time.Now().Add(d)))
@@ -184,6 +184,13 @@ func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Durati
 		return false
 	}
 	return true
+}
+
+// unreadable tells whether an error is about what is stored of a session, and so
+// stays whoever asks again.
+func unreadable(err error) bool {
+	return errors.Is(err, session.ErrCorrupt) || errors.Is(err, session.ErrNewerLayout) ||
+		errors.Is(err, session.ErrUnsupported) && !errors.Is(err, session.ErrNoPermission)
 }
 
 // look returns the sessions that are due, or have expired, and whether a bucket

@@ -148,15 +148,10 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	s.log = s.log.With("replica", s.name)
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
-	if err := s.readMeta(ctx); err != nil {
-		return nil, fmt.Errorf("open store at %s: %w", address(client), err)
-	}
-	s.clock = newClock(len(s.layout.tags) + 1) // one more for the server of the replicas' key
-	if err := s.syncClock(ctx); err != nil {
-		return nil, fmt.Errorf("open store at %s: %w", address(client), err)
-	}
-	if err := s.inspect(ctx); err != nil {
-		return nil, fmt.Errorf("open store at %s: %w", address(client), err)
+	for _, step := range []func(context.Context) error{s.readMeta, s.syncClock, s.inspect} {
+		if err := step(ctx); err != nil {
+			return nil, fmt.Errorf("open store at %s: %w", address(client), noRight(err))
+		}
 	}
 	return s, nil
 }
@@ -218,6 +213,7 @@ func (s *Store) readMeta(ctx context.Context) error {
 			session.ErrInvalid, s.opts.Buckets, s.opts.Namespace, stored, stored)
 	}
 	s.layout = newLayout(s.opts.Namespace, stored)
+	s.clock = newClock(stored + 1) // one more for the server of the replicas' key
 	s.setIdentity(id)
 	return nil
 }
@@ -247,7 +243,7 @@ func (s *Store) Bots(ctx context.Context) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list bots: %w", err)
+		return nil, fmt.Errorf("list bots: %w", noRight(err))
 	}
 	var bots []string
 	for _, cmd := range cmds {

@@ -46,7 +46,8 @@ func (r retry) status(err string) session.Retry {
 // bytes. It returns:
 //
 //   - [session.ErrNotFound] for no fields at all;
-//   - [session.ErrNewerLayout] for a layout that this version does not know;
+//   - [session.ErrNewerLayout] for a layout that this version does not know yet,
+//     [session.ErrUnsupported] for one that it does not read any more;
 //   - a [session.CorruptError] for a field without a value, for a head, a lease
 //     or a retry that cannot be read, and when the head, the lease or the state
 //     is missing.
@@ -72,8 +73,12 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 		}
 	}
 	if first, _, _ := strings.Cut(head, " "); first != strconv.Itoa(Layout) {
-		if layout, err := strconv.ParseInt(first, 10, 64); err == nil && layout > Layout {
-			return nil, fmt.Errorf("session %s: %w: %d, this version reads up to %d", ref, session.ErrNewerLayout, layout, Layout)
+		layout, err := strconv.ParseUint(first, 10, 32)
+		switch {
+		case err == nil && layout > Layout:
+			return nil, fmt.Errorf("session %s: %w: %d, this version reads %d", ref, session.ErrNewerLayout, layout, Layout)
+		case err == nil && layout < Layout:
+			return nil, fmt.Errorf("session %s: %w: layout %d, this version reads %d", ref, session.ErrUnsupported, layout, Layout)
 		}
 	}
 	h, l, e, o := &r.head, &r.lease, &r.retry.event, &r.retry.reply
