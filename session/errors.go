@@ -12,11 +12,11 @@ import (
 // with [errors.Is]; those that carry more ([StateError], [CorruptError]) are found
 // with [errors.As]. An error's text holds no content (text, payload, data, file).
 //
-// A webhook that got an error from Accept asks only whether it is [ErrInvalid]:
-// then the event can never be accepted, and it returns 400; else 503, and the
-// platform delivers again.
+// A webhook that got an error from Accept asks only whether it is [ErrInvalid],
+// which there is about the event alone. What it returns stands at each group.
 
-// Fix the input.
+// Fix the input. A webhook returns 400 and logs it: the event can never be
+// accepted, and is lost.
 var (
 	// ErrInvalid says that the caller's input cannot be right whatever is stored:
 	// an empty name, an over-long id, a value that has no encoding.
@@ -27,7 +27,8 @@ var (
 	ErrTooLarge error = kind{"too large", ErrInvalid}
 )
 
-// Fix the program.
+// Fix the program. A webhook returns 500, or 503: the platform delivers again,
+// to a program that may be mended by then.
 var (
 	// ErrInTurn says that a call from within a turn would wait for that same turn,
 	// or end it.
@@ -44,7 +45,7 @@ var (
 	ErrExists = errors.New("exists already")
 )
 
-// Try again.
+// Try again. A webhook returns 503, and the platform delivers again.
 var (
 	// ErrInboxFull says that the session has as many events waiting as it may
 	// have. Nothing was recorded; the same event can be accepted later.
@@ -64,7 +65,7 @@ var (
 	ErrNotAcked error = kind{"not acknowledged", ErrUnknownOutcome}
 )
 
-// Look again.
+// Look again. A webhook returns 503, and the platform delivers again.
 var (
 	// ErrNotFound says that there is no such session (or event, or bot): it was
 	// never created, was destroyed, or has expired. Nothing was written.
@@ -80,7 +81,7 @@ var (
 	ErrFenced = errors.New("fenced: the session is no longer held")
 )
 
-// Ask an operator.
+// Ask an operator. A webhook returns 503 and logs it.
 var (
 	// ErrUnsupported says that the server, or the data on it, is not what this
 	// library can work with: too old, without a command that is needed, or
@@ -100,7 +101,8 @@ var (
 	ErrNewerLayout = errors.New("stored in a newer layout")
 )
 
-// The causes with which the context of a handler ends, beside [ErrFenced].
+// The causes with which the context of a handler ends, beside [ErrFenced]. No
+// call returns them alone, and no webhook gets them.
 var (
 	// ErrMaxTurn says that the turn took longer than BotOptions.MaxTurn.
 	ErrMaxTurn = errors.New("the turn took longer than BotOptions.MaxTurn")

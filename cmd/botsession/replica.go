@@ -210,7 +210,7 @@ func (r *demoReplica) webhook(w http.ResponseWriter, req *http.Request) {
 		ID: e.ID, Text: e.Text, Payload: e.Payload, Platform: "demo", User: e.Session,
 	})
 	switch {
-	case errors.Is(err, session.ErrInvalid), errors.Is(err, session.ErrTooLarge):
+	case errors.Is(err, session.ErrInvalid):
 		http.Error(w, err.Error(), http.StatusBadRequest) // it will never be accepted
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -168,6 +168,12 @@ func openStore(ctx context.Context, url string, opts *store.Options) (*store.Sto
 		return nil, usage(err, "")
 	case errors.Is(err, session.ErrNewerLayout):
 		return nil, failed(err, "use the botsession of the fleet's version")
+	case errors.Is(err, session.ErrNoPermission):
+		return nil, failed(err, "the README lists the rights that a user needs to look, and to serve")
+	case errors.Is(err, session.ErrUnsupported):
+		return nil, failed(err, "the README says which servers and which data this version works with")
+	case errors.Is(err, session.ErrCorrupt):
+		return nil, failed(err, "is it the right server, and the right --namespace?")
 	case ctx.Err() != nil:
 		return nil, failed(errors.New("interrupted"), "")
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+
 	"github.com/botsession/botsession/store/embedded"
 )
 
@@ -90,6 +92,22 @@ func TestHelp(t *testing.T) {
 		}
 		if strings.Contains(got.Stdout, "replica\n") || strings.Contains(got.Stdout, "  replica ") {
 			t.Errorf("%q shows the hidden command:\n%s", args, got.Stdout)
+		}
+	}
+}
+
+func TestDataThatThisToolDoesNotReadIsNoFaultOfTheServer(t *testing.T) {
+	t.Parallel()
+	for layout, want := range map[string]string{
+		"99":  "hint: use the botsession of the fleet's version\n",
+		"0":   "hint: the README says which servers and which data this version works with\n",
+		"one": "hint: is it the right server, and the right --namespace?\n",
+	} {
+		server := miniredis.RunT(t)
+		server.HSet("bs:meta", "layout", layout, "buckets", "8", "id", "x")
+		got := rawCommand(t, nil, "ls", "--redis", "redis://"+server.Addr())
+		if got.Code != 1 || got.Stdout != "" || !strings.HasSuffix(got.Err, want) {
+			t.Errorf("layout %s: exit %d, stdout %q, stderr %q", layout, got.Code, got.Stdout, got.Err)
 		}
 	}
 }
