@@ -2,7 +2,7 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock deadline rights record watch list life index enter handout sweep
+-- USES   clock deadline rights record watch list life index enter handout sweep waits
 -- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- REPLY  OK now created {event token 0 0 0 0 {} hash}  handed to the caller
@@ -27,6 +27,8 @@ if known then
     return {'OK', now, tonumber(made), {'due'}}
   end
 end
+local lost = known and {} or unlisted()
+if is_unlisted(lost, digest) then return {'DUPLICATE', now, lost_line} end
 if over or torn() then return {'EXPIRED', now} end
 
 local element = digest .. stamp(now) .. event
@@ -64,6 +66,7 @@ redis.call('HSET', events, digest, 'p ' .. int(forget) .. ' ' .. call .. ' ' .. 
 -- Each is kept as long as was promised when it was accepted, and while its event
 -- waits; so their key lives longer than the longest promise, and is never made to
 -- live shorter by a caller with a smaller window.
+relist(lost, 1)
 if now >= s.sweep then
   local cursor = sweep_part(events, redis.call('HGET', events, '') or '0', function(line)
     local status, till = string.match(line, '^(%a) (%d+)')

@@ -2,7 +2,7 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock deadline rights record watch list life anchor index change handout free onward done sweep calls bury
+-- USES   clock deadline rights record watch list life anchor index change handout free onward waits done sweep calls bury
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
 -- ARGV   op deadline id bot token digest want lease change...
 --        digest is empty for an Update, which has no event
@@ -32,6 +32,7 @@ if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event')
 local c = read_change(9)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 redis.call('ZCARD', due)
+local lost = (known or digest == '') and {} or unlisted()
 if c.destroy then check_index() end
 
 local put, backlog = {}, unsent
@@ -41,7 +42,7 @@ if digest == '' then
   remember(int(first), sweep)
 else
   s.turns = s.turns + 1
-  done(known, 'd', first)
+  done(known, lost, 'd', first)
 end
 if c.destroy then -- out of the index; the hash only carries the lease on until the replies are sent
   leave(s.state, redis.call('HGET', session, 'user') or '')

@@ -3,7 +3,7 @@
 -- codec of the caller stands in its way. The change holds what stays in the
 -- session: the user's message.
 --
--- USES   clock deadline rights record watch list life anchor change handout free onward done sweep calls
+-- USES   clock deadline rights record watch list life anchor change handout free onward waits done sweep calls
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry letters dead watch
 -- ARGV   op deadline id token digest want lease why keep most change...
 --        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;
@@ -17,6 +17,7 @@ if before then return answer({'OK', now}, still(token)) end
 if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
 local c = read_change(11)
 local known = redis.call('HGET', events, digest)
+local lost = (known or digest == '') and {} or unlisted()
 local old = 0 -- letters whose time is over
 while old < tonumber(most) do
   local letter = redis.call('LINDEX', letters, old)
@@ -35,7 +36,7 @@ if s.work == 'reply' then
   s.obytes = unsent == 0 and 0 or math.max(s.obytes - #head, 0)
   s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0
 else
-  head = done(known, 'x', first)
+  head = done(known, lost, 'x', first)
 end
 redis.call('RPUSH', letters, stamp(now) .. kind .. #why .. ':' .. why .. head)
 if old > 0 then redis.call('LTRIM', letters, old, -1) end

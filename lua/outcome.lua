@@ -2,7 +2,7 @@
 -- messages of its turn as far as the chat still has them, or why it is dead. It
 -- writes nothing.
 --
--- USES   clock record list
+-- USES   clock record list waits
 -- KEYS   session history inbox outbox events letters
 -- ARGV   op deadline digest
 -- REPLY  OK now line first messages    first is the number of the first of the messages
@@ -11,7 +11,7 @@
 --        LAYOUT now layout | CORRUPT now field
 
 local line = redis.call('HGET', events, digest)
-if not line then return {'NOTFOUND', now} end
+if not line then return is_unlisted(unlisted(), digest) and {'OK', now, lost_line} or {'NOTFOUND', now} end
 local status = string.sub(line, 1, 2)
 if status == 'd ' then
   local token, first, last = string.match(line, '^d %d+ (%d+) (%d+) (%d+) ')

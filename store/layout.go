@@ -44,6 +44,7 @@ import (
 //	x <forget> <token> <first> <last> <call> <made>   a dead letter
 //	o <forget> <call> <made>                          dropped by a destroy
 //
+// and, where the key has expired while an event still waits, "p 0 - 0";
 // where forget is in seconds, call is the end of the id of the call that
 // accepted the event, and made is 1 if that made the session.
 const (

@@ -1,9 +1,10 @@
 -- sweep looks through a part of a hash, some two hundred fields of it, and drops
 -- those that are over. It goes on in later calls where it stopped: under the empty
--- field the hash keeps the cursor. It reports whether it has come round, so that
--- nothing needs to be looked at for a while.
+-- field the hash keeps the cursor. It returns the cursor to go on from, which is
+-- '0' when it has come round, and nothing needs to be looked at for a while.
 local function sweep_part(key, cursor, is_over)
-  local part = redis.call('HSCAN', key, cursor, 'COUNT', 200)
+  local part = redis.pcall('HSCAN', key, cursor, 'COUNT', 200)
+  if part.err then return '0' end -- by damage the cursor is none: the next sweep begins again
   local drop = {}
   for i = 1, #part[2], 2 do
     if part[2][i] ~= '' and is_over(part[2][i + 1]) then drop[#drop + 1] = part[2][i] end
