@@ -361,6 +361,44 @@ func TestAcksWithoutReplicasAreWarnedOf(t *testing.T) {
 	}
 }
 
+// slowPing makes each PING take that long, as on a server that is far away.
+type slowPing time.Duration
+
+func (slowPing) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (slowPing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (d slowPing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "ping" {
+			sleep(ctx, time.Duration(d))
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func TestALeaseThatAFewRoundTripsWouldEndIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c := client(t, url)
+	c.AddHook(slowPing(20 * time.Millisecond))
+	for lease, warned := range map[time.Duration]bool{100 * time.Millisecond: true, time.Hour: false} {
+		var log lines
+		st, err := New(t.Context(), c, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := log.String()
+		st.warnOfShortLease(t.Context(), "bot", lease)
+		said := strings.TrimPrefix(log.String(), before)
+		if warned != strings.Contains(said, "level=WARN") || warned && (!strings.Contains(said, "lease=100ms") || !strings.Contains(said, "round trip\"=")) {
+			t.Errorf("a lease of %v: %q", lease, said)
+		}
+	}
+}
+
 // A watch is renewed while its caller does something else, and what is lost is
 // told.
 func TestWatchGoesOnWhileItsCallerIsBusyAndTellsOfGaps(t *testing.T) {
