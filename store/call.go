@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
@@ -379,11 +380,12 @@ func (r reply) refusal(ref session.Ref) error {
 	case "WRONGSTATE":
 		return &session.StateError{Ref: ref, Found: r.text(2)}
 	case "LAYOUT":
-		kind := session.ErrNewerLayout
-		if version, err := strconv.Atoi(r.text(2)); err == nil && version < layoutVersion {
-			kind = session.ErrUnsupported
+		if version, err := strconv.ParseInt(r.text(2), 10, 64); err == nil {
+			if err := codec.OtherLayout(version, codec.Layout); err != nil {
+				return err
+			}
 		}
-		return fmt.Errorf("%w: session %s: layout %s, this library knows %d", kind, ref, r.text(2), layoutVersion)
+		return &session.CorruptError{Ref: ref, Field: codec.FieldHead, Reason: errors.New("it begins with no layout")}
 	case "CORRUPT":
 		return &session.CorruptError{Ref: ref, Field: r.text(2), Reason: errors.New("it is missing or no number")}
 	}

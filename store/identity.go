@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 )
 
@@ -47,14 +48,12 @@ func (s *Store) meta(ctx context.Context) (buckets int, id string, err error) {
 	if stored["layout"] == "" {
 		return 0, "", &session.CorruptError{Field: key, Reason: errors.New("it has no layout: the data under it is of something else, or damaged")}
 	}
-	version, err := strconv.Atoi(stored["layout"])
-	switch {
-	case err != nil || version < 0:
-		return 0, "", &session.CorruptError{Field: key + " layout", Reason: errors.New("it is no number")}
-	case version > layoutVersion:
-		return 0, "", fmt.Errorf("%w: %s says layout %d, this library knows %d", session.ErrNewerLayout, key, version, layoutVersion)
-	case version < layoutVersion:
-		return 0, "", fmt.Errorf("%w: %s says layout %d, which this library no longer reads: it knows %d", session.ErrUnsupported, key, version, layoutVersion)
+	version, err := strconv.ParseInt(stored["layout"], 10, 64)
+	if err != nil || version < 1 {
+		return 0, "", &session.CorruptError{Field: key + " layout", Reason: errors.New("it is no number from 1")}
+	}
+	if err := codec.OtherLayout(version, layoutVersion); err != nil {
+		return 0, "", fmt.Errorf("%s: %w", key, err)
 	}
 	if stored["buckets"] == "" && stored["id"] == "" {
 		return 0, "", nil

@@ -73,12 +73,10 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 		}
 	}
 	if first, _, _ := strings.Cut(head, " "); first != strconv.Itoa(Layout) {
-		layout, err := strconv.ParseUint(first, 10, 32)
-		switch {
-		case err == nil && layout > Layout:
-			return nil, fmt.Errorf("session %s: %w: %d, this version reads %d", ref, session.ErrNewerLayout, layout, Layout)
-		case err == nil && layout < Layout:
-			return nil, fmt.Errorf("session %s: %w: layout %d, this version reads %d", ref, session.ErrUnsupported, layout, Layout)
+		if layout, err := strconv.ParseInt(first, 10, 64); err == nil {
+			if err := OtherLayout(layout, Layout); err != nil {
+				return nil, fmt.Errorf("session %s: %w", ref, err)
+			}
 		}
 	}
 	h, l, e, o := &r.head, &r.lease, &r.retry.event, &r.retry.reply
@@ -242,3 +240,16 @@ func (r *Record) Expires() int64 { return r.head.expires }
 
 // Held reports whether a replica has the session's lease, even one that is over.
 func (r *Record) Held() bool { return r.lease.until != 0 }
+
+// OtherLayout returns the error of data that was stored in another layout than the
+// one that is known: [session.ErrNewerLayout], or [session.ErrUnsupported] for an
+// older one. It is nil for the same, and for a number that no layout ever had.
+func OtherLayout(stored, known int64) error {
+	switch {
+	case stored > known:
+		return fmt.Errorf("%w: layout %d, this version reads %d", session.ErrNewerLayout, stored, known)
+	case 1 <= stored && stored < known:
+		return fmt.Errorf("%w: layout %d, this version reads %d", session.ErrUnsupported, stored, known)
+	}
+	return nil
+}

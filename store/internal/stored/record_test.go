@@ -281,3 +281,15 @@ func TestFieldNamesAreDistinct(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOlderLayoutIsUnsupportedAndANewerOneIsSaidToBeNewer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		stored, known int64
+		want          error
+	}{{1, 2, session.ErrUnsupported}, {2, 2, nil}, {3, 2, session.ErrNewerLayout}, {0, 2, nil}, {-1, 2, nil}} {
+		if err := OtherLayout(test.stored, test.known); !errors.Is(err, test.want) || test.want == nil && err != nil {
+			t.Errorf("layout %d where %d is known: %v, want %v", test.stored, test.known, err, test.want)
+		}
+	}
+}
