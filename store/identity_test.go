@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -103,7 +104,7 @@ func TestWakeUpsTravelBetweenProcessesOnBothSidesOfAFlush(t *testing.T) {
 	go func() {
 		ended <- serving.Bot("bot", nil).Serve(serve, func(context.Context, *Turn) error { return nil })
 	}()
-	t.Cleanup(func() { stop(); <-ended })
+	t.Cleanup(func() { stop(); bounded.Receive(t, "Serve ends", ended) })
 	heard := c.PSubscribe(ctx, "bs:*:wake:bot:*")
 	defer heard.Close()
 	messages := heard.Channel()
@@ -123,14 +124,9 @@ func TestWakeUpsTravelBetweenProcessesOnBothSidesOfAFlush(t *testing.T) {
 		if err := bot.wake(ctx, st.layout.place(session.Ref{Bot: "bot", ID: st.Name()})); err != nil {
 			t.Fatal(err)
 		}
-		for m := range messages {
-			if m.Payload != st.Name() {
-				continue
-			}
-			if m.Channel != channel {
-				t.Errorf("the wake-up went to %s, and the replica listens on %s", m.Channel, channel)
-			}
-			break
+		m := bounded.Receive(t, "the wake-up is heard", messages)
+		if m.Payload != st.Name() || m.Channel != channel {
+			t.Errorf("%s was heard on %s, and the replica listens on %s", m.Payload, m.Channel, channel)
 		}
 	}
 }
@@ -214,7 +210,7 @@ func TestWatchesOnBothSidesOfAFlushHearOfEverything(t *testing.T) {
 		}
 	}
 	cancel()
-	watches.Wait()
+	bounded.Wait(t, "the watches end", &watches)
 }
 
 // What a process would read or write in the wrong places it refuses, whichever
@@ -248,15 +244,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			} else {
 				c.HSet(ctx, "bs:meta", test.change...)
 			}
-			var serve error
-			eventually(t, "the end of Serve", func() bool {
-				select {
-				case serve = <-ended:
-					return true
-				default:
-					return false
-				}
-			})
+			serve := bounded.Receive(t, "Serve ends", ended)
 			s := bot.Session("1")
 			_, accept := bot.Accept(ctx, "1", session.Event{ID: "1"})
 			_, list := bot.List(ctx, Filter{})
@@ -266,11 +254,14 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			_, load := s.Load(ctx)
 			_, letters := s.DeadLetters(ctx)
 			_, drain := bot.Drain(ctx, func(context.Context, *Turn) error { return nil })
-			var watch error
-			for _, err := range bot.Watch(ctx) {
-				watch = err
-				break
-			}
+			watched := make(chan error, 1)
+			go func() {
+				for _, err := range bot.Watch(ctx) {
+					watched <- err
+					break
+				}
+			}()
+			watch := bounded.Receive(t, "Watch ends", watched)
 			for call, err := range map[string]error{
 				"Serve": serve, "Accept": accept, "List": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "Load": load,
 				"DeadLetters": letters, "Drain": drain, "Watch": watch, "Check": st.Check(ctx), "Set": s.Set(ctx, "k", "v"),

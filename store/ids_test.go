@@ -232,7 +232,9 @@ func TestAnIDIsKnownForAsLongAsItsEventWaits(t *testing.T) {
 				t.Errorf("what waits: %+v, %v", o, err)
 			}
 			drained(t, bot, nothing)
-			if o, err := r.Wait(t.Context()); err != nil || o.Status != Handled {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if o, err := r.Wait(ctx); err != nil || o.Status != Handled {
 				t.Errorf("what was handled: %+v, %v", o, err)
 			}
 		})
