@@ -12,10 +12,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // once is a command that go-redis sends at most once. By default it would send it
@@ -381,11 +381,11 @@ func (r reply) refusal(ref session.Ref) error {
 		return &session.StateError{Ref: ref, Found: r.text(2)}
 	case "LAYOUT":
 		if version, err := strconv.ParseInt(r.text(2), 10, 64); err == nil {
-			if err := codec.OtherLayout(version, codec.Layout); err != nil {
+			if err := stored.OtherLayout(version, stored.Layout); err != nil {
 				return err
 			}
 		}
-		return &session.CorruptError{Ref: ref, Field: codec.FieldHead, Reason: errors.New("it begins with no layout")}
+		return &session.CorruptError{Ref: ref, Field: stored.FieldHead, Reason: errors.New("it begins with no layout")}
 	case "CORRUPT":
 		return &session.CorruptError{Ref: ref, Field: r.text(2), Reason: errors.New("it is missing or no number")}
 	}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // An identity is the id of the stored data, by which the channels of two stores
@@ -38,31 +38,31 @@ func (s *Store) setIdentity(id string) {
 // alone if it is being written: layout comes first, and id last.
 func (s *Store) meta(ctx context.Context) (buckets int, id string, err error) {
 	key := (layout{namespace: s.opts.Namespace}).meta()
-	stored, err := s.client.HGetAll(ctx, key).Result()
+	fields, err := s.client.HGetAll(ctx, key).Result()
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return 0, "", &session.CorruptError{Field: key, Reason: err}
 	}
-	if err != nil || len(stored) == 0 {
+	if err != nil || len(fields) == 0 {
 		return 0, "", err
 	}
-	if stored["layout"] == "" {
+	if fields["layout"] == "" {
 		return 0, "", &session.CorruptError{Field: key, Reason: errors.New("it has no layout: the data under it is of something else, or damaged")}
 	}
-	version, err := strconv.ParseInt(stored["layout"], 10, 64)
+	version, err := strconv.ParseInt(fields["layout"], 10, 64)
 	if err != nil || version < 1 {
 		return 0, "", &session.CorruptError{Field: key + " layout", Reason: errors.New("it is no number from 1")}
 	}
-	if err := codec.OtherLayout(version, layoutVersion); err != nil {
+	if err := stored.OtherLayout(version, layoutVersion); err != nil {
 		return 0, "", fmt.Errorf("%s: %w", key, err)
 	}
-	if stored["buckets"] == "" && stored["id"] == "" {
+	if fields["buckets"] == "" && fields["id"] == "" {
 		return 0, "", nil
 	}
-	buckets, err = strconv.Atoi(stored["buckets"])
+	buckets, err = strconv.Atoi(fields["buckets"])
 	if err != nil || buckets < 1 || buckets > maxBuckets {
 		return 0, "", &session.CorruptError{Field: key + " buckets", Reason: fmt.Errorf("it is no number from 1 to %d", maxBuckets)}
 	}
-	return buckets, stored["id"], nil
+	return buckets, fields["id"], nil
 }
 
 // putMeta writes what is missing of the settings, and returns what stands there
