@@ -46,7 +46,7 @@ type Script struct {
 	Args []string // the names in the header's ARGV line, in order
 }
 
-// The scripts. File, History, Load, Look, Outcome and Tally write nothing.
+// The scripts. File, History, Load, Look, Outcome, Status and Tally write nothing.
 var (
 	Accept  = load("accept")
 	Beat    = load("beat")
@@ -65,11 +65,12 @@ var (
 	Release = load("release")
 	Renew   = load("renew")
 	Sent    = load("sent")
+	Status  = load("status")
 	Tally   = load("tally")
 )
 
 // All lists the scripts, by name.
-var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Tally}
+var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Status, Tally}
 
 // load joins a script with the pieces that its header names. It panics on a
 // header it cannot read: the files are part of the program.

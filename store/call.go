@@ -185,7 +185,7 @@ func mayChange(script *lua.Script, args []string, r reply) bool {
 }
 
 // reads are the scripts that leave nothing behind.
-var reads = []*lua.Script{lua.File, lua.History, lua.Load, lua.Look, lua.Outcome, lua.Probe, lua.Tally}
+var reads = []*lua.Script{lua.File, lua.History, lua.Load, lua.Look, lua.Outcome, lua.Probe, lua.Status, lua.Tally}
 
 // send sends the script once, by its digest or, where the server does not know
 // it yet, in full.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,150 +26,180 @@ type Filter struct {
 	Limit int    // Limit is the most that are returned; 0 or less means all
 }
 
-// List returns how the bot's sessions stand, those with the latest activity
-// first. It reads the index, not every key, and no private data. A session that
-// cannot be read is left out, and named in the error, which comes with the others.
+// List returns the status of the sessions that f selects, those with the latest
+// activity first; which of them are within the limit, the index tells to the minute.
+// It reads no private data, and of a large index no more than it needs. What cannot
+// be read, a session or a whole bucket, is left out, and named in the error, which
+// comes with the others.
 func (b *Bot) List(ctx context.Context, f Filter) ([]session.Status, error) {
 	if err := b.usable(); err != nil {
 		return nil, fmt.Errorf("list: %w", err)
 	}
-	find := b.byActivity
-	if f.State != "" || f.User != "" {
-		find = b.byName
-	}
-	var list []session.Status
-	var faults []error
-	for skip := 0; ; {
-		// What has expired, or is of another state by now, does not count, so one page
-		// may not be enough.
-		places, more, err := find(ctx, f, skip)
-		if err != nil {
-			return list, fmt.Errorf("list %s: %w", b.name, err)
-		}
-		some, err := b.statuses(ctx, places)
-		faults = append(faults, err)
-		for _, st := range some {
-			if (f.State == "" || st.State == f.State) && (f.User == "" || st.User == f.User) {
-				list = append(list, st)
-			}
-		}
-		if skip += f.Limit; !more || len(list) >= f.Limit {
-			break
-		}
-	}
-	slices.SortFunc(list, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
+	list, err := b.list(ctx, f)
+	slices.SortStableFunc(list, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
 	if f.Limit > 0 && len(list) > f.Limit {
 		list = list[:f.Limit]
 	}
-	err := causes.Join(faults...)
 	if err != nil {
 		err = fmt.Errorf("list %s: %w", b.name, err)
 	}
 	return list, err
 }
 
-// byActivity returns the next page of each bucket's index by activity: together
-// they hold the newest of those that no page held before. It reports whether there
-// are more.
-func (b *Bot) byActivity(ctx context.Context, f Filter, skip int) (places []place, more bool, err error) {
-	last := int64(-1)
-	if f.Limit > 0 {
-		last = int64(skip + f.Limit - 1)
-	}
-	cmds := make([]*redis.StringSliceCmd, len(b.store.layout.tags))
-	_, err = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for bucket := range cmds {
-			at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-			cmds[bucket] = pipe.ZRevRange(ctx, b.store.layout.key("activity", at), int64(skip), last)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, false, noRight(err)
-	}
-	for bucket, cmd := range cmds {
-		for _, id := range cmd.Val() {
-			places = append(places, place{session.Ref{Bot: b.name, ID: id}, bucket})
-		}
-		more = more || f.Limit > 0 && len(cmd.Val()) == f.Limit
-	}
-	return places, more, nil
-}
-
-// byName returns all sessions of a user or, if none is asked for, in a state: the
-// names are in no order of time.
-func (b *Bot) byName(ctx context.Context, f Filter, _ int) (places []place, more bool, err error) {
-	name := "u" + f.User
-	if f.User == "" {
+func (b *Bot) list(ctx context.Context, f Filter) ([]session.Status, error) {
+	name := ""
+	switch {
+	case f.User != "":
+		name = "u" + f.User
+	case f.State != "":
 		name = "s" + f.State
 	}
-	cmds := make([]*redis.StringSliceCmd, len(b.store.layout.tags))
-	_, err = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	if f.Limit > 0 {
+		// The names are in no order of time. So the newest sessions are looked at one by
+		// one; if more of them than have the name are not enough, those with the name are
+		// the shorter way.
+		most := math.MaxInt
+		if name != "" {
+			most = b.count(ctx, name)
+		}
+		if most > f.Limit {
+			list, ended, err := b.collect(ctx, f, b.walkNewest(f.Limit), most)
+			if ended {
+				return list, err
+			}
+		}
+	}
+	w := b.walkAll()
+	if name != "" {
+		w = b.walkNames(name)
+	}
+	list, _, err := b.collect(ctx, f, w, math.MaxInt)
+	return list, err
+}
+
+// collect returns the sessions of a walk that f selects. It ends with the walk or,
+// from the newest on, when there are enough; or it gives up when it has read so many.
+func (b *Bot) collect(ctx context.Context, f Filter, w *walk, most int) (list []session.Status, ended bool, err error) {
+	var faults []error
+	for read := 0; read < most; {
+		places := w.next(ctx, min(max(f.Limit-len(list), 16), pageSize))
+		if read += len(places); len(places) == 0 {
+			ended = true
+			break
+		}
+		for page := range slices.Chunk(places, pageSize) {
+			some, err := b.statuses(ctx, page)
+			faults = append(faults, err)
+			for _, st := range some {
+				if (f.State == "" || st.State == f.State) && (f.User == "" || st.User == f.User) {
+					list = append(list, st)
+				}
+			}
+		}
+		if w.newest && len(list) >= f.Limit {
+			ended = true
+			break
+		}
+	}
+	return list, ended, causes.Join(append(faults, w.err())...)
+}
+
+// count returns how many names in the index begin so. A part that cannot be read
+// is left to the walk, which tells of it.
+func (b *Bot) count(ctx context.Context, name string) (n int) {
+	cmds := make([]*redis.IntCmd, len(b.store.layout.tags))
+	_, _ = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for bucket := range cmds {
 			at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-			cmds[bucket] = byName(ctx, pipe, b.store.layout.key("names", at), name)
+			cmds[bucket] = pipe.ZLexCount(ctx, b.store.layout.key("names", at), "["+name+"\x00", "("+name+"\x01")
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, false, noRight(err)
+	for _, cmd := range cmds {
+		n += int(cmd.Val())
 	}
-	for bucket, cmd := range cmds {
-		for _, member := range cmd.Val() {
-			_, id, _ := strings.Cut(member, "\x00")
-			places = append(places, place{session.Ref{Bot: b.name, ID: id}, bucket})
-		}
-	}
-	return places, false, nil
+	return n
 }
 
-func byName(ctx context.Context, pipe redis.Pipeliner, key, name string) *redis.StringSliceCmd {
-	return pipe.ZRangeByLex(ctx, key, &redis.ZRangeBy{Min: "[" + name + "\x00", Max: "(" + name + "\x01"})
-}
-
-// statuses reads the hashes of sessions, and how long their lists are.
+// statuses reads the status of each session, in one moment for each. One that is
+// over is left out.
 func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, error) {
+	fields := []any{"", ""} // no call's number, no deadline
+	for _, field := range stored.StatusFields {
+		fields = append(fields, field)
+	}
 	var list []session.Status
 	var faults []error
-	for chunk := range slices.Chunk(places, 200) {
-		hashes := make([]*redis.SliceCmd, len(chunk))
-		lengths := make([][3]*redis.IntCmd, len(chunk))
-		_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, at := range chunk {
-				hashes[i] = pipe.HMGet(ctx, b.store.layout.key("session", at), stored.StatusFields...)
-				for j, name := range []string{"history", "inbox", "outbox"} {
-					lengths[i][j] = pipe.LLen(ctx, b.store.layout.key(name, at))
+	for i, r := range b.each(ctx, lua.Status, places, fields...) {
+		at := places[i]
+		err := r.err
+		if err == nil {
+			err = r.reply.refusal(at.ref)
+		} else {
+			err = b.store.explain(ctx, err, lua.Status, at)
+		}
+		var rec *stored.Record
+		if err == nil {
+			rec, err = stored.ReadRecord(at.ref, present(stored.StatusFields, r.reply.list(2)))
+		}
+		switch {
+		case errors.Is(err, session.ErrNotFound):
+		case errors.Is(err, session.ErrCorrupt): // it names the session
+			faults = append(faults, err)
+		case err != nil:
+			faults = append(faults, fmt.Errorf("%s: %w", at.ref, err))
+		default:
+			st := rec.Status()
+			st.Messages, st.Waiting, st.Unsent, st.Now = r.reply.int(3), r.reply.int(4), r.reply.int(5), time.UnixMilli(r.reply.int(1))
+			list = append(list, st)
+		}
+	}
+	return list, causes.Join(faults...)
+}
+
+// A result is what came of one script among many.
+type result struct {
+	reply reply
+	err   error
+}
+
+// each runs a script that writes nothing for each place, and returns what came of
+// each, whatever came of the others.
+func (b *Bot) each(ctx context.Context, script *lua.Script, places []place, args ...any) []result {
+	results := make([]result, len(places))
+	run := func(only func(i int) bool, call func(pipe redis.Pipeliner, keys []string) *redis.Cmd) {
+		cmds := make([]*redis.Cmd, len(places))
+		_, _ = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
+			for i, at := range places {
+				if only(i) {
+					cmds[i] = call(pipe, b.store.layout.keys(script, at))
 				}
 			}
 			return nil
 		})
-		var fromServer redis.Error
-		if err != nil && !errors.As(err, &fromServer) {
-			return list, err
-		}
-		for i, at := range chunk {
-			if err := hashes[i].Err(); err != nil {
-				faults = append(faults, &session.CorruptError{Ref: at.ref, Field: "session", Reason: err})
-				continue
-			}
-			rec, err := stored.ReadRecord(at.ref, present(stored.StatusFields, hashes[i].Val()))
-			if errors.Is(err, session.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				faults = append(faults, err)
-				continue
-			}
-			st := rec.Status()
-			st.Now = b.store.clock.now(at.bucket)
-			st.Messages, st.Waiting, st.Unsent = lengths[i][0].Val(), lengths[i][1].Val(), lengths[i][2].Val()
-			expired := !st.Expires.IsZero() && st.Expires.Before(st.Now) && st.Waiting+st.Unsent == 0 && !st.Lease.Held(st.Now)
-			if !expired && !(rec.Ended() && st.Unsent == 0) {
-				list = append(list, st)
+		for i, cmd := range cmds {
+			if cmd != nil {
+				var values []any
+				values, results[i].err = cmd.Slice()
+				results[i].reply = values
 			}
 		}
 	}
-	return list, causes.Join(faults...)
+	run(func(int) bool { return true }, func(pipe redis.Pipeliner, keys []string) *redis.Cmd {
+		return pipe.EvalSha(ctx, script.SHA, keys, args...)
+	})
+	unknown := func(i int) bool { return redis.HasErrorPrefix(results[i].err, "NOSCRIPT") }
+	if slices.ContainsFunc(results, func(r result) bool { return redis.HasErrorPrefix(r.err, "NOSCRIPT") }) {
+		run(unknown, func(pipe redis.Pipeliner, keys []string) *redis.Cmd {
+			return pipe.Eval(ctx, script.Text, keys, args...)
+		})
+	}
+	for i, r := range results {
+		if r.err == nil {
+			b.store.clock.heard(places[i].bucket, r.reply.int(1))
+		}
+	}
+	return results
 }
 
 // present pairs those fields that a hash has with their values.
@@ -181,7 +212,7 @@ func present(fields []string, values []any) (pairs []string) {
 	return pairs
 }
 
-// Counts are a bot's figures.
+// Counts are statistics of one bot.
 type Counts struct {
 	Sessions int64            // living
 	States   map[string]int64 // by state
@@ -191,15 +222,17 @@ type Counts struct {
 	Replicas []string         // that serve the bot and have room
 }
 
-// A Flow is how often a bot's sessions made one transition. Where there are more
-// than a thousand pairs of states, the others are counted together, as a Flow
-// without From and To.
+// A Flow is how often a bot's sessions made one transition. Each bucket counts a
+// thousand pairs of states at most; moves between others are counted together, as a
+// Flow without From and To.
 type Flow struct {
 	session.Transition
 	Count int64
 }
 
-// Counts returns the bot's figures, as the index has them.
+// Counts returns the bot's figures, as the index has them. What cannot be read, as
+// when one server of a cluster is down, is missing, and the error says so: it comes
+// with the figures of the others.
 func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	c := Counts{States: map[string]int64{}}
 	if err := b.usable(); err != nil {
@@ -209,41 +242,37 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		moves     *redis.MapStringStringCmd
 		due, dead *redis.IntCmd
 	}
-	cmds := make([]bucket, len(b.store.layout.tags))
-	_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	places := make([]place, len(b.store.layout.tags))
+	cmds := make([]bucket, len(places))
+	_, _ = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
 		for i := range cmds {
-			at := place{ref: session.Ref{Bot: b.name}, bucket: i}
+			places[i] = place{ref: session.Ref{Bot: b.name}, bucket: i}
 			cmds[i] = bucket{
-				moves: pipe.HGetAll(ctx, b.store.layout.key("moves", at)),
-				due:   pipe.ZCard(ctx, b.store.layout.key("due", at)),
-				dead:  pipe.ZCount(ctx, b.store.layout.key("dead", at), strconv.FormatInt(b.store.clock.at(i, time.Now().Add(-deadLife)), 10), "+inf"),
+				moves: pipe.HGetAll(ctx, b.store.layout.key("moves", places[i])),
+				due:   pipe.ZCard(ctx, b.store.layout.key("due", places[i])),
+				dead:  pipe.ZCount(ctx, b.store.layout.key("dead", places[i]), strconv.FormatInt(b.store.clock.at(i, time.Now().Add(-deadLife)), 10), "+inf"),
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return c, fmt.Errorf("count %s: %w", b.name, noRight(err))
-	}
-	tallies, err := b.ask(ctx, lua.Tally, b.store.layout.all())
-	if err != nil {
-		return c, fmt.Errorf("count %s: %w", b.name, noRight(err))
-	}
-	for _, answer := range tallies {
-		tally := answer.list(2)
-		for i := 0; i+1 < len(tally); i += 2 {
-			c.States[tally.text(i)] += tally.int(i + 1)
-			c.Sessions += tally.int(i + 1)
-		}
-	}
 	moves := map[session.Transition]int64{}
-	for _, cmd := range cmds {
-		for pair, n := range cmd.moves.Val() {
+	failed, why := 0, error(nil)
+	for i, tally := range b.each(ctx, lua.Tally, places, "", "") {
+		states := tally.reply.list(2)
+		for j := 0; j+1 < len(states); j += 2 {
+			c.States[states.text(j)] += states.int(j + 1)
+			c.Sessions += states.int(j + 1)
+		}
+		for pair, n := range cmds[i].moves.Val() {
 			from, to, _ := strings.Cut(pair, "\x00")
 			count, _ := strconv.ParseInt(n, 10, 64)
 			moves[session.Transition{From: from, To: to}] += count
 		}
-		c.Due += cmd.due.Val()
-		c.Dead += cmd.dead.Val()
+		c.Due += cmds[i].due.Val()
+		c.Dead += cmds[i].dead.Val()
+		if err := cmp.Or(tally.err, cmds[i].moves.Err(), cmds[i].due.Err(), cmds[i].dead.Err()); err != nil {
+			failed, why = failed+1, cmp.Or(why, err)
+		}
 	}
 	for t, n := range moves {
 		c.Moves = append(c.Moves, Flow{t, n})
@@ -251,7 +280,9 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	slices.SortFunc(c.Moves, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
-	if c.Replicas, err = b.Replicas(ctx); err != nil {
+	replicas, err := b.Replicas(ctx)
+	c.Replicas = replicas
+	if err := causes.Join(partly(failed, len(places), why), err); err != nil {
 		return c, fmt.Errorf("count %s: %w", b.name, noRight(err))
 	}
 	return c, nil

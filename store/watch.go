@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,11 +16,11 @@ import (
 
 // A Notice tells that something happened to a session.
 type Notice struct {
-	Kind    string // accepted, committed, dead, changed, created, reset, destroyed, expired or ended; gap: some may be missing before this one
-	Ref     session.Ref
-	State   string // after it
-	Version int64  // after it
-	Time    time.Time
+	Kind    string      // Kind is accepted, committed, dead, changed, created, reset, destroyed, expired or ended; or gap: notices may be missing before this one
+	Ref     session.Ref // Ref names the session; for a gap, the bot alone
+	State   string      // State is the session's after it
+	Version int64       // Version is the session's after it
+	Time    time.Time   // Time is when it happened, by the server's clock
 }
 
 // watchLife is how long scripts go on publishing for a watcher who is gone, and
@@ -33,10 +31,12 @@ var (
 )
 
 // Watch yields what happens to the bot's sessions, live, until ctx ends or the
-// caller stops. It is for looking on, not for acting. Where notices may be
-// missing, because the connection was lost for a while or the caller is far too
-// slow, a notice of the kind "gap" stands in their place. Nothing is published
-// when nobody watches.
+// caller stops. It is for looking on, not for acting. Nothing is dropped silently:
+// where notices may be missing, because the connection was lost for a while, because
+// the server could not be told for too long that somebody watches, or because the
+// caller is slower than they come and ten thousand wait for it, a notice of the kind
+// "gap" stands in their place, with the bot's name alone. However long the caller
+// takes for one notice, the watch goes on. Nothing is published when nobody watches.
 func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
 		err := b.usable()
@@ -54,7 +54,9 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 		defer cancel()
 		sub := b.store.client.Subscribe(ctx, w.channel())
 		defer sub.Close()
-		if _, err = sub.Receive(ctx); err == nil {
+		_, err = sub.Receive(ctx)
+		announced := time.Now()
+		if err == nil {
 			err = w.announce(ctx)
 		}
 		if err != nil {
@@ -62,7 +64,7 @@ func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 			return
 		}
 		// Both go on whatever the caller does between two notices.
-		running.Go(func() { w.announcements(ctx, sub) })
+		running.Go(func() { w.announcements(ctx, sub, announced) })
 		running.Go(func() { w.receive(ctx, sub) })
 		for {
 			select {
@@ -114,11 +116,16 @@ func (w *watcher) push(items ...item) {
 	}
 }
 
-// gap notes that notices may be missing from here on.
-func (w *watcher) gap() {
+// lose notes that notices may be missing before the next one.
+func (w *watcher) lose() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.lost = true
-	w.mu.Unlock()
+}
+
+// gap tells that notices may be missing from here on.
+func (w *watcher) gap() {
+	w.lose()
 	w.push()
 }
 
@@ -127,6 +134,13 @@ func (w *watcher) gap() {
 func (w *watcher) receive(ctx context.Context, sub *redis.PubSub) {
 	for ctx.Err() == nil {
 		got, err := sub.ReceiveTimeout(ctx, watchLife/2)
+		if err != nil && timeOver(err) && sub.Ping(ctx) == nil {
+			// A connection that is dead without a word takes the ping, but gives no answer.
+			// Receive leaves it after the deadline, as ReceiveTimeout would not.
+			answer, cancel := context.WithTimeout(ctx, watchLife/2)
+			got, err = sub.Receive(answer)
+			cancel()
+		}
 		switch got := got.(type) {
 		case *redis.Subscription:
 			w.gap()
@@ -134,14 +148,7 @@ func (w *watcher) receive(ctx context.Context, sub *redis.PubSub) {
 			n, err := w.bot.notice(got.Payload)
 			w.push(item{n, err})
 		}
-		var network net.Error
-		switch {
-		case err == nil:
-		case errors.As(err, &network) && network.Timeout():
-			if err := sub.Ping(ctx); err != nil { // a connection that is dead without a word
-				sleep(ctx, watchLife/10)
-			}
-		default:
+		if err != nil {
 			sleep(ctx, watchLife/100)
 		}
 	}
@@ -154,30 +161,41 @@ func (w *watcher) channel() string {
 
 // announcements keeps the watch keys alive, and goes on to another channel if the
 // stored data is another's: a bucket has one watch key, which all who watch write.
-// Where that failed for too long, scripts did not publish.
-func (w *watcher) announcements(ctx context.Context, sub *redis.PubSub) {
-	last := time.Now()
+// Where that failed for too long, scripts did not publish; a key's life begins when
+// it is written, so it lasts from the beginning of the announcement at least.
+func (w *watcher) announcements(ctx context.Context, sub *redis.PubSub, last time.Time) {
 	for sleep(ctx, watchLife/3) {
-		if err := w.bot.store.followAtTimes(ctx); err != nil {
-			continue
+		began := time.Now()
+		if began.Sub(last) > watchLife {
+			w.lose() // a notice that comes as soon as scripts publish again stands behind the gap
 		}
-		if now := w.bot.store.identity(); now.id != w.of.id {
-			before := w.channel()
-			w.of = now
-			// Whatever comes of these, the client's next connection has the new channel alone.
-			_ = sub.Subscribe(ctx, w.channel())
-			_ = sub.Unsubscribe(ctx, before)
-			w.gap()
-		}
-		if err := w.announce(ctx); err != nil {
+		if err := w.renew(ctx, sub); err != nil {
 			continue
 		}
 		if time.Since(last) > watchLife {
 			w.gap()
 		}
-		last = time.Now()
+		last = began
 		w.push() // of a gap, if there was no room before
 	}
+}
+
+// renew goes on to the channel of the data that is stored now, and announces it.
+func (w *watcher) renew(ctx context.Context, sub *redis.PubSub) error {
+	ctx, cancel := context.WithTimeout(ctx, watchLife/3) // so that the caller who stops need not wait
+	defer cancel()
+	if err := w.bot.store.followAtTimes(ctx); err != nil {
+		return err
+	}
+	if now := w.bot.store.identity(); now.id != w.of.id {
+		before := w.channel()
+		w.of = now
+		// Whatever comes of these, the client's next connection has the new channel alone.
+		_ = sub.Subscribe(ctx, w.channel())
+		_ = sub.Unsubscribe(ctx, before)
+		w.gap()
+	}
+	return w.announce(ctx)
 }
 
 // announce leaves the watch key in every bucket.

@@ -94,13 +94,13 @@ local function push(list, elements)
   return length
 end
 
--- count_move counts a move from one state to another. There are at most about a
--- thousand such counters; further pairs are counted together, without names, so
--- that states named after ids do not fill the memory. A counter that is not a
--- number is ignored.
+-- count_move counts a move from one state to another. There are at most a thousand
+-- such counters; moves between further pairs are counted together, in the field
+-- without names, so that states named after ids do not fill the memory. A counter
+-- that is not a number is ignored.
 local function count_move(c, pair)
   if c.pairs >= 1000 and not redis.call('HGET', moves, pair) then pair = '\0' end
-  redis.pcall('HINCRBY', moves, pair, 1)
+  if redis.pcall('HINCRBY', moves, pair, 1) == 1 and pair ~= '\0' then c.pairs = c.pairs + 1 end
 end
 
 -- apply writes the change. It returns how many fields it deleted, and the

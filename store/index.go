@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/session"
+)
+
+// pageSize is the most that one command reads of an index, and one pipeline of
+// sessions.
+const pageSize = 200
+
+// A walk goes through an index, of which every bucket has a part, a page of each
+// part at a time. A session that is active meanwhile moves to the index's new end,
+// so a walk that must miss none begins at the old end.
+type walk struct {
+	bot    *Bot
+	name   string // name is what to look for among the names, as s<state> or u<user>; empty means by activity
+	newest bool   // newest is whether it goes from the newest to the oldest, across all parts
+	parts  []*part
+	seen   map[string]bool
+	failed int   // failed counts the parts that could not be read to their end
+	fault  error // fault is why the first of them could not
+}
+
+// A part is what one bucket has of an index.
+type part struct {
+	bucket int
+	size   int64     // size is how many entries the next page has
+	from   string    // from is where the next page begins: a score, or a name
+	ties   int64     // ties is how many entries with that score are behind us
+	read   []redis.Z // read holds what was read and not handed out
+	ended  bool
+}
+
+// walkNewest goes through all sessions, the newest first, for somebody who wants
+// about so many.
+func (b *Bot) walkNewest(wanted int) *walk {
+	buckets := len(b.store.layout.tags)
+	w := b.newWalk("+inf", min(int64(wanted/buckets)*2+8, pageSize))
+	w.newest = true
+	return w
+}
+
+// walkAll goes through all sessions, in no order.
+func (b *Bot) walkAll() *walk { return b.newWalk("-inf", pageSize) }
+
+// walkNames goes through the sessions of a state or a user, in no order.
+func (b *Bot) walkNames(name string) *walk {
+	w := b.newWalk("["+name+"\x00", pageSize)
+	w.name = name
+	return w
+}
+
+func (b *Bot) newWalk(from string, size int64) *walk {
+	w := &walk{bot: b, seen: map[string]bool{}}
+	for bucket := range b.store.layout.tags {
+		w.parts = append(w.parts, &part{bucket: bucket, size: size, from: from})
+	}
+	return w
+}
+
+// next returns the next sessions: at most so many of the newest, or a page of
+// each part. None means that the walk has ended.
+func (w *walk) next(ctx context.Context, most int) (places []place) {
+	if !w.newest {
+		w.fill(ctx)
+		for _, p := range w.parts {
+			for len(p.read) > 0 {
+				places = append(places, w.take(p))
+			}
+		}
+		return places
+	}
+	for len(places) < most {
+		w.fill(ctx) // what the emptied part has next may be the newest of all
+		var first *part
+		for _, p := range w.parts {
+			if len(p.read) > 0 && (first == nil || p.read[0].Score > first.read[0].Score) {
+				first = p
+			}
+		}
+		if first == nil {
+			break
+		}
+		places = append(places, w.take(first))
+	}
+	return places
+}
+
+func (w *walk) take(p *part) place {
+	id, _ := p.read[0].Member.(string)
+	p.read = p.read[1:]
+	return place{session.Ref{Bot: w.bot.name, ID: id}, p.bucket}
+}
+
+// fill reads pages until each part has something to hand out, or has ended.
+func (w *walk) fill(ctx context.Context) {
+	for {
+		var empty []*part
+		for _, p := range w.parts {
+			if len(p.read) == 0 && !p.ended {
+				empty = append(empty, p)
+			}
+		}
+		if len(empty) == 0 {
+			return
+		}
+		pages := make([]func() ([]redis.Z, error), len(empty))
+		_, _ = w.bot.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
+			for i, p := range empty {
+				pages[i] = w.page(ctx, pipe, p)
+			}
+			return nil
+		})
+		for i, p := range empty {
+			w.filled(p, pages[i])
+		}
+	}
+}
+
+// page asks for a part's next page.
+func (w *walk) page(ctx context.Context, pipe redis.Pipeliner, p *part) func() ([]redis.Z, error) {
+	at := place{ref: session.Ref{Bot: w.bot.name}, bucket: p.bucket}
+	by := &redis.ZRangeBy{Min: p.from, Max: "+inf", Count: p.size + p.ties}
+	switch {
+	case w.name != "":
+		by.Max = "(" + w.name + "\x01"
+		names := pipe.ZRangeByLex(ctx, w.bot.store.layout.key("names", at), by)
+		return func() (page []redis.Z, err error) {
+			for _, name := range names.Val() {
+				page = append(page, redis.Z{Member: name})
+			}
+			return page, names.Err()
+		}
+	case w.newest:
+		by.Min, by.Max = "-inf", p.from
+		return pipe.ZRevRangeByScoreWithScores(ctx, w.bot.store.layout.key("activity", at), by).Result
+	}
+	return pipe.ZRangeByScoreWithScores(ctx, w.bot.store.layout.key("activity", at), by).Result
+}
+
+// filled takes a page of a part, and notes where the next one begins. Pages begin
+// at the last score and not at a rank, because what is removed meanwhile would
+// move others to ranks that were passed already.
+func (w *walk) filled(p *part, result func() ([]redis.Z, error)) {
+	page, err := result()
+	if err != nil {
+		w.failed++
+		if w.fault == nil {
+			w.fault = noRight(err)
+		}
+		p.ended = true
+		return
+	}
+	p.ended = int64(len(page)) < p.size+p.ties
+	if len(page) == 0 {
+		return
+	}
+	last := page[len(page)-1]
+	if w.name != "" {
+		name, _ := last.Member.(string)
+		p.from = "(" + name
+	} else {
+		p.from, p.ties = strconv.FormatFloat(last.Score, 'f', -1, 64), 0
+		for _, entry := range slices.Backward(page) {
+			if entry.Score != last.Score {
+				break
+			}
+			p.ties++
+		}
+	}
+	p.size = min(2*p.size, pageSize)
+	for _, entry := range page {
+		id, _ := entry.Member.(string)
+		if w.name != "" {
+			_, id, _ = strings.Cut(id, "\x00")
+		}
+		if !w.seen[id] {
+			w.seen[id] = true
+			p.read = append(p.read, redis.Z{Score: entry.Score, Member: id})
+		}
+	}
+}
+
+// err tells what the walk could not read.
+func (w *walk) err() error { return partly(w.failed, len(w.parts), w.fault) }
+
+// partly says how much of the index could not be read, and why the first part
+// could not: what comes with it is of the other buckets.
+func partly(failed, all int, why error) error {
+	switch failed {
+	case 0:
+		return nil
+	case all:
+		return why
+	}
+	return fmt.Errorf("partial: %d of %d buckets cannot be read: %w", failed, all, why)
+}
