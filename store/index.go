@@ -43,7 +43,7 @@ type part struct {
 // about so many.
 func (b *Bot) walkNewest(wanted int) *walk {
 	buckets := len(b.store.layout.tags)
-	w := b.newWalk("+inf", min(int64(wanted/buckets)*2+8, pageSize))
+	w := b.newWalk("+inf", min(2*int64(min(wanted/buckets, pageSize))+8, pageSize))
 	w.newest = true
 	return w
 }

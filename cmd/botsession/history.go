@@ -15,7 +15,7 @@ import (
 type historyOptions struct {
 	*env
 	ref  session.Ref
-	last int // negative: all
+	last int // last is how many messages; 0 or less means all
 	json bool
 }
 
@@ -34,7 +34,7 @@ the user's messages that were accepted and wait to be handled.`,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
-	flags.IntVarP(&o.last, "last", "n", 0, "only the last so many messages, beside those that wait; 0: all (default)")
+	flags.IntVarP(&o.last, "last", "n", 0, "only the last so many messages, beside those that wait; 0 or less: all (default)")
 	flags.Lookup("last").DefValue = ""
 	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
 	return cmd

@@ -54,7 +54,7 @@ it is tried again. IDLE is the time since the session last changed.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.filter.State, "state", "", "only sessions in this state")
 	flags.StringVar(&o.filter.User, "user", "", "only sessions of this user")
-	flags.IntVar(&o.filter.Limit, "limit", 100, "at most so many; 0 means all")
+	flags.IntVar(&o.filter.Limit, "limit", 100, "at most so many; 0 or less means all")
 	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
 	return cmd
 }

@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/redistest"
+)
+
+// pipes is a hook that sees each pipeline before and after it is run, and may have
+// single commands fail.
+type pipes struct {
+	fails func(cmd redis.Cmder) error
+	after func(ctx context.Context, cmds []redis.Cmder)
+}
+
+func (pipes) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (pipes) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (p pipes) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		var reach []redis.Cmder
+		var first error
+		for _, cmd := range cmds {
+			if p.fails != nil {
+				if err := p.fails(cmd); err != nil {
+					cmd.SetErr(err)
+					first = err
+					continue
+				}
+			}
+			reach = append(reach, cmd)
+		}
+		if len(reach) > 0 {
+			if err := next(ctx, reach); err != nil && first == nil {
+				first = err
+			}
+		}
+		if p.after != nil {
+			p.after(ctx, cmds)
+		}
+		return first
+	}
+}
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sessionsOf creates n sessions in a state, the one with number 0 first.
+func sessionsOf(t *testing.T, bot *Bot, state string, n int) {
+	t.Helper()
+	for i := range n {
+		_, err := bot.Session(fmt.Sprint(state, " ", i)).Create(t.Context(), Origin{State: state})
+		noError(t, err)
+	}
+}
+
+// distinct checks that a list has so many sessions, each of them once.
+func distinct(t *testing.T, what string, list []session.Status, want int) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, st := range list {
+		seen[st.Ref.ID] = true
+	}
+	if len(list) != want || len(seen) != want {
+		t.Errorf("%s: %d entries of %d sessions, want %d", what, len(list), len(seen), want)
+	}
+}
+
+func TestListReadsNoMoreOfALargeIndexThanItNeeds(t *testing.T) {
+	t.Parallel()
+	st := opened(t, redistest.Single(t), &Options{Buckets: 4})
+	bot := st.Bot("bot", nil)
+	sessionsOf(t, bot, "rare", 3)
+	sessionsOf(t, bot, "common", 1000)
+	var read atomic.Int64
+	st.client.AddHook(pipes{after: func(_ context.Context, cmds []redis.Cmder) {
+		for _, cmd := range cmds {
+			switch {
+			case cmd.Name() == "evalsha" && cmd.Args()[1] == lua.Status.SHA:
+				read.Add(1)
+			case cmd.Name() == "zrevrangebyscore":
+				read.Add(int64(len(cmd.(*redis.ZSliceCmd).Val())))
+			case cmd.Name() == "zrangebylex":
+				read.Add(int64(len(cmd.(*redis.StringSliceCmd).Val())))
+			}
+		}
+	}})
+	for _, c := range []struct {
+		f    Filter
+		want int
+	}{
+		{Filter{Limit: 5}, 5}, {Filter{State: "common", Limit: 5}, 5}, {Filter{State: "rare", Limit: 2}, 2},
+		{Filter{State: "rare", Limit: 100}, 3}, {Filter{User: "nobody", Limit: 5}, 0}, {Filter{State: "rare"}, 3},
+	} {
+		read.Store(0)
+		list, err := bot.List(t.Context(), c.f)
+		noError(t, err)
+		distinct(t, fmt.Sprint(c.f), list, c.want)
+		if read.Load() > 150 {
+			t.Errorf("%+v read %d entries and sessions of about 1,000", c.f, read.Load())
+		}
+	}
+}
+
+func TestListMissesNoneBecauseOthersAreRemovedOrActiveMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, f := range []Filter{{}, {Limit: 100}, {Limit: 300}, {State: "s", Limit: 120}, {State: "s"}} {
+		url := redistest.Single(t)
+		c := client(t, url)
+		st := opened(t, url, &Options{Buckets: 1})
+		bot := st.Bot("bot", nil)
+		at := place{ref: session.Ref{Bot: "bot"}}
+		sessionsOf(t, bot, "s", 300)
+		sessionsOf(t, bot, "gone", 250)
+		for i := range 250 { // as Redis itself drops them: the index still has them
+			noError(t, c.Del(t.Context(), st.layout.key("session", st.layout.place(session.Ref{Bot: "bot", ID: fmt.Sprint("gone ", i)}))).Err())
+		}
+		pages := 0
+		st.client.AddHook(pipes{after: func(ctx context.Context, cmds []redis.Cmder) {
+			if cmds[0].Name() != "zrevrangebyscore" && cmds[0].Name() != "zrangebyscore" {
+				return
+			}
+			if pages++; pages > 1 {
+				return
+			}
+			for _, z := range cmds[0].(*redis.ZSliceCmd).Val() { // what was read goes, or goes to the front
+				if id := z.Member.(string); strings.HasPrefix(id, "gone ") {
+					c.ZRem(ctx, st.layout.key("activity", at), id)
+				} else {
+					c.ZAdd(ctx, st.layout.key("activity", at), redis.Z{Score: z.Score + 3_600_000, Member: id})
+				}
+			}
+		}})
+		list, err := bot.List(t.Context(), f)
+		noError(t, err)
+		want := 300
+		if f.Limit > 0 {
+			want = f.Limit
+		}
+		distinct(t, fmt.Sprint(f), list, want)
+	}
+}
+
+func TestListReturnsEachOfManySessionsOfOneMillisecondOnce(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c := client(t, url)
+	st := opened(t, url, &Options{Buckets: 1})
+	bot := st.Bot("bot", nil)
+	sessionsOf(t, bot, "s", 700)
+	key := st.layout.key("activity", place{ref: session.Ref{Bot: "bot"}})
+	for _, id := range c.ZRange(t.Context(), key, 0, -1).Val() {
+		noError(t, c.ZAdd(t.Context(), key, redis.Z{Score: 1.7e12, Member: id}).Err())
+	}
+	for limit, want := range map[int]int{0: 700, -5: 700, 1: 1, 300: 300, 699: 699, 700: 700, 701: 700, 1 << 62: 700} {
+		list, err := bot.List(t.Context(), Filter{Limit: limit})
+		noError(t, err)
+		distinct(t, fmt.Sprint("limit ", limit), list, want)
+	}
+}
+
+func TestWhatCannotBeReadHidesNothingElseOfListAndCounts(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c := client(t, url)
+	st := opened(t, url, &Options{Buckets: 4})
+	bot := st.Bot("bot", nil)
+	sessionsOf(t, bot, "s", 40)
+	damaged := session.Ref{Bot: "bot", ID: "s 7"}
+	noError(t, c.Set(t.Context(), st.layout.key("history", st.layout.place(damaged)), "no list", 0).Err())
+	for _, f := range []Filter{{}, {State: "s"}, {Limit: 39}} {
+		list, err := bot.List(t.Context(), f)
+		distinct(t, fmt.Sprint(f), list, 39)
+		if !errors.Is(err, session.ErrCorrupt) || !strings.Contains(err.Error(), damaged.String()) || !strings.Contains(err.Error(), "history") {
+			t.Errorf("%+v: the error does not name the history of %s: %v", f, damaged, err)
+		}
+	}
+	noError(t, c.Del(t.Context(), st.layout.key("history", st.layout.place(damaged))).Err())
+
+	down := errors.New("that server is down")
+	st.client.AddHook(pipes{fails: func(cmd redis.Cmder) error {
+		if slices.ContainsFunc(cmd.Args(), func(arg any) bool {
+			text, ok := arg.(string)
+			return ok && strings.HasPrefix(text, st.layout.tags[2])
+		}) {
+			return down
+		}
+		return nil
+	}})
+	reached := 0
+	for i := range 40 {
+		if st.layout.place(session.Ref{Bot: "bot", ID: fmt.Sprint("s ", i)}).bucket != 2 {
+			reached++
+		}
+	}
+	partial := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, down) || !strings.Contains(err.Error(), "partial: 1 of 4 buckets") {
+			t.Errorf("%s does not say that it is partial: %v", what, err)
+		}
+	}
+	for _, f := range []Filter{{}, {State: "s"}, {Limit: 100}, {State: "s", Limit: reached + 1}} {
+		list, err := bot.List(t.Context(), f)
+		distinct(t, fmt.Sprint(f), list, reached)
+		partial(fmt.Sprint(f), err)
+	}
+	counts, err := bot.Counts(t.Context())
+	partial("Counts", err)
+	if counts.Sessions != int64(reached) || counts.States["s"] != int64(reached) {
+		t.Errorf("%+v, want %d sessions", counts, reached)
+	}
+}
