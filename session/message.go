@@ -85,13 +85,14 @@ func (m Message) String() string {
 func (m Message) Decode(into any) error { return codec.Convert(m.Content, into) }
 
 // A Query selects a part of the chat history. Build it with [Last], [All],
-// [After] or [Until]; the answer is always in ascending order.
+// [After] or [Until]; the result is always in ascending order. The zero Query
+// selects every message.
 type Query struct {
-	After   int64     // only messages with a greater sequence number
-	Until   time.Time // only messages up to this moment, inclusive; zero means all
-	Limit   int       // at most so many; 0 or less means all
-	Newest  bool      // count Limit from the end of the selection, not from its beginning
-	Waiting bool      // append, behind the limit, the user messages that wait in the inbox
+	After   int64     // After is the sequence number behind which the selection begins
+	Until   time.Time // Until is the last moment of the selection, inclusive; zero means no end
+	Limit   int       // Limit is the most messages that are selected; 0 or less means no limit
+	Newest  bool      // Newest counts Limit from the end of the selection, not from its beginning
+	Waiting bool      // Waiting appends, behind the limit, the user messages that wait in the inbox
 }
 
 // Last selects the newest n messages; all of them if n is 0 or less.

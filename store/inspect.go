@@ -57,6 +57,25 @@ func (s *Store) inspect(ctx context.Context) error {
 	return s.probe(ctx, buckets)
 }
 
+// checkRole refuses a client that asks Sentinels and leads to a replica. Such a
+// client does not say what its options were; its server says what it is, if this
+// user may ask.
+func checkRole(ctx context.Context, client redis.UniversalClient) error {
+	one, ok := client.(*redis.Client)
+	if !ok || one.Options().Addr != failoverAddr {
+		return nil
+	}
+	text, err := one.Info(ctx, "replication").Result()
+	var fromServer redis.Error
+	if err != nil && !errors.As(err, &fromServer) {
+		return err
+	}
+	if strings.Contains(text, "role:slave") {
+		return fmt.Errorf("%w: the client leads to a replica (ReplicaOnly), which may not have yet what was just written; without ReplicaOnly, a fail-over is under way: open again", session.ErrInvalid)
+	}
+	return nil
+}
+
 // tryToWait finds out whether the server can wait as Acks and Fsync ask.
 func (s *Store) tryToWait(ctx context.Context, c redis.UniversalClient) error {
 	try := func(needs string, command ...any) error {

@@ -277,3 +277,19 @@ func TestAnEventBehindABackOffWithoutAnEventIsListed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAFailoverClientThatLeadsToAReplicaIsRefused(t *testing.T) {
+	t.Parallel()
+	url := redistest.Sentinel(t)
+	sentinels, master, _ := strings.Cut(strings.TrimPrefix(url, "redis+sentinel://"), "/")
+	for _, replicas := range []bool{true, false} {
+		client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: master, SentinelAddrs: strings.Split(sentinels, ","), ReplicaOnly: replicas})
+		defer client.Close()
+		for _, look := range []bool{false, true} {
+			_, err := store.New(t.Context(), client, &store.Options{ReadOnly: look})
+			if replicas && (!errors.Is(err, session.ErrInvalid) || !strings.Contains(err.Error(), "ReplicaOnly")) || !replicas && err != nil {
+				t.Errorf("ReplicaOnly: %t, ReadOnly: %t: %v", replicas, look, err)
+			}
+		}
+	}
+}

@@ -23,7 +23,7 @@ import (
 type Filter struct {
 	State string // State is the state that they are in; empty means any
 	User  string // User is the user that they belong to; empty means any
-	Limit int    // Limit is the most that are returned; 0 or less means all
+	Limit int    // Limit is the most that are returned; 0 or less means no limit
 }
 
 // List returns the status of the sessions that f selects, those with the latest

@@ -132,7 +132,8 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 // New is [Open] with a client of the caller's own, who closes it. Give it
 // ContextTimeoutEnabled, or deadlines are kept only roughly. A redis.Ring
 // cannot be used: it has no server that could run a script on all of a
-// session's keys for sure.
+// session's keys for sure. Nor can a client that reads from replicas, which may not
+// have yet what was just written. For both New returns [session.ErrInvalid].
 func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store, error) {
 	opts, err := o.withDefaults()
 	if err != nil {
@@ -148,7 +149,8 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	s.log = s.log.With("replica", s.name)
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
-	for _, step := range []func(context.Context) error{s.readMeta, s.syncClock, s.inspect} {
+	role := func(ctx context.Context) error { return checkRole(ctx, client) }
+	for _, step := range []func(context.Context) error{role, s.readMeta, s.syncClock, s.inspect} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("open store at %s: %w", address(client), noRight(err))
 		}
@@ -176,11 +178,14 @@ func checkClient(client redis.UniversalClient) error {
 	return nil
 }
 
+// failoverAddr is what go-redis gives as the address of a client that asks Sentinels.
+const failoverAddr = "FailoverClient"
+
 // address says where a client connects to.
 func address(client redis.UniversalClient) string {
 	switch c := client.(type) {
 	case *redis.Client:
-		if c.Options().Addr == "FailoverClient" { // go-redis' name for it
+		if c.Options().Addr == failoverAddr {
 			return "the master that the Sentinels name"
 		}
 		return c.Options().Addr

@@ -24,7 +24,7 @@ func tlsMismatch(ctx context.Context, client redis.UniversalClient, err error) e
 	addr, secure := "", false
 	switch c := client.(type) {
 	case *redis.Client:
-		if o := c.Options(); o.Network == "tcp" && o.Addr != "FailoverClient" {
+		if o := c.Options(); o.Network == "tcp" && o.Addr != failoverAddr {
 			addr, secure = o.Addr, o.TLSConfig != nil
 		}
 	case *redis.ClusterClient:

@@ -57,4 +57,10 @@ func TestWhatIsDamagedHidesNothingElse(t *testing.T) {
 			t.Errorf("%v: %d\n%s\n%s", args, got.Code, got.Stdout, got.Err)
 		}
 	}
+	completed := rawCommand(t, w.env, "__complete", "show", "pizza/")
+	for _, id := range []string{"pizza/42", "pizza/a", "pizza/c"} {
+		if completed.Code != 0 || !strings.Contains(completed.Stdout, id+"\n") {
+			t.Errorf("completion does not offer %s: %d %q", id, completed.Code, completed.Stdout)
+		}
+	}
 }
