@@ -27,16 +27,6 @@ func quickWatch(t *testing.T) {
 	t.Cleanup(func() { watchLife = life })
 }
 
-// eventually polls, and fails the test where that does not help.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
-
 // watched runs a watch beside the test. It returns its notices, and the function
 // that ends it.
 func watched(t *testing.T, bot *Bot, c redis.UniversalClient) (notices <-chan Notice, end func()) {
