@@ -115,15 +115,15 @@ type Store struct {
 // [Options.Timeout] is over. What works but should not be so, see
 // [Store.Warnings].
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
-	client, err := ParseURL(url)
+	t, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	client := t.client()
 	s, err := New(ctx, client, opts)
 	if err != nil {
-		err = tlsMismatch(ctx, client, err)
 		client.Close()
-		return nil, err
+		return nil, t.withoutPassword(t.tlsMismatch(ctx, err))
 	}
 	s.owned = true
 	return s, nil

@@ -13,51 +13,72 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// tlsMismatch adds to the error of an Open that got no answer that the server
-// speaks TLS and the URL does not say so, or the other way round. A client that
-// gets this wrong learns only of a connection that ends, or of no answer at all.
-func tlsMismatch(ctx context.Context, client redis.UniversalClient, err error) error {
+// lookFor bounds how long a failed Open looks whether TLS is the cause.
+const lookFor = 500 * time.Millisecond
+
+// tlsMismatch adds to the error of an Open that no server replied to whether the
+// server speaks TLS and the URL does not say so, or the other way round. A client
+// that gets this wrong learns only of a connection that ends, or of no reply at
+// all. The server asked is the first one of the URL: the one, one of the cluster,
+// or a Sentinel.
+func (t *target) tlsMismatch(ctx context.Context, err error) error {
 	var fromServer redis.Error
-	if errors.As(err, &fromServer) || errors.Is(err, session.ErrInvalid) {
+	if len(t.hosts) == 0 || errors.As(err, &fromServer) || errors.Is(err, session.ErrInvalid) || errors.Is(ctx.Err(), context.Canceled) {
 		return err
 	}
-	addr, secure := "", false
-	switch c := client.(type) {
-	case *redis.Client:
-		if o := c.Options(); o.Network == "tcp" && o.Addr != failoverAddr {
-			addr, secure = o.Addr, o.TLSConfig != nil
-		}
-	case *redis.ClusterClient:
-		if o := c.Options(); len(o.Addrs) > 0 {
-			addr, secure = o.Addrs[0], o.TLSConfig != nil
-		}
-	}
-	if addr == "" {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookFor)
 	defer cancel()
-	conn, failed := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	if failed != nil {
-		return err
-	}
-	defer conn.Close()
-	if end, ok := ctx.Deadline(); ok && conn.SetDeadline(end) != nil {
-		return err
-	}
-	if secure {
-		first := make([]byte, 1)
-		if _, e := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); e != nil {
-			return err
-		}
-		if _, e := conn.Read(first); e == nil && (first[0] == '+' || first[0] == '-') {
-			return fmt.Errorf("%w (the server at %s does not speak TLS: use redis, not rediss)", err, addr)
-		}
-		return err
-	}
-	// Only what the server speaks is asked: nothing is sent over this connection.
-	if e := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx); e == nil {
-		return fmt.Errorf("%w (the server at %s speaks TLS: use rediss, not redis)", err, addr)
+	addr := t.hosts[0]
+	switch {
+	case t.secure && speaksPlain(ctx, addr):
+		return fmt.Errorf("%w (the server at %s does not speak TLS: use redis%s://)", err, addr, t.kind)
+	case !t.secure && speaksTLS(ctx, addr):
+		return fmt.Errorf("%w (the server at %s speaks TLS: use rediss%s://)", err, addr, t.kind)
 	}
 	return err
+}
+
+// speaksPlain asks without TLS and looks for a reply in Redis' protocol, be it an
+// error.
+func speaksPlain(ctx context.Context, addr string) bool {
+	conn, err := dialUntil(ctx, addr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
+		return false
+	}
+	first := make([]byte, 1)
+	_, err = conn.Read(first)
+	return err == nil && (first[0] == '+' || first[0] == '-')
+}
+
+// speaksTLS begins a handshake. A server that refuses it with an alert, such as
+// one that wants a certificate or knows no common version, speaks TLS too. No
+// certificate is checked, for nothing is sent over the connection.
+func speaksTLS(ctx context.Context, addr string) bool {
+	conn, err := dialUntil(ctx, addr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	host, _, _ := net.SplitHostPort(addr)
+	err = tls.Client(conn, &tls.Config{ServerName: host, InsecureSkipVerify: true}).HandshakeContext(ctx)
+	var alert *net.OpError
+	return err == nil || errors.As(err, &alert) && alert.Op == "remote error"
+}
+
+// dialUntil returns a connection that does nothing after the end of ctx.
+func dialUntil(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	end, _ := ctx.Deadline()
+	if err := conn.SetDeadline(end); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }

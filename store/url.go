@@ -4,14 +4,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"net/url"
-	"reflect"
-	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -19,370 +17,300 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// ParseURL returns the client that [Open] would use. Nothing is dialled.
+// ParseURL returns the client that [Open] would use. It waits for no server; only
+// the parameter min_idle_conns makes the client dial before it is used.
 //
-//	redis://[user:password@]host[:6379][/db]           one server
-//	rediss://…                                         one server, TLS
-//	unix://[user:password@]/path/to/socket[?db=n]      one server, a socket
-//	redis+cluster://[user:password@]host:port[,host:port…]
-//	redis+sentinel://[user:password@]host:port[,host:port…]/master[/db]
+//	redis://[[user]:password@]host[:6379][/db]           one server
+//	rediss://…                                           one server, TLS
+//	unix://[[user]:password@]/path/to/socket[?db=n]      one server, a socket
+//	redis+cluster://[[user]:password@]host[:6379][,host…]
+//	redis+sentinel://[[user]:password@]host[:26379][,host…]/master[/db]
 //
-// The last two also with rediss+ for TLS. The user and the password are those
-// of the Redis servers; those of the Sentinels are given as the parameters
-// sentinel_username and sentinel_password. Other parameters are those of
-// go-redis (dial_timeout, read_timeout, pool_size, …); each is taken over, or
-// refused.
+// The last two also with rediss+ for TLS. An IPv6 address stands in brackets.
+// The user and the password are those of the Redis servers; those of the
+// Sentinels are given as the parameters sentinel_username and sentinel_password.
+// A user without a password is refused: a client would not log in with it.
 //
-// A URL that could be read in two ways is refused. In a user and a password
-// these are escaped: # as %23, / as %2F, ? as %3F, @ as %40, % as %25, and : in a
-// user as %3A. ParseURL returns [session.ErrInvalid] and says which part is wrong.
-// An error never holds any of the URL's text, which may be the password.
+// The other parameters are those of go-redis: db, protocol, client_name,
+// skip_verify, dial_timeout, read_timeout, pool_size and so on. A duration is
+// 500ms, 3s or a number of seconds. Each parameter reaches the client as given, or
+// is refused: unknown, given twice, out of range, or without meaning for this kind
+// of server.
+//
+// A URL that could be read in two ways is refused. These must be escaped:
+//
+//   - in a user and a password, # as %23, % as %25, / as %2F, ? as %3F, @ as %40,
+//     and in a user : as %3A
+//   - in a parameter, # as %23, % as %25, & as %26, + as %2B, ; as %3B, @ as %40
+//   - everywhere, white space and what cannot be printed, a space as %20
+//
+// The path of a socket may hold an @ if no user and no password stand before it.
+//
+// ParseURL returns [session.ErrInvalid] and says which part is wrong. The error
+// holds none of the URL's text, which may be the password: it names known
+// parameters, and counts hosts.
 func ParseURL(raw string) (redis.UniversalClient, error) {
-	client, err := parseURL(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: redis URL: %w", session.ErrInvalid, err)
-	}
-	return client, nil
-}
-
-// A target is a URL taken apart.
-type target struct {
-	secure         bool
-	user, password string
-	hosts          []string
-	path           string // behind the authority, without the first slash
-	params         url.Values
-}
-
-func parseURL(raw string) (redis.UniversalClient, error) {
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		return nil, errors.New(`it has no scheme: want redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://`)
-	}
-	secure, kind, _ := strings.Cut(scheme, "+")
-	known := scheme == "unix" || (secure == "redis" || secure == "rediss") && (scheme == secure || kind == "cluster" || kind == "sentinel")
-	if !known {
-		return nil, errors.New("unknown scheme: want redis, rediss, unix, redis+cluster or redis+sentinel")
-	}
-	t, err := takeApart(rest, scheme == "unix")
+	t, err := parseURL(raw)
 	if err != nil {
 		return nil, err
 	}
-	t.secure = secure == "rediss"
-	switch kind {
-	case "cluster":
-		return t.cluster()
-	case "sentinel":
-		return t.sentinel()
-	}
-	if scheme == "unix" {
-		return t.socket()
-	}
-	return t.single()
+	return t.client(), nil
 }
 
-// takeApart splits "user:password@h1:p,h2:p/path?query".
-func takeApart(rest string, socket bool) (t target, err error) {
-	for _, c := range []byte(rest) {
-		switch {
-		case c == '#':
-			return t, errors.New("it has a #: in a password write %23")
-		case c <= ' ' || c == 0x7f:
-			return t, errors.New("it has white space or a control character: escape it, a space as %20")
-		}
+// A target is what a URL says.
+type target struct {
+	kind           string // "", "unix", "+cluster" or "+sentinel"
+	secure         bool   // over TLS
+	user, password string
+	hosts          []string          // each with its port; none for a socket
+	path           string            // behind the hosts, without the first slash; of a socket, whole
+	params         map[string]string // by known names
+	options        any               // *redis.Options, *redis.ClusterOptions or *redis.FailoverOptions
+}
+
+func (t *target) client() redis.UniversalClient {
+	switch o := t.options.(type) {
+	case *redis.ClusterOptions:
+		return redis.NewClusterClient(o)
+	case *redis.FailoverOptions:
+		return redis.NewFailoverClient(o)
 	}
-	rest, query, _ := strings.Cut(rest, "?")
-	authority, path, slash := strings.Cut(rest, "/")
-	behind := path
-	if socket {
-		if authority != "" && !strings.HasSuffix(authority, "@") {
-			return t, errors.New("a socket's URL has no host: want unix:///path or unix://user:password@/path (in a password write / as %2F)")
-		}
-		if authority == "" {
-			behind = "" // a path may hold an @ where no password can stand before it
-		}
-	}
-	if strings.Contains(behind+query, "@") {
-		return t, errors.New("it has an @ behind a / or a ?: in a password write / as %2F, ? as %3F and @ as %40")
-	}
-	if userinfo, hosts, found := cutLast(authority, "@"); found {
-		authority = hosts
-		if strings.Contains(userinfo, "@") {
-			return t, errors.New("it has two @ before the host: in a password write %40")
-		}
-		user, password, _ := strings.Cut(userinfo, ":")
-		if t.user, err = unescape(user, "the user"); err != nil {
-			return t, err
-		}
-		if t.password, err = unescape(password, "the password"); err != nil {
-			return t, err
-		}
-	}
-	if socket {
-		if !slash || path == "" {
-			return t, errors.New("the socket's path is missing: want unix:///path")
-		}
-		t.path, err = unescape("/"+path, "the path")
-	} else {
-		t.path = path
-		t.hosts, err = hosts(authority)
+	return redis.NewClient(t.options.(*redis.Options))
+}
+
+func parseURL(raw string) (*target, error) {
+	t, err := takeApart(raw)
+	if err == nil {
+		err = t.setOptions()
 	}
 	if err != nil {
-		return t, err
-	}
-	if t.params, err = url.ParseQuery(query); err != nil {
-		return t, errors.New("the parameters behind the ? cannot be read: want name=value, with & between them")
+		return nil, fmt.Errorf("%w: redis URL: %w", session.ErrInvalid, err)
 	}
 	return t, nil
 }
 
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
+// takeApart splits "scheme://user:password@h1:p,h2:p/path?name=value".
+func takeApart(raw string) (*target, error) {
+	scheme, rest, found := strings.Cut(raw, "://")
+	if !found {
+		return nil, errors.New("it has no scheme: want redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://")
 	}
-	return s, "", false
+	t, port := &target{}, "6379"
+	switch scheme {
+	case "redis", "redis+cluster", "redis+sentinel":
+		t.kind = strings.TrimPrefix(scheme, "redis")
+	case "rediss", "rediss+cluster", "rediss+sentinel":
+		t.kind, t.secure = strings.TrimPrefix(scheme, "rediss"), true
+	case "unix":
+		t.kind = scheme
+	default:
+		return nil, errors.New("unknown scheme: want redis, rediss, unix, redis+cluster, rediss+cluster, redis+sentinel or rediss+sentinel")
+	}
+	if t.kind == "+sentinel" {
+		port = "26379"
+	}
+	for _, c := range rest {
+		switch {
+		case c == '#':
+			return nil, errors.New("it has a #: write %23")
+		case c == ' ' || !unicode.IsPrint(c):
+			return nil, errors.New("it has white space or a character that cannot be printed: escape it, a space as %20")
+		}
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	authority, path, slash := strings.Cut(rest, "/")
+	socket := t.kind == "unix"
+	if socket && authority != "" && !strings.HasSuffix(authority, "@") {
+		return nil, errors.New("a socket's URL has no host: want unix:///path or unix://user:password@/path (in a password write / as %2F and ? as %3F)")
+	}
+	plainPath := socket && authority == "" // no password can stand before an @ in it
+	if strings.Contains(query, "@") || !plainPath && strings.Contains(path, "@") {
+		return nil, errors.New("it has an @ behind a / or a ?: in a password write / as %2F and ? as %3F, and @ as %40 everywhere")
+	}
+	userinfo, list := "", authority
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		userinfo, list = authority[:i], authority[i+1:]
+	}
+	err := t.setUser(userinfo)
+	switch {
+	case err != nil:
+		return nil, err
+	case socket && (!slash || path == ""):
+		return nil, errors.New("the socket's path is missing: want unix:///path")
+	case socket:
+		t.path, err = unescape("/"+path, "the path")
+	default:
+		t.path = path
+		t.hosts, err = hosts(list, port)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.params, err = takeParams(query)
+	return t, err
+}
+
+func (t *target) setUser(userinfo string) (err error) {
+	if strings.Contains(userinfo, "@") {
+		return errors.New("it has two @ before the host: in a password write %40")
+	}
+	user, password, _ := strings.Cut(userinfo, ":")
+	if user != "" && password == "" { // go-redis would send neither
+		return errors.New("it has a user and no password: want user:password@, or :password@ for a password alone")
+	}
+	if t.user, err = unescape(user, "the user"); err != nil {
+		return err
+	}
+	t.password, err = unescape(password, "the password")
+	return err
 }
 
 func unescape(text, what string) (string, error) {
 	plain, err := url.PathUnescape(text)
-	if err != nil {
+	if err != nil { // it holds the text
 		return "", fmt.Errorf("%s has a %% that begins no escape: write %%25", what)
 	}
 	return plain, nil
 }
 
-// hosts reads "h1:p,h2". A port may be missing.
-func hosts(list string) (all []string, err error) {
-	for i, host := range strings.Split(list, ",") {
+// hosts reads "h1:p,h2" and gives each host its port.
+func hosts(list, defaultPort string) (all []string, err error) {
+	parts := strings.Split(list, ",")
+	for i, text := range parts {
 		which := "the host"
-		if strings.Contains(list, ",") {
+		if len(parts) > 1 {
 			which = fmt.Sprintf("host %d", i+1)
 		}
-		name, port := host, ""
-		if strings.HasPrefix(host, "[") {
-			inner, rest, closed := strings.Cut(host[1:], "]")
-			if _, err := netip.ParseAddr(inner); !closed || err != nil || rest != "" && rest[0] != ':' {
+		name, port, hasPort := strings.Cut(text, ":")
+		if strings.HasPrefix(text, "[") {
+			inner, behind, closed := strings.Cut(text[1:], "]")
+			ip, err := netip.ParseAddr(inner)
+			if !closed || err != nil || !ip.Is6() || ip.Zone() != "" || behind != "" && behind[0] != ':' {
 				return nil, fmt.Errorf("%s is no IPv6 address in brackets", which)
 			}
-			name, port = "["+inner+"]", rest
-		} else if n, p, found := strings.Cut(host, ":"); found {
-			name, port = n, ":"+p
-		}
-		switch {
-		case name == "":
-			return nil, fmt.Errorf("%s is empty", which)
-		case name[0] != '[' && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789.-_") != "":
+			name, hasPort = inner, behind != ""
+			port = strings.TrimPrefix(behind, ":")
+		} else if strings.Contains(port, ":") {
+			return nil, fmt.Errorf("%s has more than one colon: an IPv6 address stands in brackets, a password before an @", which)
+		} else if name == "" {
+			return nil, fmt.Errorf("%s is missing", which)
+		} else if strings.ContainsFunc(name, notInHost) {
 			return nil, fmt.Errorf("%s has a character that no host name has", which)
 		}
-		if port != "" {
-			n, err := strconv.ParseUint(port[1:], 10, 16)
-			if err != nil || n == 0 {
-				return nil, fmt.Errorf("the port of %s is not a number from 1 to 65535 (a password stands before an @: want redis://:password@host)", which)
-			}
+		if !hasPort {
+			port = defaultPort
 		}
-		all = append(all, host)
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("the port of %s is not a number from 1 to 65535 (a password stands before an @: want redis://:password@host)", which)
+		}
+		all = append(all, net.JoinHostPort(name, strconv.FormatUint(n, 10)))
 	}
 	return all, nil
 }
 
-// withPorts adds the port to those hosts that have none.
-func withPorts(hosts []string, port string) []string {
-	full := make([]string, len(hosts))
-	for i, host := range hosts {
-		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(strings.Trim(host, "[]"), port)
+func notInHost(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._-", c)
+}
+
+// setOptions makes the options of the kind of client that the scheme asks for.
+func (t *target) setOptions() error {
+	config := t.tlsConfig()
+	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	switch t.kind {
+	case "+cluster":
+		if t.path != "" || t.params["db"] != "" {
+			return errors.New("a cluster has no databases: leave out what stands behind the /, and the parameter db")
 		}
-		full[i] = host
-	}
-	return full
-}
-
-func (t target) single() (redis.UniversalClient, error) {
-	if len(t.hosts) > 1 {
-		return nil, fmt.Errorf("%d hosts for one server: use redis+cluster:// or redis+sentinel://", len(t.hosts))
-	}
-	o := &redis.Options{}
-	if err := t.fill(o); err != nil {
-		return nil, err
-	}
-	if err := t.database(t.path, &o.DB); err != nil {
-		return nil, err
-	}
-	o.Network, o.Addr = "tcp", withPorts(t.hosts, "6379")[0]
-	if o.TLSConfig != nil {
-		o.TLSConfig.ServerName, _, _ = net.SplitHostPort(o.Addr)
-	}
-	return redis.NewClient(o), nil
-}
-
-func (t target) socket() (redis.UniversalClient, error) {
-	o := &redis.Options{}
-	if err := t.fill(o); err != nil {
-		return nil, err
-	}
-	if err := t.database("", &o.DB); err != nil {
-		return nil, err
-	}
-	o.Network, o.Addr = "unix", t.path
-	return redis.NewClient(o), nil
-}
-
-func (t target) cluster() (redis.UniversalClient, error) {
-	if t.path != "" || t.params.Has("db") {
-		return nil, errors.New("a cluster has no databases: leave out what stands behind the /, and the parameter db")
-	}
-	o := &redis.ClusterOptions{Addrs: withPorts(t.hosts, "6379")}
-	if err := t.fill(o); err != nil {
-		return nil, err
-	}
-	return redis.NewClusterClient(o), nil
-}
-
-func (t target) sentinel() (redis.UniversalClient, error) {
-	master, db, _ := strings.Cut(t.path, "/")
-	master, err := unescape(master, "the master's name")
-	if err != nil {
-		return nil, err
-	}
-	if master == "" {
-		return nil, errors.New("the master's name is missing: want redis+sentinel://host:port/master")
-	}
-	o := &redis.FailoverOptions{MasterName: master, SentinelAddrs: withPorts(t.hosts, "26379")}
-	for name, field := range map[string]*string{"sentinel_username": &o.SentinelUsername, "sentinel_password": &o.SentinelPassword} {
-		if len(t.params[name]) > 1 {
-			return nil, fmt.Errorf("the parameter %s is given twice", name)
+		t.options = &redis.ClusterOptions{
+			Addrs: t.hosts, Username: t.user, Password: t.password, TLSConfig: config,
+			ContextTimeoutEnabled: true, DisableIdentity: true, MaintNotificationsConfig: quiet,
 		}
-		*field = t.params.Get(name)
-		t.params.Del(name)
+	case "+sentinel":
+		master, db, _ := strings.Cut(t.path, "/")
+		master, err := unescape(master, "the master's name")
+		if err != nil {
+			return err
+		}
+		if master == "" {
+			return errors.New("the master's name is missing: want redis+sentinel://host:port/master")
+		}
+		if err := t.setDatabase(db); err != nil {
+			return err
+		}
+		if t.params["sentinel_username"] != "" && t.params["sentinel_password"] == "" {
+			return errors.New("it has the parameter sentinel_username and no sentinel_password")
+		}
+		t.options = &redis.FailoverOptions{
+			MasterName: master, SentinelAddrs: t.hosts, Username: t.user, Password: t.password, TLSConfig: config,
+			ContextTimeoutEnabled: true, DisableIdentity: true,
+		}
+	case "unix":
+		t.options = &redis.Options{
+			Network: "unix", Addr: t.path, Username: t.user, Password: t.password,
+			ContextTimeoutEnabled: true, DisableIdentity: true, MaintNotificationsConfig: quiet,
+		}
+	default:
+		if len(t.hosts) > 1 {
+			return fmt.Errorf("%d hosts for one server: use redis+cluster:// or redis+sentinel://", len(t.hosts))
+		}
+		if err := t.setDatabase(t.path); err != nil {
+			return err
+		}
+		if config != nil {
+			config.ServerName, _, _ = net.SplitHostPort(t.hosts[0])
+		}
+		t.options = &redis.Options{
+			Network: "tcp", Addr: t.hosts[0], Username: t.user, Password: t.password, TLSConfig: config,
+			ContextTimeoutEnabled: true, DisableIdentity: true, MaintNotificationsConfig: quiet,
+		}
 	}
-	if err := t.fill(o); err != nil {
-		return nil, err
-	}
-	if err := t.database(db, &o.DB); err != nil {
-		return nil, err
-	}
-	return redis.NewFailoverClient(o), nil
+	return t.setParams()
 }
 
-// database reads the number of a database, from the path or the parameter db.
-func (t target) database(path string, db *int) error {
-	text := path
-	if t.params.Has("db") {
-		if path != "" {
-			return errors.New("the database is given twice: behind the / and as the parameter db")
-		}
-		text = t.params.Get("db")
-	}
-	if text == "" {
+// tlsConfig returns nil without TLS. It names no server: each connection checks
+// the certificate of the host that it dials.
+func (t *target) tlsConfig() *tls.Config {
+	if !t.secure {
 		return nil
 	}
-	n, err := strconv.ParseUint(text, 10, 31)
-	if err != nil {
-		return errors.New("the database is not a number from 0")
+	return &tls.Config{MinVersion: tls.VersionTLS12}
+}
+
+// setDatabase takes the number in the path for the parameter db.
+func (t *target) setDatabase(path string) error {
+	if path == "" {
+		return nil
 	}
-	*db = int(n)
+	if t.params["db"] != "" {
+		return errors.New("the database is given twice: behind the / and as the parameter db")
+	}
+	if _, err := strconv.ParseUint(path, 10, 31); err != nil {
+		return errors.New("the database behind the / is not a number from 0")
+	}
+	t.params["db"] = path
 	return nil
 }
 
-// parameters are those that are taken over, with the field that each sets in the
-// options of a client, and the least and the most it may be; both 0: any.
-var parameters = map[string]struct {
-	field       string
-	least, most int64
-}{
-	"db":                         {"", 0, 0}, // see database
-	"protocol":                   {"Protocol", 2, 3},
-	"client_name":                {"ClientName", 0, 0},
-	"max_retries":                {"MaxRetries", -1, 1000},
-	"min_retry_backoff":          {"MinRetryBackoff", 0, 0},
-	"max_retry_backoff":          {"MaxRetryBackoff", 0, 0},
-	"dial_timeout":               {"DialTimeout", 1, 1 << 62},
-	"read_timeout":               {"ReadTimeout", 0, 0},
-	"write_timeout":              {"WriteTimeout", 0, 0},
-	"pool_fifo":                  {"PoolFIFO", 0, 0},
-	"pool_size":                  {"PoolSize", 1, 100_000},
-	"pool_timeout":               {"PoolTimeout", 1, 1 << 62},
-	"min_idle_conns":             {"MinIdleConns", 0, 100_000},
-	"max_idle_conns":             {"MaxIdleConns", 0, 100_000},
-	"max_active_conns":           {"MaxActiveConns", 0, 100_000},
-	"max_concurrent_dials":       {"MaxConcurrentDials", 0, 100_000},
-	"pipeline_pool_size":         {"PipelinePoolSize", -1, 100_000},
-	"pipeline_read_buffer_size":  {"PipelineReadBufferSize", 0, 64 << 20},
-	"pipeline_write_buffer_size": {"PipelineWriteBufferSize", 0, 64 << 20},
-	"conn_max_idle_time":         {"ConnMaxIdleTime", 0, 0},
-	"idle_timeout":               {"ConnMaxIdleTime", 0, 0},
-	"conn_max_lifetime":          {"ConnMaxLifetime", 0, 0},
-	"max_conn_age":               {"ConnMaxLifetime", 0, 0},
-	"conn_max_lifetime_jitter":   {"ConnMaxLifetimeJitter", 0, 1 << 62},
-	"skip_verify":                {"TLSConfig", 0, 0},
-}
-
-// fill sets in a client's options the credentials, the parameters and what this
-// library needs. go-redis reads the parameters.
-func (t target) fill(options any) error {
-	scheme := "redis"
-	if t.secure {
-		scheme = "rediss"
+// withoutPassword returns an error of Open, or another one where a server's reply
+// in it repeats the password: one that does not know AUTH repeats what follows,
+// which may be cut short.
+func (t *target) withoutPassword(err error) error {
+	var fromServer redis.Error
+	if !errors.As(err, &fromServer) {
+		return err
 	}
-	to := reflect.ValueOf(options).Elem()
-	read := func(params url.Values) (*redis.Options, error) {
-		return redis.ParseURL(scheme + "://localhost/?" + params.Encode())
+	text := strings.ToLower(err.Error())
+	repeats := strings.Contains(text, "args beginning with") && strings.Contains(text, "auth")
+	for _, password := range []string{t.password, t.params["sentinel_password"]} {
+		repeats = repeats || len(password) >= 4 && strings.Contains(text, strings.ToLower(password))
 	}
-	fields := map[string]bool{}
-	for name, values := range t.params {
-		p, known := parameters[name]
-		switch {
-		case !known:
-			return fmt.Errorf("it has an unknown parameter; known are %s", strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
-		case len(values) > 1 || p.field != "" && fields[p.field]:
-			return fmt.Errorf("the parameter %s, or another name of it, is given twice", name)
-		case p.field == "":
-			continue
-		case !to.FieldByName(p.field).IsValid():
-			return fmt.Errorf("the parameter %s means nothing for this kind of server", name)
-		case name == "skip_verify" && !t.secure:
-			return errors.New("the parameter skip_verify needs TLS: rediss")
-		}
-		fields[p.field] = true
-		o, err := read(url.Values{name: values})
-		if err != nil {
-			return fmt.Errorf("the parameter %s has a value that it cannot have", name)
-		}
-		if v := reflect.ValueOf(o).Elem().FieldByName(p.field); v.CanInt() && (p.least != 0 || p.most != 0) && (v.Int() < p.least || v.Int() > p.most) {
-			return fmt.Errorf("the parameter %s is too small or too large", name)
-		}
+	if !repeats {
+		return err
 	}
-	params := url.Values{}
-	for name, values := range t.params {
-		if name != "db" {
-			params[name] = values
-		}
+	where := t.path
+	if len(t.hosts) > 0 {
+		where = strings.Join(t.hosts, ",")
 	}
-	o, err := read(params)
-	if err != nil {
-		return errors.New("the parameters do not fit together")
-	}
-	o.Username, o.Password = t.user, t.password
-	o.ContextTimeoutEnabled = true
-	o.DisableIdentity = true
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	if o.TLSConfig != nil { // each connection checks the certificate of the host it dials
-		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.TLSConfig.InsecureSkipVerify}
-	}
-	from := reflect.ValueOf(o).Elem()
-	for _, field := range slices.Concat([]string{"Username", "Password", "ContextTimeoutEnabled", "DisableIdentity", "MaintNotificationsConfig", "TLSConfig"}, fieldsOfParameters()) {
-		if place := to.FieldByName(field); place.IsValid() {
-			place.Set(from.FieldByName(field))
-		}
-	}
-	return nil
-}
-
-func fieldsOfParameters() (fields []string) {
-	for _, p := range parameters {
-		if p.field != "" {
-			fields = append(fields, p.field)
-		}
-	}
-	return fields
+	return fmt.Errorf("open store at %s: the server refused the login with an error that repeats the password and is left out here: does it know AUTH?", where)
 }
