@@ -13,6 +13,31 @@
 --        TOOLARGE now bytes            of private data there would be
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
+-- grown returns how many bytes of private data the session will have, or 0 if
+-- they do not become more.
+local function grown(c)
+  local size, before = {}, 0
+  if c.set == c.del then return 0 end
+  if c.reset == '' then
+    local all = redis.call('HGETALL', session)
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 2) == 'd:' then
+        size[all[i]] = #all[i + 1]
+        before = before + #all[i + 1]
+      end
+    end
+  end
+  local after = before
+  for i = c.set, c.del - 1, 2 do
+    if string.sub(ARGV[i], 1, 2) == 'd:' then
+      after = after - (size[ARGV[i]] or 0) + #ARGV[i + 1]
+      size[ARGV[i]] = nil
+    end
+  end
+  for i = c.del, c.chat - 1 do after = after - (size[ARGV[i]] or 0) end
+  return after > before and after or 0
+end
+
 local before, sweep = seen()
 if before then
   local version, deleted, next = string.match(before, '^%d+ (%d+) (%d+) (%a+)$')

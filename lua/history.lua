@@ -1,6 +1,6 @@
 -- history: reads a part of the chat. It writes nothing.
 --
--- USES   clock record list
+-- USES   clock record moment
 -- KEYS   session history inbox outbox
 -- ARGV   op deadline after till limit newest inboxed
 --        after: only messages with a greater number; till: only up to that ms,

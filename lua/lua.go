@@ -112,14 +112,14 @@ const rightsHere = "-- (a line for each command)\n"
 var (
 	calls = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 	// What no script calls for the first time after its first write, so that it
-	// stops there if it may not; and PUBLISH, whose failure undoes nothing.
-	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "LINDEX", "PUBLISH"}
+	// stops there if it may not; and PUBLISH, HSCAN and HLEN behind a write, whose failure undoes nothing.
+	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "LINDEX", "PUBLISH", "HSCAN"}
 	// What each of the others wants behind its key. It must be there: Redis looks for
 	// the key in the arguments as if they were whole, and reads past their end.
 	behindKey = map[string]string{
 		"DEL": "", "HGETALL": "", "HKEYS": "", "LPOP": "", "PERSIST": "", "PTTL": "",
 		"HGET": ", ''", "HDEL": ", ''", "RPUSH": ", ''", "SET": ", ''", "ZREM": ", ''", "PEXPIRE": ", '0'", "PEXPIREAT": ", '0'",
-		"HSCAN": ", '0'", "HSET": ", '', ''", "HINCRBY": ", '', '0'", "LRANGE": ", '0', '0'", "LTRIM": ", '0', '0'", "ZADD": ", '0', ''",
+		"HSET": ", '', ''", "HINCRBY": ", '', '0'", "LRANGE": ", '0', '0'", "LTRIM": ", '0', '0'", "ZADD": ", '0', ''",
 		"ZRANGE": ", '0', '0'", "ZREMRANGEBYSCORE": ", '0', '0'",
 	}
 )

@@ -2,7 +2,7 @@
 -- messages of its turn as far as the chat still has them, or why it is dead. It
 -- writes nothing.
 --
--- USES   clock record list waits
+-- USES   clock record waits
 -- KEYS   session history inbox outbox events letters
 -- ARGV   op deadline digest
 -- REPLY  OK now line first messages    first is the number of the first of the messages

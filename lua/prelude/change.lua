@@ -31,39 +31,13 @@ local function read_change(at)
   c.exp, c.net = lifetime(ARGV[at + 1])
   c.expiry = c.exp > 0 and (s.exp == 0 or c.exp < s.exp) or c.exp == 0 and s.exp > 0
   c.activity = math.floor(now / 60000) ~= math.floor(s.at / 60000)
-  redis.call('LLEN', history)
+  if c.reset ~= '' then redis.call('LLEN', history) end -- else it is the first key that is written
   if c.expiry then redis.call('ZCARD', expiry) end
   if c.activity then redis.call('ZCARD', activity) end
   if c.set > c.moves or c.reset ~= '' then
-    c.pairs = redis.call('HLEN', moves)
     redis.call('ZCARD', names)
   end
   return c
-end
-
--- grown returns how many bytes of private data the session will have, or 0 if
--- they do not become more.
-local function grown(c)
-  local size, before = {}, 0
-  if c.set == c.del then return 0 end
-  if c.reset == '' then
-    local all = redis.call('HGETALL', session)
-    for i = 1, #all, 2 do
-      if string.sub(all[i], 1, 2) == 'd:' then
-        size[all[i]] = #all[i + 1]
-        before = before + #all[i + 1]
-      end
-    end
-  end
-  local after = before
-  for i = c.set, c.del - 1, 2 do
-    if string.sub(ARGV[i], 1, 2) == 'd:' then
-      after = after - (size[ARGV[i]] or 0) + #ARGV[i + 1]
-      size[ARGV[i]] = nil
-    end
-  end
-  for i = c.del, c.chat - 1 do after = after - (size[ARGV[i]] or 0) end
-  return after > before and after or 0
 end
 
 -- renew_life empties the session, which apply then puts into its initial state.
@@ -97,10 +71,13 @@ end
 -- count_move counts a move from one state to another. There are at most a thousand
 -- such counters; moves between further pairs are counted together, in the field
 -- without names, so that states named after ids do not fill the memory. A counter
--- that is not a number is ignored.
-local function count_move(c, pair)
-  if c.pairs >= 1000 and not redis.call('HGET', moves, pair) then pair = '\0' end
-  if redis.pcall('HINCRBY', moves, pair, 1) == 1 and pair ~= '\0' then c.pairs = c.pairs + 1 end
+-- that is not a number, or a key that is no hash, is ignored: it stops no turn.
+local function count_move(pair)
+  if redis.pcall('HINCRBY', moves, pair, 1) ~= 1 then return end
+  local pairs = redis.pcall('HLEN', moves)
+  if type(pairs) ~= 'number' or pairs <= 1000 then return end
+  redis.call('HDEL', moves, pair)
+  redis.pcall('HINCRBY', moves, '\0', 1)
 end
 
 -- apply writes the change. It returns how many fields it deleted, and the
@@ -114,15 +91,7 @@ local function apply(c, put)
     renew_life(c.reset)
     state = c.initial
   end
-  for i = c.moves, c.set - 1 do
-    count_move(c, state .. '\0' .. ARGV[i])
-    state = ARGV[i]
-  end
-  for i = c.set, c.del - 1 do put[#put + 1] = ARGV[i] end
-  for i = c.del, c.chat - 1, 100 do
-    deleted = deleted + redis.call('HDEL', session, unpack(ARGV, i, math.min(i + 99, c.chat - 1)))
-  end
-  if c.chat <= c.last then
+  if c.chat <= c.last then -- the first write, which checks the type of this key
     local when, chat, replies = stamp(s.at), {}, {}
     for i = c.chat, c.last, 2 do
       s.seq = s.seq + 1
@@ -135,6 +104,14 @@ local function apply(c, put)
     push(outbox, replies)
     unsent = unsent + #replies
     for _, reply in ipairs(replies) do s.obytes = s.obytes + #reply end
+  end
+  for i = c.moves, c.set - 1 do
+    count_move(state .. '\0' .. ARGV[i])
+    state = ARGV[i]
+  end
+  for i = c.set, c.del - 1 do put[#put + 1] = ARGV[i] end
+  for i = c.del, c.chat - 1, 100 do
+    deleted = deleted + redis.call('HDEL', session, unpack(ARGV, i, math.min(i + 99, c.chat - 1)))
   end
   if c.file then
     redis.call('SET', file, c.file)

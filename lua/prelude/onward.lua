@@ -1,18 +1,12 @@
 -- onward: going on with a session, or giving it back.
 
--- crowded tells whether as many replies are unsent as may be before turns wait
--- for them, too. room is that limit, as "replies bytes".
-local function crowded(room)
-  local replies, size = string.match(room, '^(%d+) (%d+)$')
-  return replies and (unsent >= tonumber(replies) or s.obytes >= tonumber(size))
-end
-
 -- onward decides what the holder of a session does next: send what is in the
 -- outbox, handle the next event, or nothing more, and then the lease goes back in
 -- this same script. Replies that wait for their next attempt let turns pass; an
 -- Update that waits comes before the next event. want is empty if the caller
--- takes no event, else the room for unsent replies. What onward decided goes to
--- answer once the session is saved.
+-- takes no event, else how many replies, and bytes of them, may be unsent before
+-- turns wait for them, too. What onward decided goes to answer once the session
+-- is saved.
 local function onward(want)
   if unsent > 0 and s.owait <= now then
     s.lease, s.work = now + lease, 'reply'
@@ -23,7 +17,11 @@ local function onward(want)
     if unsent > 0 then return 'idle' end
     return waiting > 0 and 'due' or 'ended'
   end
-  local notbefore = unsent > 0 and crowded(want) and s.owait or 0
+  local notbefore = 0
+  if unsent > 0 then
+    local replies, size = string.match(want, '^(%d+) (%d+)$')
+    if replies and (unsent >= tonumber(replies) or s.obytes >= tonumber(size)) then notbefore = s.owait end
+  end
   if waiting == 0 or math.max(s.wait, s.yield, notbefore) > now then
     free(notbefore)
     return 'idle'

@@ -4,7 +4,7 @@
 -- '0' when it has come round, and nothing needs to be looked at for a while.
 local function sweep_part(key, cursor, is_over)
   local part = redis.pcall('HSCAN', key, cursor, 'COUNT', 200)
-  if part.err then return '0' end -- by damage the cursor is none: the next sweep begins again
+  if part.err then return '0' end -- a damaged cursor, or no right: the next sweep begins again
   local drop = {}
   for i = 1, #part[2], 2 do
     if part[2][i] ~= '' and is_over(part[2][i + 1]) then drop[#drop + 1] = part[2][i] end
