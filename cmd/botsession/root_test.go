@@ -61,7 +61,7 @@ error: version takes no arguments
 hint: botsession version --help
 `},
 		{"a URL of a strange scheme", []string{"ls", "--redis", "http://u:s3cret@h"}, `
-error: invalid: redis URL: unknown scheme: want redis, rediss, unix, redis+cluster or redis+sentinel
+error: invalid: redis URL: unknown scheme: want redis, rediss, unix, redis+cluster, rediss+cluster, redis+sentinel or rediss+sentinel
 hint: an address looks like redis://HOST:PORT, redis+cluster://HOST:PORT,HOST:PORT or redis+sentinel://HOST:PORT/MASTER
 `},
 		{"a control character in an argument", []string{"\x1b[2J"}, `
