@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,20 +100,17 @@ func TestDamageIsSurvivedByTheNeighbours(t *testing.T) {
 			work <- i
 		}
 	}()
-	done := make(chan struct{})
+	var workers sync.WaitGroup
 	for range 8 {
-		go func() {
-			defer func() { done <- struct{}{} }()
+		workers.Go(func() {
 			for i := range work {
 				t.Run(fmt.Sprintf("%s: %s", all[i].kind, all[i].what), func(t *testing.T) {
 					survive(t, url, client, fmt.Sprint("n", i), all[i])
 				})
 			}
-		}()
+		})
 	}
-	for range 8 {
-		<-done
-	}
+	bounded.Wait(t, "all damages are tried", &workers)
 	t.Logf("%d damages", len(all))
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/faultnet"
 )
 
@@ -397,7 +398,7 @@ func TestCallsAtTheSameTimeAreAppliedAsEachSays(t *testing.T) {
 				ones[i].answer, ones[i].err = r.do(ctx, ones[i].s.bot)
 			})
 		}
-		wg.Wait()
+		bounded.Wait(t, "all calls return", &wg)
 		for i, r := range c.calls {
 			o := &ones[i]
 			ends.count(o.err, l.net.Counts())

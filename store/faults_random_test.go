@@ -13,6 +13,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/faultnet"
 )
 
@@ -64,7 +65,7 @@ func TestAFleetOnABadNetworkHandlesEachEventOnceAndInOrder(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	bounded.Wait(t, "all users are done", &wg)
 	struck := 0
 	for _, l := range labs {
 		struck += l.net.Counts().Struck

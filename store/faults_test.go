@@ -18,6 +18,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/faultnet"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
@@ -126,7 +127,7 @@ func runEach[C any](t *testing.T, labs []*lab, cases []C, name func(C) string, r
 		next <- c
 	}
 	close(next)
-	wg.Wait()
+	bounded.Wait(t, "all cases are done", &wg)
 }
 
 // A scene is one sub-test's bot and its one session.

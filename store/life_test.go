@@ -18,7 +18,7 @@ import (
 )
 
 // crowd makes the same call for many sessions, 32 at a time.
-func crowd(n int, do func(id string)) {
+func crowd(t testing.TB, n int, do func(id string)) {
 	var next atomic.Int64
 	var callers sync.WaitGroup
 	for range 32 {
@@ -28,7 +28,7 @@ func crowd(n int, do func(id string)) {
 			}
 		})
 	}
-	callers.Wait()
+	bounded.Wait(t, "all calls return", &callers)
 }
 
 // leftovers are the keys of sessions and their index, but for what outlives a
@@ -67,7 +67,7 @@ func TestSessionsExpireInThousandsUnderAFleet(t *testing.T) {
 	}
 	st, client := open(t, url, nil), observer(t, url)
 	bot := st.Bot("bot", opts)
-	crowd(n, func(id string) {
+	crowd(t, n, func(id string) {
 		if _, err := bot.Accept(t.Context(), id, session.Event{ID: "hello", Text: "hello"}); err != nil {
 			t.Error(err)
 		}
@@ -99,7 +99,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 	url := redistest.Single(t)
 	st, client := open(t, url, nil), observer(t, url)
 	bot := st.Bot("bot", &store.BotOptions{TTL: 50 * time.Millisecond})
-	crowd(n, func(id string) {
+	crowd(t, n, func(id string) {
 		if _, err := bot.Session(id).Create(t.Context(), store.Origin{State: "old", User: id}); err != nil {
 			t.Error(err)
 		}
@@ -126,7 +126,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 
 	forever := st.Bot("bot", &store.BotOptions{TTL: -1})
 	var back atomic.Int64
-	crowd(n/2, func(id string) {
+	crowd(t, n/2, func(id string) {
 		created, err := forever.Session(id).Create(t.Context(), store.Origin{State: "new"})
 		if err != nil || !created {
 			t.Errorf("%s comes back: created %t, %v", id, created, err)
@@ -146,7 +146,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 	if err := st.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
-	crowd(n, func(id string) { _, _ = forever.Session(id).Destroy(t.Context()) })
+	crowd(t, n, func(id string) { _, _ = forever.Session(id).Destroy(t.Context()) })
 	if keys := leftovers(t, client); len(keys) > 0 {
 		t.Errorf("left after the end of all: %q", keys)
 	}

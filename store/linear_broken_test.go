@@ -13,6 +13,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 )
 
 // A checker that finds nothing may be one that cannot find anything. So here are
@@ -266,7 +267,7 @@ func TestAnEventThatIsAppliedTwiceIsCaught(t *testing.T) {
 		if _, err := p.near.Drain(ctx, handle); err != nil {
 			t.Fatal(err)
 		}
-		p.wait.Wait()
+		bounded.Wait(t, "all who wait return", &p.wait)
 		p.await(ctx, 0, 0, p.near.Receipt(p.id, "e0"), patience)
 		if v := p.end(ctx); v != c.want {
 			t.Errorf("verdict %s, want %s\n%s", v, c.want, transcript(p.history))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/faultnet"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
@@ -122,7 +123,7 @@ func options() *store.BotOptions {
 // returns how many replicas have died.
 func (l *lifetime) run(total int) (deaths int) {
 	ctx, cancel := context.WithCancel(l.t.Context())
-	defer l.serve.Wait()
+	defer bounded.Wait(l.t, "all replicas end", &l.serve)
 	defer cancel()
 	random := rand.New(rand.NewPCG(seed(l.t), 0))
 	for i := range l.fleet {
@@ -149,6 +150,7 @@ func (l *lifetime) run(total int) (deaths int) {
 	}
 	over := make(chan struct{})
 	go func() { work.Wait(); close(over) }()
+	end := time.Now().Add(20 * time.Minute)
 	for {
 		select {
 		case <-over:
@@ -157,6 +159,9 @@ func (l *lifetime) run(total int) (deaths int) {
 			}
 			return deaths
 		case <-time.After(deathRate):
+			if time.Now().After(end) {
+				l.t.Fatal("not all sessions are done after 20 minutes")
+			}
 			for i := range l.fleet {
 				l.fleet[i].Load().net.Release()
 			}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 )
 
 // A trouble befalls a server in the middle of a load.
@@ -106,7 +107,7 @@ func (tr trouble) endure(t *testing.T) (report string) {
 	strike()
 	allDeliver()
 	stop.Store(true)
-	running.Wait()
+	bounded.Wait(t, "all who deliver end", &running)
 	if ctx.Err() != nil {
 		t.Fatalf("the callers got nowhere: %v", callers[0].errs)
 	}

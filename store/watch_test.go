@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -43,7 +44,7 @@ func watched(t *testing.T, bot *Bot, c redis.UniversalClient) (notices <-chan No
 		}
 	})
 	eventually(t, "somebody watches", func() bool { return c.Exists(ctx, watchKey(bot)).Val() == 1 })
-	end = sync.OnceFunc(func() { cancel(); running.Wait() })
+	end = sync.OnceFunc(func() { cancel(); bounded.Wait(t, "the watch ends", &running) })
 	t.Cleanup(end)
 	return all, end
 }

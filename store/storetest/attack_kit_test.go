@@ -14,6 +14,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 )
 
 // These need a server whose clock a test can move.
@@ -88,8 +89,8 @@ func movable(t *testing.T) (s *scene, forward func(time.Duration)) {
 		return c
 	})
 	return s, func(by time.Duration) {
-		moves <- by
-		<-moves
+		moves <- by // the goroutine above lives as long as the test
+		bounded.Receive(t, "the clock has moved", moves)
 	}
 }
 

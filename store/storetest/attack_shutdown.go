@@ -84,7 +84,7 @@ func acceptedWhileStopping(s *scene) {
 	all := make(chan struct{})
 	go func() {
 		defer close(all)
-		together(events, func(i int) {
+		together(s, events, func(i int) {
 			_, err := bot.Accept(s.Context(), fmt.Sprint(i), session.Event{ID: "hi", Text: "hi"})
 			errs.add(err)
 		})

@@ -137,7 +137,7 @@ func sameStatus(s *scene) {
 	go func() {
 		defer close(waiting)
 		receipts := []*store.Receipt{own, bot.Receipt("1", "hi"), far.Receipt("1", "hi")}
-		together(len(receipts), func(i int) {
+		together(s, len(receipts), func(i int) {
 			ctx, cancel := context.WithTimeout(s.Context(), patience)
 			defer cancel()
 			o, err := receipts[i].Wait(ctx)

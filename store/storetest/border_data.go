@@ -10,6 +10,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 )
 
 // Of data, chats and indexes at their limits: checks of theHeads.
@@ -133,7 +134,7 @@ func statusOfOneMoment(s *scene) {
 	bot := s.bot()
 	s.create(bot.Session("1"), store.Origin{State: "after 0"})
 	var writer sync.WaitGroup
-	defer writer.Wait()
+	defer bounded.Wait(s, "the writer ends", &writer)
 	ctx, stop := context.WithCancel(s.Context())
 	defer stop()
 	writer.Go(func() {

@@ -15,6 +15,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 )
 
 // theHeads is about events and replies whose end somebody's code stands in the
@@ -269,7 +270,7 @@ func updatesBetween(s *scene) {
 	ctx, stop := context.WithCancel(s.Context())
 	defer stop()
 	var loops sync.WaitGroup
-	defer loops.Wait()
+	defer bounded.Wait(s, "all Updates end", &loops)
 	defer stop()
 	for _, b := range []*store.Bot{bot, other} {
 		loops.Go(func() {

@@ -321,7 +321,7 @@ func movesRace(s *scene) {
 	bots := []*store.Bot{s.bot(), s.bot(), s.bot()}
 	s.create(bots[0].Session("1"), store.Origin{State: "a"})
 	errs := make([]error, 20)
-	together(len(errs), func(i int) {
+	together(s, len(errs), func(i int) {
 		errs[i] = bots[i%len(bots)].Session("1").Move(s.Context(), session.Transition{From: "a", To: "b"})
 	})
 	var moved int

@@ -30,7 +30,7 @@ func differentKeys(s *scene) {
 	}
 	s.create(bots[0].Session("1"), store.Origin{})
 	var errs record[error]
-	together(clients, func(c int) {
+	together(s, clients, func(c int) {
 		for k := range keys {
 			errs.add(bots[c].Session("1").Set(s.Context(), fmt.Sprintf("%d.%d", c, k), "v"))
 			errs.add(bots[c].Session("1").SetFlag(s.Context(), fmt.Sprintf("%d.%d", c, k), true))
@@ -58,7 +58,7 @@ func increments(s *scene) {
 	s.serve(bots[1], increment)
 	s.create(bots[0].Session("1"), store.Origin{})
 	var errs record[error]
-	together(6, func(worker int) {
+	together(s, 6, func(worker int) {
 		bot := bots[worker%len(bots)]
 		for i := range (updates + events) / 6 {
 			if worker >= 4 || (worker == 3 && i%2 == 0) {

@@ -35,7 +35,7 @@ func createsRace(s *scene) {
 	bots := []*store.Bot{s.bot(), s.bot(), s.bot()}
 	var made atomic.Int32
 	var errs record[error]
-	together(24, func(i int) {
+	together(s, 24, func(i int) {
 		created, err := bots[i%len(bots)].Session("1").Create(s.Context(), store.Origin{User: fmt.Sprint(i)})
 		if created {
 			made.Add(1)
@@ -53,7 +53,7 @@ func firstEventsRace(s *scene) {
 	bots := []*store.Bot{s.bot(), s.bot(), s.bot()}
 	var made atomic.Int32
 	var errs record[error]
-	together(24, func(i int) {
+	together(s, 24, func(i int) {
 		r, err := bots[i%len(bots)].Accept(s.Context(), "1", session.Event{ID: fmt.Sprint(i), Text: "hi"})
 		if err == nil && r.Created {
 			made.Add(1)
@@ -85,7 +85,7 @@ func duplicate(s *scene) {
 	var accepted atomic.Int32
 	var got record[string]
 	var errs record[error]
-	together(deliveries, func(i int) {
+	together(s, deliveries, func(i int) {
 		r, err := bots[i%len(bots)].Accept(s.Context(), "1", session.Event{ID: "same", Text: "hi"})
 		if err != nil {
 			errs.add(err)

@@ -61,7 +61,7 @@ func eventStorm(s *scene, events, deliveries int) {
 	stamps := make([]stamp, events)
 	var receipts record[*store.Receipt]
 	var errs record[error]
-	together(events*deliveries, func(i int) {
+	together(s, events*deliveries, func(i int) {
 		event := i % events
 		began := time.Now()
 		r, err := bots[i%len(bots)].Accept(s.Context(), "1", session.Event{ID: fmt.Sprint(event), Text: fmt.Sprint(event)})
@@ -227,7 +227,7 @@ func listAndCounts(s *scene) {
 	s.serve(bots[1], echo)
 	states := []string{"start", "a", "b", "c"}
 	var errs record[error]
-	together(6, func(worker int) {
+	together(s, 6, func(worker int) {
 		bot := bots[worker%len(bots)]
 		for i := range 40 {
 			id := fmt.Sprint((worker*7 + i*5) % 12)

@@ -41,7 +41,7 @@ func manyTurns(s *scene) {
 	var accepted record[*store.Receipt]
 	var errs record[error]
 	began := time.Now()
-	together(4, func(worker int) {
+	together(s, 4, func(worker int) {
 		for i := worker; i < most && (i < least || time.Since(began) < time.Second); i += 4 {
 			r, err := bot.Accept(s.Context(), fmt.Sprint(i), session.Event{ID: "e", Text: "hi"})
 			errs.add(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/bounded"
 )
 
 const (
@@ -354,7 +355,7 @@ func (r *record[T]) list() []T {
 }
 
 // together runs n functions at the same moment and waits for all of them.
-func together(n int, f func(i int)) {
+func together(t testing.TB, n int, f func(i int)) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
 	for i := range n {
@@ -364,5 +365,5 @@ func together(n int, f func(i int)) {
 		})
 	}
 	close(start)
-	wg.Wait()
+	bounded.Wait(t, "all of them return", &wg)
 }
