@@ -68,7 +68,12 @@ func (s *simulation) post(u *customer, id string, pick, n int) (accepted bool, f
 		}
 		posts.Go(func() {
 			var err error
-			receipts[i], err = bot.Accept(s.ctx, u.id, session.Event{ID: id, Text: id, User: u.id})
+			receipts[i], err = bot.Accept(s.ctx, u.id, session.Event{ID: id, Text: id, Platform: "simulation", User: u.id})
+			if errors.Is(err, session.ErrTooLarge) {
+				s.mu.Lock()
+				s.stats.refused++
+				s.mu.Unlock()
+			}
 			s.note("%s accepts %s: %t", r.name, id, err == nil)
 		})
 	}
@@ -138,7 +143,7 @@ type nilError struct{ text string }
 func (e *nilError) Error() string { return e.text }
 
 // handler takes its time, fails often, and replies once or twice.
-func (s *simulation) handler(replica string) store.Handler {
+func (s *simulation) handler(r *replica) store.Handler {
 	return func(ctx context.Context, t *store.Turn) error {
 		id := t.Event().ID
 		s.mu.Lock()
@@ -147,10 +152,10 @@ func (s *simulation) handler(replica string) store.Handler {
 		s.stats.runs++
 		s.mu.Unlock()
 		dice := s.dice("handle", id, run)
-		s.note("%s handles %s, attempt %d", replica, id, t.Attempt())
-		defer s.note("%s has handled %s", replica, id)
+		s.note("%s handles %s, attempt %d", r.name, id, t.Attempt())
+		defer s.note("%s has handled %s", r.name, id)
 		if st, err := s.eye.Session(t.Ref().ID).Status(s.ctx); err == nil && st.Lease.Work == session.WorkEvent && st.Event.At.After(st.Now) {
-			s.find("%s handles %s before its back-off is over: %+v", replica, id, st)
+			s.find("%s handles %s before its back-off is over: %+v", r.name, id, st)
 		}
 		var takes time.Duration
 		switch dice.IntN(8) {
@@ -190,6 +195,19 @@ func (s *simulation) handler(replica string) store.Handler {
 			return store.GiveUp(errSimulated)
 		case 4:
 			panic(errSimulated)
+		case 7: // a call from within the turn that would wait for it, or begin it again
+			if _, err := r.bot.Session(t.Ref().ID).Destroy(ctx); !errors.Is(err, session.ErrInTurn) {
+				s.find("%s: a handler destroys its own session: %v", id, err)
+			}
+		case 8:
+			err := r.bot.Session(t.Ref().ID).Set(ctx, "live", run)
+			s.note("%s sets beside its turn: %t", id, err == nil)
+		case 9: // not seen to be from within: the commit finds another state, and is tried again
+			if t.State() == "start" {
+				err := r.bot.Session(t.Ref().ID).Move(s.ctx, session.Transition{From: "start", To: "moved"})
+				s.note("%s moves beside its turn: %t", id, err == nil)
+				t.Move("moved")
+			}
 		case 5, 6:
 			if t.State() == "start" {
 				t.Move("moved")

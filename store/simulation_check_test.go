@@ -190,7 +190,7 @@ func (s *simulation) left(when string, kinds ...string) {
 type simTally struct {
 	mu                                                   sync.Mutex
 	seeds, events, runs, sends, crashes, shutdowns, dead int
-	givenUp, lines                                       int
+	givenUp, refused, lines                              int
 }
 
 func (t *simTally) add(s *simulation) {
@@ -201,10 +201,10 @@ func (t *simTally) add(s *simulation) {
 		t.events += len(u.events)
 	}
 	t.runs, t.sends, t.crashes, t.shutdowns = t.runs+s.stats.runs, t.sends+s.stats.sends, t.crashes+s.stats.crashes, t.shutdowns+s.stats.shutdowns
-	t.dead, t.givenUp, t.lines = t.dead+s.stats.dead, t.givenUp+s.stats.givenUp, t.lines+len(s.log)
+	t.dead, t.givenUp, t.refused, t.lines = t.dead+s.stats.dead, t.givenUp+s.stats.givenUp, t.refused+s.stats.refused, t.lines+len(s.log)
 }
 
 func (t *simTally) log(to *testing.T) {
-	to.Logf("%d seeds: %d events (%d given up), %d runs of the handler, %d sends, %d dead letters, %d crashes, %d shutdowns; %d lines of log",
-		t.seeds, t.events, t.givenUp, t.runs, t.sends, t.dead, t.crashes, t.shutdowns, t.lines)
+	to.Logf("%d seeds: %d events (%d given up, %d times too large for whom they came to), %d runs of the handler, %d sends, %d dead letters, %d crashes, %d shutdowns; %d lines of log",
+		t.seeds, t.events, t.givenUp, t.refused, t.runs, t.sends, t.dead, t.crashes, t.shutdowns, t.lines)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
@@ -28,7 +29,8 @@ var (
 )
 
 // TestSimulation runs whole fleets in virtual time. A seed decides how many
-// replicas and users there are, what users say, how long handlers take and how
+// replicas and users there are, with which codec and limit each replica writes,
+// what users say, how long handlers take and how
 // they fail, which requests and replies are lost, delayed, or delivered after
 // their caller gave up, which replicas stand still for longer than their lease,
 // die, or are shut down, and what operators do in between. Then the network is
@@ -154,6 +156,7 @@ const (
 	simCalm   = 4 * time.Second
 	simQuiet  = 2 * time.Minute
 	simWindow = time.Minute
+	simSmall  = 24 // bytes: less than an event has, more than a reply
 )
 
 func simulate(t *testing.T, seed uint64) (s *simulation) {
@@ -177,7 +180,7 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 			}
 		}
 		s.server.HSet("bs:meta", "layout", "1", "buckets", fmt.Sprint(1+s.dice("buckets").IntN(2)), "id", "simulated")
-		s.eyes = s.open(look, client)
+		s.eyes = s.open(look, client, store.Options{})
 		s.eye = s.eyes.Bot("bot", &s.opts)
 		s.run()
 	})
@@ -191,8 +194,9 @@ func (s *simulation) find(format string, args ...any) {
 	s.findings = append(s.findings, fmt.Sprintf(format, args...))
 }
 
-func (s *simulation) open(l *link, client *redis.Client) *store.Store {
-	st, err := store.New(s.ctx, client, &store.Options{Timeout: time.Second, Logger: s.logger(l.name)})
+func (s *simulation) open(l *link, client *redis.Client, opts store.Options) *store.Store {
+	opts.Timeout, opts.Logger = time.Second, s.logger(l.name)
+	st, err := store.New(s.ctx, client, &opts)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -208,7 +212,13 @@ func (s *simulation) join() {
 	s.mu.Unlock()
 	r := &replica{link: newLink(s.world, name), ended: make(chan error, 1)}
 	r.open, r.client, r.ghost = true, s.connect(r), s.connect(nil)
-	r.store = s.open(r.link, r.client)
+	// Processes may differ in what they write with, and in what they take in.
+	choice := s.dice("options", name)
+	opts := store.Options{Codec: []codec.Codec{codec.Msgpack, codec.JSON}[choice.IntN(2)]}
+	if choice.IntN(4) == 0 {
+		opts.MaxValue = simSmall
+	}
+	r.store = s.open(r.link, r.client, opts)
 	r.open = false
 	dice := s.dice("pauses", name)
 	for range dice.IntN(3) {
@@ -222,7 +232,7 @@ func (s *simulation) join() {
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(s.ctx)
 	s.note("%s joins", name)
-	s.serving.Go(func() { r.ended <- r.bot.Serve(ctx, s.handler(name)) })
+	s.serving.Go(func() { r.ended <- r.bot.Serve(ctx, s.handler(r)) })
 	s.mu.Lock()
 	s.replicas = append(s.replicas, r)
 	s.mu.Unlock()
