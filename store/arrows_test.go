@@ -20,7 +20,7 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		"lua":                      {},
 		"store":                    {module + "session", module + "codec", module + "lua", module + "store/internal/causes", module + "store/internal/stored", redis},
 		"store/embedded":           {module + "store", "github.com/alicebob/miniredis/v2"},
-		"store/storetest":          {module + "store", module + "session", module + "codec", module + "lua", redis, "github.com/alicebob/miniredis/v2"},
+		"store/storetest":          {module + "store", module + "session", module + "codec", module + "lua", module + "store/internal/bounded", redis, "github.com/alicebob/miniredis/v2"},
 		"store/internal/redistest": {redis},
 		"store/internal/bounded":   {},
 		"store/internal/causes":    {},
