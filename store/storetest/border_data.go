@@ -158,7 +158,7 @@ func fileOfOneMoment(s *scene) {
 	files := []session.File{{Name: "a", Data: []byte("aaa")}, {Name: "b", Data: []byte("b")}}
 	s.ok(sess.SetFile(s.Context(), files[0]))
 	var writer sync.WaitGroup
-	defer writer.Wait()
+	defer bounded.Wait(s, "the writer ends", &writer)
 	ctx, stop := context.WithCancel(s.Context())
 	defer stop()
 	writer.Go(func() {

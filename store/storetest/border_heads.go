@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -43,6 +44,7 @@ var theHeads = []check{
 	{promise: "many ids in a session are swept a part at a time", run: sweptInParts},
 	{promise: "a failing handler is in the log, with session, event, attempt and replica", run: failuresAreLogged},
 	{promise: "Wait says when nobody serves", run: nobodyServes},
+	{promise: "Wait goes on over an outage that is longer than a call may take", run: waitsOverAnOutage},
 	{promise: "moves between ever new states have a thousand counters at most", run: manyPairs},
 	{promise: "a late release of a replica that lost its session changes nothing", run: lateRelease},
 	{promise: "a lease is not taken before it is over", run: leaseNotTakenEarly},
@@ -463,6 +465,25 @@ func nobodyServes(s *scene) {
 	r := s.accept(bot, "1", "hi")
 	s.runsOut("Wait where nobody serves", func(ctx context.Context) error { return second(r.Wait(ctx)) },
 		func(err error) bool { return strings.Contains(err.Error(), "no replica serves") })
+}
+
+func waitsOverAnOutage(s *scene) {
+	bot, cut := s.bot(), s.replicaWith(store.Options{Timeout: 100 * time.Millisecond})
+	r := s.accept(bot, "1", "hi")
+	var failed atomic.Int64
+	cut.fail(lua.Outcome, func(_ context.Context, q request) error {
+		if failed.Add(1) <= 60 { // for longer than several calls
+			return io.EOF
+		}
+		return q.deliver()
+	})
+	waited := make(chan error, 1)
+	go func() {
+		_, err := cut.Bot("bot", nil).Receipt(r.Ref.ID, r.EventID).Wait(s.Context())
+		waited <- err
+	}()
+	s.drain(bot, echo)
+	s.ok(receive(s, "Wait returns", waited))
 }
 
 func lateRelease(s *scene) {
