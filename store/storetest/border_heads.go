@@ -468,11 +468,11 @@ func nobodyServes(s *scene) {
 }
 
 func waitsOverAnOutage(s *scene) {
-	bot, cut := s.bot(), s.replicaWith(store.Options{Timeout: 100 * time.Millisecond})
+	bot, cut := s.bot(), s.replicaWith(store.Options{Timeout: 2 * time.Second})
 	r := s.accept(bot, "1", "hi")
 	var failed atomic.Int64
 	cut.fail(lua.Outcome, func(_ context.Context, q request) error {
-		if failed.Add(1) <= 60 { // for longer than several calls
+		if failed.Add(1) <= 25 { // for longer than a call, which tries it some fourteen times
 			return io.EOF
 		}
 		return q.deliver()
