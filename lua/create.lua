@@ -4,16 +4,17 @@
 -- KEYS   session inbox outbox calls activity names expiry bots watch
 -- ARGV   op deadline id bot state platform user own ttl
 --        own is a time to live of the session's own in ms, or empty
--- REPLY  OK now created
+-- REPLY  OK now                        it was made
+--        EXISTS now                    it was there
 --        EXPIRED now                   the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
-if before then return {'OK', now, 1} end
+if before then return {'OK', now} end
 if over or torn() then return {'EXPIRED', now} end
-if s and not s.ended then return {'OK', now, 0} end
+if s and not s.ended then return {'EXISTS', now} end
 check_index()
 enter(state, platform, user, own, ttl)
 remember('', sweep)
 notice('created')
-return {'OK', now, 1}
+return {'OK', now}

@@ -7,7 +7,8 @@
 -- KEYS   session history inbox outbox events calls file due activity names expiry bots watch
 -- ARGV   op deadline id bot mode
 -- REPLY  OK now events replies         so many were dropped
---        NOTFOUND now
+--        NOTFOUND now                  mode now: there is none
+--        NOTHING now                   the other modes: it is not over, or gone already
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
@@ -31,12 +32,12 @@ else
       outlast(now)
       save({})
     end
-    return {'NOTFOUND', now}
+    return {'NOTHING', now}
   end
   if not s then
     bury()
     if waiting + unsent > 0 then redis.call('ZADD', due, now, id) else redis.call('ZREM', due, id) end
-    return {'NOTFOUND', now}
+    return {'NOTHING', now}
   end
 end
 

@@ -217,13 +217,10 @@ func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, next reply, e 
 	return nil
 }
 
-// bury runs destroy in one of its modes; what is not there (any more) is no error
-// but for mode now.
+// bury runs destroy in one of its modes. What is not there (any more) is an error
+// of mode now alone.
 func (s *Store) bury(ctx context.Context, at place, mode string) (Destroyed, error) {
 	r, err := s.do(ctx, lua.Destroy, at, at.ref.ID, at.ref.Bot, mode)
-	if mode != "now" && errors.Is(err, session.ErrNotFound) {
-		err = nil
-	}
 	return Destroyed{Events: r.int(2), Replies: r.int(3)}, err
 }
 

@@ -117,7 +117,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 				final = errors.Is(err, session.ErrNoPermission) && !unsure
 			case r.status() == "NOPERM":
 				err, final = r.refusal(at.ref), !unsure
-			case unsure && writes && mayChange(script, args, r):
+			case unsure && writes && mayChange(script, r):
 				// The attempt before may still arrive, and find the session changed.
 				err = causes.Join(errors.New("refused, but an earlier request may still be applied"), r.refusal(at.ref))
 			default:
@@ -172,14 +172,14 @@ func (s *Store) lookAround(ctx context.Context, err error) {
 
 // mayChange tells whether the script would perhaps do later what it refuses now,
 // as those that name a token never do.
-func mayChange(script *lua.Script, args []string, r reply) bool {
+func mayChange(script *lua.Script, r reply) bool {
 	switch script {
-	case lua.Accept, lua.Change:
+	case lua.Accept:
 		return r.status() != "OK" && r.status() != "DUPLICATE"
-	case lua.Create:
-		return r.status() != "OK" || r.int(2) == 0
+	case lua.Change, lua.Create:
+		return r.status() != "OK"
 	case lua.Destroy:
-		return r.status() != "OK" && args[2] == "now"
+		return r.status() != "OK" && r.status() != "NOTHING"
 	}
 	return false
 }
@@ -363,7 +363,7 @@ func (r reply) texts(i int) []string {
 // what only one script answers.
 func (r reply) refusal(ref session.Ref) error {
 	switch r.status() {
-	case "OK", "DUPLICATE":
+	case "OK", "DUPLICATE", "EXISTS", "NOTHING":
 		return nil
 	case "NOTFOUND":
 		return session.ErrNotFound

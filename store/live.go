@@ -64,10 +64,7 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 		own = millis(o.TTL)
 	}
 	r, err := s.bot.store.do(ctx, lua.Create, at, s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL))
-	if err != nil {
-		return false, err
-	}
-	return r.int(2) == 1, nil
+	return r.status() == "OK", err
 }
 
 // Load returns the session as it is. If a part of it cannot be decoded the rest
