@@ -5,6 +5,8 @@
 -- USES   clock deadline rights record watch list life index enter handout sweep waits
 -- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
+-- WRITES yes
+-- FINAL  OK DUPLICATE
 -- REPLY  OK now created {event token 0 0 0 0 {} hash}  handed to the caller
 --        OK now created {idle}                        queued; who holds the session goes on with it
 --        OK now created {due}                         queued, and nobody holds the session: wake somebody

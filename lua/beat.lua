@@ -5,6 +5,8 @@
 -- KEYS   replicas
 -- ARGV   op deadline name room keep
 --        keep is how long a replica is believed without a beat, ms
+-- WRITES losable
+-- FINAL  all
 -- REPLY  OK now names
 
 if room == '1' then

@@ -7,6 +7,8 @@
 -- KEYS   session history inbox outbox calls file due activity names moves expiry watch
 -- ARGV   op deadline id most change...
 --        most: bytes of private data that the session may have
+-- WRITES yes
+-- FINAL  OK
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
 --        NOTFOUND now
 --        WRONGSTATE now state

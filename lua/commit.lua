@@ -7,6 +7,8 @@
 -- ARGV   op deadline id bot token digest want lease change...
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
+-- WRITES yes
+-- FINAL  all
 -- REPLY  OK now first at backlog next  first: number of the turn's first message; at: its time in the chat, 0 if
 --                                      it was committed before; backlog: replies that were unsent before; see
 --                                      handout for next

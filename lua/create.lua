@@ -4,6 +4,8 @@
 -- KEYS   session inbox outbox calls activity names expiry bots watch
 -- ARGV   op deadline id bot state platform user own ttl
 --        own is a time to live of the session's own in ms, or empty
+-- WRITES yes
+-- FINAL  OK
 -- REPLY  OK now                        it was made
 --        EXISTS now                    it was there
 --        EXPIRED now                   the old session must be buried first

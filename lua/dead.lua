@@ -8,6 +8,8 @@
 -- ARGV   op deadline id token digest want lease why keep most change...
 --        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;
 --        most is how many letters a session keeps
+-- WRITES yes
+-- FINAL  all
 -- REPLY  OK now next                   see handout
 --        FENCED now
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field

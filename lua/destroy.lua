@@ -6,6 +6,8 @@
 -- USES   clock deadline rights record watch life anchor outlast index bury sweep calls
 -- KEYS   session history inbox outbox events calls file due activity names expiry bots watch
 -- ARGV   op deadline id bot mode
+-- WRITES yes
+-- FINAL  OK NOTHING
 -- REPLY  OK now events replies         so many were dropped
 --        NOTFOUND now                  mode now: there is none
 --        NOTHING now                   the other modes: it is not over, or gone already

@@ -4,6 +4,7 @@
 -- USES   clock record
 -- KEYS   session inbox outbox file
 -- ARGV   op deadline
+-- WRITES no
 -- REPLY  OK now file bytes             both empty if there is none
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field

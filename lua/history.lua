@@ -6,6 +6,7 @@
 --        after: only messages with a greater number; till: only up to that ms,
 --        inclusive, or empty; limit: negative for all; newest: 1 to count it
 --        from the end; inboxed: 1 to add the inbox
+-- WRITES no
 -- REPLY  OK now first messages inbox   first is the number of the first message
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field

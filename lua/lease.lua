@@ -5,6 +5,8 @@
 -- KEYS   session inbox outbox due activity names expiry bots
 -- ARGV   op deadline id bot mode lease initial ttl want
 --        want: how many unsent replies, and bytes of them, a turn may leave
+-- WRITES yes
+-- FINAL  all
 -- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it
 --        BUSY now until                somebody holds it, or what waits comes before a second Update
 --        NOTFOUND now

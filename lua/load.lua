@@ -3,6 +3,7 @@
 -- USES   clock record
 -- KEYS   session history inbox outbox
 -- ARGV   op deadline
+-- WRITES no
 -- REPLY  OK now hash messages waiting unsent
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field

@@ -5,6 +5,7 @@
 -- KEYS   due expiry
 -- ARGV   op deadline most expired
 --        most: of each; expired: 1 to ask for those too
+-- WRITES no
 -- REPLY  OK now ids ids
 
 local function passed(list)

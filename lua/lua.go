@@ -6,6 +6,8 @@
 //	-- USES   the pieces of prelude/ that are joined before it
 //	-- KEYS   the keys it touches, by the names that package store gives them
 //	-- ARGV   its arguments
+//	-- WRITES whether it leaves something behind: no; yes; or losable, where the next call makes up for a lost one
+//	-- FINAL  of one that writes, the statuses that no earlier attempt of the same call, still on its way, can change: all, or these
 //	-- REPLY  its answers: a status, the server's time in ms, and what follows
 //
 // KEYS and ARGV are more than comments: each name there is a local variable of
@@ -44,9 +46,20 @@ type Script struct {
 	SHA  string   // of Text, in hex, as EVALSHA wants it
 	Keys []string // the names in the header's KEYS line, in order
 	Args []string // the names in the header's ARGV line, in order
+
+	Writes  bool     // it may leave something behind
+	Losable bool     // nobody needs to wait until what it wrote is safe
+	final   []string // the statuses in the header's FINAL line; empty means all
 }
 
-// The scripts. File, History, Load, Look, Outcome, Status and Tally write nothing.
+// IsFinal tells whether a reply with this status stays true whatever becomes of
+// an earlier attempt of the same call that may still be on its way. A script that
+// names a token changes nothing once that is out of date.
+func (s *Script) IsFinal(status string) bool {
+	return len(s.final) == 0 || slices.Contains(s.final, status)
+}
+
+// The scripts.
 var (
 	Accept  = load("accept")
 	Beat    = load("beat")
@@ -77,6 +90,16 @@ var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, File, H
 func load(name string) *Script {
 	body := read(name + ".lua")
 	s := &Script{Name: name, Keys: header(body, "KEYS"), Args: header(body, "ARGV")}
+	switch writes := strings.Join(header(body, "WRITES"), " "); writes {
+	case "no":
+	case "yes", "losable":
+		s.Writes, s.Losable = true, writes == "losable"
+		if final := header(body, "FINAL"); !slices.Equal(final, []string{"all"}) {
+			s.final = final
+		}
+	default:
+		panic(fmt.Sprintf("lua: %s: WRITES %s", name, writes))
+	}
 	var text strings.Builder
 	declare(&text, "KEYS", s.Keys)
 	declare(&text, "ARGV", s.Args)

@@ -95,6 +95,56 @@ func TestHeaderAndCodeAgree(t *testing.T) {
 	}
 }
 
+// write finds a command, or a function of the prelude, that writes.
+var write = regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|apply|enter|free|grant|remember|done|leave|bury|outlast)\(`)
+
+// What package store does with a reply that was lost depends on these two lines.
+func TestHeadersSayWhatAScriptLeavesBehind(t *testing.T) {
+	for _, s := range All {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			raw, err := os.ReadFile(s.Name + ".lua")
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, _, _ := strings.Cut(string(raw), "\n\n")
+			if found := write.FindString(code(string(raw))); (found != "") != s.Writes && s != Probe { // which removes what it wrote
+				t.Errorf("the header says that it writes: %t; the code has %q", s.Writes, found)
+			}
+			if guarded := strings.Contains(s.Text, "'LATE'"); guarded != (s.Writes && !s.Losable) {
+				t.Errorf("it writes %t, losable %t, and looks at its deadline: %t", s.Writes, s.Losable, guarded)
+			}
+			if !s.Writes && strings.Contains(head, "-- FINAL ") {
+				t.Error("what a script that writes nothing refuses is final in any case")
+			}
+			_, replies, _ := strings.Cut(head, "-- REPLY ")
+			for _, status := range s.final {
+				if !slices.Contains(strings.FieldsFunc(replies, func(r rune) bool { return r < 'A' || r > 'Z' }), status) {
+					t.Errorf("FINAL has %s, REPLY has not", status)
+				}
+			}
+		})
+	}
+}
+
+func TestAStatusIsFinalWhereTheHeaderSaysSo(t *testing.T) {
+	for _, c := range []struct {
+		script *Script
+		status string
+		final  bool
+	}{
+		{Accept, "OK", true}, {Accept, "DUPLICATE", true}, {Accept, "FULL", false},
+		{Change, "OK", true}, {Change, "NOTFOUND", false},
+		{Create, "OK", true}, {Create, "EXISTS", false},
+		{Destroy, "NOTHING", true}, {Destroy, "NOTFOUND", false},
+		{Commit, "FENCED", true}, {Load, "NOTFOUND", true},
+	} {
+		if got := c.script.IsFinal(c.status); got != c.final {
+			t.Errorf("%s of %s is final: %t, want %t", c.status, c.script.Name, got, c.final)
+		}
+	}
+}
+
 // What a script calls and the probe does not try could still be refused to a
 // user in the middle of that script.
 func TestTheProbeTriesEveryCommand(t *testing.T) {
@@ -141,7 +191,6 @@ func TestScriptsArePortable(t *testing.T) {
 // Writes may fail only before the first of them: so no check of a type, and no
 // refusal, may stand after one.
 func TestGuardsComeBeforeWrites(t *testing.T) {
-	write := regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|apply|enter|free|grant|remember|done|leave|bury|outlast)\(`)
 	refuse := regexp.MustCompile(`return \{'(FENCED|WRONGSTATE|TOOLARGE|BUSY|FULL|EXPIRED|CORRUPT)'|(check_[a-z]+|read_change)\(`)
 	for _, s := range All {
 		t.Run(s.Name, func(t *testing.T) {

@@ -5,6 +5,7 @@
 -- USES   clock record waits
 -- KEYS   session history inbox outbox events letters
 -- ARGV   op deadline digest
+-- WRITES no
 -- REPLY  OK now line first messages    first is the number of the first of the messages
 --        OK now line why               of a dead letter: see dead; empty if the letter is gone
 --        NOTFOUND now                  never accepted, or forgotten

@@ -6,6 +6,7 @@
 -- KEYS   session inbox file due
 -- ARGV   op deadline id channel writes
 --        writes: 1 to try the commands that write, too
+-- WRITES no
 -- REPLY  OK now {command error ...}     those that failed
 
 local failed = {}

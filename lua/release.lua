@@ -11,6 +11,8 @@
 -- KEYS   session history inbox outbox events calls file due
 -- ARGV   op deadline id token work verdict wait err
 --        wait: ms until the head may be handed out again
+-- WRITES yes
+-- FINAL  all
 -- REPLY  OK now next                   {due}: there is work, and nobody holds the session
 --        FENCED now
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field

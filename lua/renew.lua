@@ -3,6 +3,8 @@
 -- USES   clock deadline rights record
 -- KEYS   session inbox outbox
 -- ARGV   op deadline token lease
+-- WRITES yes
+-- FINAL  all
 -- REPLY  OK now
 --        FENCED now
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field

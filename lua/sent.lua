@@ -5,6 +5,8 @@
 -- KEYS   session inbox outbox due
 -- ARGV   op deadline id token upto count want lease
 --        upto is the life and number of the last reply that was sent, as "life:number"; it is number count of the outbox
+-- WRITES yes
+-- FINAL  all
 -- REPLY  OK now next                   see handout; {ended}: the session's own turn ended it, bury it
 --        FENCED now
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field

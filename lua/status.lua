@@ -5,6 +5,7 @@
 -- USES   clock record
 -- KEYS   session history inbox outbox
 -- ARGV   op deadline fields...
+-- WRITES no
 -- REPLY  OK now values messages waiting unsent     values: in the order of the fields
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field

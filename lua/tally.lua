@@ -4,6 +4,7 @@
 -- USES   clock
 -- KEYS   names
 -- ARGV   op deadline
+-- WRITES no
 -- REPLY  OK now {state number ...}
 
 local tally, from = {}, '[s'

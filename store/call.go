@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +64,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {
 		end = limit
 	}
-	writes := !slices.Contains(reads, script)
+	writes := script.Writes
 	if writes {
 		if s.opts.ReadOnly {
 			return nil, session.ErrReadOnly
@@ -117,7 +116,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 				final = errors.Is(err, session.ErrNoPermission) && !unsure
 			case r.status() == "NOPERM":
 				err, final = r.refusal(at.ref), !unsure
-			case unsure && writes && mayChange(script, r):
+			case unsure && writes && !script.IsFinal(r.status()):
 				// The attempt before may still arrive, and find the session changed.
 				err = causes.Join(errors.New("refused, but an earlier request may still be applied"), r.refusal(at.ref))
 			default:
@@ -170,30 +169,13 @@ func (s *Store) lookAround(ctx context.Context, err error) {
 	}
 }
 
-// mayChange tells whether the script would perhaps do later what it refuses now,
-// as those that name a token never do.
-func mayChange(script *lua.Script, r reply) bool {
-	switch script {
-	case lua.Accept:
-		return r.status() != "OK" && r.status() != "DUPLICATE"
-	case lua.Change, lua.Create:
-		return r.status() != "OK"
-	case lua.Destroy:
-		return r.status() != "OK" && r.status() != "NOTHING"
-	}
-	return false
-}
-
-// reads are the scripts that leave nothing behind.
-var reads = []*lua.Script{lua.File, lua.History, lua.Load, lua.Look, lua.Outcome, lua.Probe, lua.Status, lua.Tally}
-
 // send sends the script once, by its digest or, where the server does not know
 // it yet, in full.
 func (s *Store) send(ctx context.Context, script *lua.Script, full []any) (reply, error) {
 	full[0], full[1] = "evalsha", script.SHA
 	cmd := redis.NewCmd(ctx, full...)
 	cmd.SetFirstKeyPos(3)
-	writes := !slices.Contains(reads, script) && script != lua.Beat // nobody needs an old heartbeat
+	writes := script.Writes && !script.Losable
 	err := s.sender.send(ctx, once{cmd, writes})
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		full[0], full[1] = "eval", script.Text
