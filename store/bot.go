@@ -184,9 +184,9 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, event.digest, string(event.encoded), millis(b.opts.DedupeWindow),
 		strconv.Itoa(b.opts.InboxLimit), strconv.Itoa(b.opts.InboxBytes), want, millis(b.opts.Lease), initial, e.Platform, e.User, millis(b.opts.TTL))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
-	if err == nil && answer.status() == "OK" {
-		receipt.Created = answer.int(2) == 1
-		receipt.here = b.goOn(r, s, at, began, answer.list(3), event)
+	if err == nil && answer.Status() == "OK" {
+		receipt.Created = answer.Int(2) == 1
+		receipt.here = b.goOn(r, s, at, began, answer.List(3), event)
 		return receipt, nil
 	}
 	s.leave()
@@ -201,14 +201,14 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 // the promise tells, wake somebody, or nothing.
 func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, next reply, e *event) *promise {
 	switch {
-	case s != nil && next.text(0) == string(session.WorkEvent):
+	case s != nil && next.Text(0) == string(session.WorkEvent):
 		h := r.hold(at, began, next)
 		h.event = e
 		p := newPromise()
 		e.promise = p
 		r.spawn(h, s)
 		return p
-	case s != nil && next.text(0) == "due":
+	case s != nil && next.Text(0) == "due":
 		r.spawnClaim(at, s)
 	default:
 		s.leave()
@@ -221,7 +221,7 @@ func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, next reply, e 
 // of mode now alone.
 func (s *Store) bury(ctx context.Context, at place, mode string) (Destroyed, error) {
 	r, err := s.do(ctx, lua.Destroy, at, at.ref.ID, at.ref.Bot, mode)
-	return Destroyed{Events: r.int(2), Replies: r.int(3)}, err
+	return Destroyed{Events: r.Int(2), Replies: r.Int(3)}, err
 }
 
 // An event is a session.Event with its stored form.

@@ -49,7 +49,7 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 	if err != nil {
 		return r.gone(h, err)
 	}
-	after := r.next(h.at, began, answer.list(2))
+	after := r.next(h.at, began, answer.List(2))
 	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name() != h.parcels[n].name() {
 		return after
 	}
@@ -117,7 +117,7 @@ const maxWait = 24 * time.Hour
 func (r *runner) putOff(h *hold, f *failure) *hold {
 	left := maxWait
 	if !h.since.IsZero() {
-		left -= r.bot.store.clock.now(h.at.bucket).Sub(h.since)
+		left -= r.bot.store.caller.Clock.Now(h.at.bucket).Sub(h.since)
 	}
 	if left <= 0 {
 		return r.bury(h, fit(fmt.Sprintf("put off for %v: %s", maxWait, f.text)))

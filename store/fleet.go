@@ -13,6 +13,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 )
 
 // A fleet is what this process knows of the replicas that serve a bot and have
@@ -95,7 +96,7 @@ func (r *runner) beats(ctx context.Context) {
 		room := len(r.slots) < cap(r.slots)
 		r.complain(ctx, "heartbeat failed", r.beat(ctx, room))
 		names, _ := r.bot.fleet.get()
-		if !sleep(ctx, beatEvery(len(names))) {
+		if !call.Sleep(ctx, beatEvery(len(names))) {
 			break
 		}
 	}
@@ -117,7 +118,7 @@ func (r *runner) beat(ctx context.Context, room bool) error {
 	if err != nil {
 		return err
 	}
-	b.fleet.set(answer.texts(2))
+	b.fleet.set(answer.Texts(2))
 	return nil
 }
 
@@ -134,7 +135,7 @@ func (b *Bot) wakeChannel(id, replica string) string {
 // It happens beside the caller's path; if it is lost, the next look finds the
 // session.
 func (b *Bot) wakeFor(next reply, at place) {
-	if next.text(0) != "due" {
+	if next.Text(0) != "due" {
 		return
 	}
 	if r := b.serving.Load(); r != nil {
@@ -182,11 +183,11 @@ func (b *Bot) Replicas(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("replicas: %w", err)
 	}
 	at := b.fleetPlace()
-	now := strconv.FormatInt(b.store.clock.at(at.bucket, time.Now()), 10)
+	now := strconv.FormatInt(b.store.caller.Clock.At(at.bucket, time.Now()), 10)
 	key := b.store.layout.key("replicas", at)
 	names, err := b.store.client.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
 	if err != nil {
-		return nil, fmt.Errorf("replicas of %s: %w", b.name, noRight(err))
+		return nil, fmt.Errorf("replicas of %s: %w", b.name, call.NoRight(err))
 	}
 	return names, nil
 }
@@ -212,7 +213,7 @@ func (r *runner) wakesOf(ctx context.Context, of *identity) {
 			return
 		case m, ok := <-messages:
 			if !ok {
-				sleep(ctx, time.Second) // the client is closed
+				call.Sleep(ctx, time.Second) // the client is closed
 				return
 			}
 			if s := r.enter(ctx); s != nil {

@@ -119,21 +119,21 @@ func (h *hold) taken() int {
 // sent, so that it never ends later here than on the server.
 func (r *runner) hold(at place, began time.Time, next reply) *hold {
 	h := &hold{
-		runner: r, at: at, work: session.Work(next.text(0)), token: next.text(1), fails: int(next.int(2)),
-		crashes: int(next.int(3)), backs: int(next.int(4)), until: began.Add(r.bot.opts.Lease),
+		runner: r, at: at, work: session.Work(next.Text(0)), token: next.Text(1), fails: int(next.Int(2)),
+		crashes: int(next.Int(3)), backs: int(next.Int(4)), until: began.Add(r.bot.opts.Lease),
 	}
-	if ms := next.int(5); ms > 0 {
+	if ms := next.Int(5); ms > 0 {
 		h.since = time.UnixMilli(ms)
 	}
-	h.rec, h.bad = stored.ReadRecord(at.ref, next.texts(7))
+	h.rec, h.bad = stored.ReadRecord(at.ref, next.Texts(7))
 	switch h.work {
 	case session.WorkEvent:
 		h.event = &event{err: fmt.Errorf("%w: the inbox is empty", session.ErrCorrupt)}
-		if elements := next.texts(6); len(elements) > 0 {
+		if elements := next.Texts(6); len(elements) > 0 {
 			h.event = decodeElement(elements[0])
 		}
 	case session.WorkReply:
-		for _, element := range next.texts(6) {
+		for _, element := range next.Texts(6) {
 			h.parcels = append(h.parcels, decodeParcel(element))
 		}
 	}
@@ -162,7 +162,7 @@ func decodeParcel(element string) (p parcel) {
 		p.err = fmt.Errorf("%w: an outbox element without life, number and time", session.ErrCorrupt)
 		return p
 	}
-	p.life, p.seq = life, reply{number}.int(0)
+	p.life, p.seq = life, reply{number}.Int(0)
 	p.entry = entry{encoded: codec.Encoded(body[stampSize:]), message: session.Message{Seq: p.seq, Time: stampTime(body)}}
 	return p
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/bounded"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -86,7 +87,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for !ok() {
-		if !sleep(ctx, 5*time.Millisecond) {
+		if !call.Sleep(ctx, 5*time.Millisecond) {
 			t.Fatalf("never came: %s", what)
 		}
 	}
@@ -363,7 +364,7 @@ func (slowPing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 func (d slowPing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if cmd.Name() == "ping" {
-			sleep(ctx, time.Duration(d))
+			call.Sleep(ctx, time.Duration(d))
 		}
 		return next(ctx, cmd)
 	}

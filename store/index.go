@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 )
 
 // pageSize is the most that one command reads of an index, and one pipeline of
@@ -154,7 +155,7 @@ func (w *walk) filled(p *part, result func() ([]redis.Z, error)) {
 	if err != nil {
 		w.failed++
 		if w.fault == nil {
-			w.fault = noRight(err)
+			w.fault = call.NoRight(err)
 		}
 		p.ended = true
 		return

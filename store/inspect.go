@@ -14,6 +14,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 )
 
 // oldest is the oldest major version of Redis that is supported. Scripts that
@@ -81,8 +82,8 @@ func (s *Store) tryToWait(ctx context.Context, c redis.UniversalClient) error {
 	try := func(needs string, command ...any) error {
 		err := c.Do(ctx, command...).Err()
 		var fromServer redis.Error
-		if errors.As(err, &fromServer) && whatHappened(err) != notYet {
-			err = fmt.Errorf("%w: %s: %w", cannot(err.Error()), needs, err)
+		if errors.As(err, &fromServer) && call.WhatHappened(err) != call.NotYet {
+			err = fmt.Errorf("%w: %s: %w", call.Cannot(err.Error()), needs, err)
 		}
 		return err
 	}
@@ -165,7 +166,7 @@ func (s *Store) probe(ctx context.Context, buckets []int) error {
 		if err != nil {
 			return fmt.Errorf("run a script: %w", err)
 		}
-		failed := answer.texts(2)
+		failed := answer.Texts(2)
 		var commands []string
 		why := ""
 		for i := 0; i+1 < len(failed); i += 2 {
@@ -177,33 +178,10 @@ func (s *Store) probe(ctx context.Context, buckets []int) error {
 			}
 		}
 		if len(commands) > 0 {
-			return fmt.Errorf("%w: %s (%s)", cannot(why), strings.Join(commands, ", "), why)
+			return fmt.Errorf("%w: %s (%s)", call.Cannot(why), strings.Join(commands, ", "), why)
 		}
 	}
 	return nil
-}
-
-// cannot tells a user without a right from a server without the command, by the
-// text with which the server, or a script on it, refused.
-func cannot(text string) error {
-	text = strings.ToLower(text)
-	for _, of := range []string{"noperm", "the user executing the script", "no permissions", "can't run this command"} {
-		if strings.Contains(text, of) {
-			return session.ErrNoPermission
-		}
-	}
-	return session.ErrUnsupported
-}
-
-// noRight says of the refusal of a command that its user lacks the right to it,
-// or its server the command. Other errors it returns as they are.
-func noRight(err error) error {
-	if redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command") {
-		if kind := cannot(err.Error()); !errors.Is(err, kind) {
-			return fmt.Errorf("%w: %w", kind, err)
-		}
-	}
-	return err
 }
 
 // Warnings returns what [Open] found at the server that should not be so, and

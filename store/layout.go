@@ -35,7 +35,7 @@ import (
 //	bs:{256.17.3f}:dead:pizza     ZSET    sessions with dead letters, by the time of the last
 //	bs:{256.17.3f}:w:pizza        STRING  the channel of those who watch, with a life of seconds
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
-//	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see acks.go
+//	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call
 //
 // A line of e is one of
 //
@@ -133,12 +133,6 @@ func (l layout) keys(script *lua.Script, at place) []string {
 		keys[i] = all.String()[start:]
 	}
 	return keys
-}
-
-// markKey is the key of the bucket of another that acks.go writes.
-func markKey(key string) string {
-	tag, _, _ := strings.Cut(key, "}:")
-	return tag + "}:ack"
 }
 
 func (l layout) meta() string { return l.namespace + ":meta" }

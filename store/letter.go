@@ -19,7 +19,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 	if !h.finish() {
 		return r.gone(h, session.ErrFenced)
 	}
-	letter := session.DeadLetter{Ref: h.at.ref, Error: fit(why), Failures: h.fails, Crashes: h.crashes, Time: b.store.clock.now(h.at.bucket)}
+	letter := session.DeadLetter{Ref: h.at.ref, Error: fit(why), Failures: h.fails, Crashes: h.crashes, Time: b.store.caller.Clock.Now(h.at.bucket)}
 	digest := ""
 	var c written
 	if h.work == session.WorkReply {
@@ -48,7 +48,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 		h.event.settle(Dead, letter.Error, nil)
 	}
 	r.tell(h, letter)
-	return r.next(h.at, began, answer.list(2))
+	return r.next(h.at, began, answer.List(2))
 }
 
 // tell calls the user's Dead, beside what comes next for the session: it may

@@ -15,6 +15,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
 	"github.com/botsession/botsession/store/internal/stored"
 )
@@ -134,13 +135,13 @@ func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, e
 		at := places[i]
 		err := r.err
 		if err == nil {
-			err = r.reply.refusal(at.ref)
+			err = refusal(r.reply, at.ref)
 		} else {
 			err = b.store.explain(ctx, err, lua.Status, at)
 		}
 		var rec *stored.Record
 		if err == nil {
-			rec, err = stored.ReadRecord(at.ref, present(stored.StatusFields, r.reply.list(2)))
+			rec, err = stored.ReadRecord(at.ref, present(stored.StatusFields, r.reply.List(2)))
 		}
 		switch {
 		case errors.Is(err, session.ErrNotFound):
@@ -150,7 +151,7 @@ func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, e
 			faults = append(faults, fmt.Errorf("%s: %w", at.ref, err))
 		default:
 			st := rec.Status()
-			st.Messages, st.Waiting, st.Unsent, st.Now = r.reply.int(3), r.reply.int(4), r.reply.int(5), time.UnixMilli(r.reply.int(1))
+			st.Messages, st.Waiting, st.Unsent, st.Now = r.reply.Int(3), r.reply.Int(4), r.reply.Int(5), time.UnixMilli(r.reply.Int(1))
 			list = append(list, st)
 		}
 	}
@@ -196,7 +197,7 @@ func (b *Bot) each(ctx context.Context, script *lua.Script, places []place, args
 	}
 	for i, r := range results {
 		if r.err == nil {
-			b.store.clock.heard(places[i].bucket, r.reply.int(1))
+			b.store.caller.Clock.Heard(places[i].bucket, r.reply.Int(1))
 		}
 	}
 	return results
@@ -250,7 +251,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 			cmds[i] = bucket{
 				moves: pipe.HGetAll(ctx, b.store.layout.key("moves", places[i])),
 				due:   pipe.ZCard(ctx, b.store.layout.key("due", places[i])),
-				dead:  pipe.ZCount(ctx, b.store.layout.key("dead", places[i]), strconv.FormatInt(b.store.clock.at(i, time.Now().Add(-deadLife)), 10), "+inf"),
+				dead:  pipe.ZCount(ctx, b.store.layout.key("dead", places[i]), strconv.FormatInt(b.store.caller.Clock.At(i, time.Now().Add(-deadLife)), 10), "+inf"),
 			}
 		}
 		return nil
@@ -258,10 +259,10 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	moves := map[session.Transition]int64{}
 	failed, why := 0, error(nil)
 	for i, tally := range b.each(ctx, lua.Tally, places, "", "") {
-		states := tally.reply.list(2)
+		states := tally.reply.List(2)
 		for j := 0; j+1 < len(states); j += 2 {
-			c.States[states.text(j)] += states.int(j + 1)
-			c.Sessions += states.int(j + 1)
+			c.States[states.Text(j)] += states.Int(j + 1)
+			c.Sessions += states.Int(j + 1)
 		}
 		for pair, n := range cmds[i].moves.Val() {
 			from, to, _ := strings.Cut(pair, "\x00")
@@ -283,7 +284,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	replicas, err := b.Replicas(ctx)
 	c.Replicas = replicas
 	if err := causes.Join(partly(failed, len(places), why), err); err != nil {
-		return c, fmt.Errorf("count %s: %w", b.name, noRight(err))
+		return c, fmt.Errorf("count %s: %w", b.name, call.NoRight(err))
 	}
 	return c, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
 	"github.com/botsession/botsession/store/internal/stored"
 )
@@ -64,7 +65,7 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 		own = millis(o.TTL)
 	}
 	r, err := s.bot.store.do(ctx, lua.Create, at, s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL))
-	return r.status() == "OK", err
+	return r.Status() == "OK", err
 }
 
 // Load returns the session as it is. If a part of it cannot be decoded the rest
@@ -86,7 +87,7 @@ func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
 		return session.Status{}, err
 	}
 	st = rec.Status()
-	st.Messages, st.Waiting, st.Unsent, st.Now = r.int(3), r.int(4), r.int(5), time.UnixMilli(r.int(1))
+	st.Messages, st.Waiting, st.Unsent, st.Now = r.Int(3), r.Int(4), r.Int(5), time.UnixMilli(r.Int(1))
 	return st, nil
 }
 
@@ -95,7 +96,7 @@ func (s *Session) load(ctx context.Context) (*stored.Record, reply, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	rec, err := stored.ReadRecord(s.ref, r.texts(2))
+	rec, err := stored.ReadRecord(s.ref, r.Texts(2))
 	return rec, r, err
 }
 
@@ -255,8 +256,8 @@ func (s *Session) change(ctx context.Context, verb string, c session.Change) (ve
 		}
 		return 0, 0, err
 	}
-	s.bot.wakeFor(r.list(4), at)
-	return r.int(2), r.int(3), nil
+	s.bot.wakeFor(r.List(4), at)
+	return r.Int(2), r.Int(3), nil
 }
 
 // Destroyed says what a destroy dropped.
@@ -295,16 +296,16 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 		return nil, err
 	}
 	var faults []error
-	for i, element := range r.texts(3) {
+	for i, element := range r.Texts(3) {
 		m, err := stored.DecodeEntry([]byte(element))
 		if err != nil {
-			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: fmt.Sprintf("history %d", r.int(2)+int64(i)), Reason: err})
+			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: fmt.Sprintf("history %d", r.Int(2)+int64(i)), Reason: err})
 			continue
 		}
-		m.Seq = r.int(2) + int64(i)
+		m.Seq = r.Int(2) + int64(i)
 		chat = append(chat, m)
 	}
-	for _, element := range r.texts(4) {
+	for _, element := range r.Texts(4) {
 		e := decodeElement(element)
 		if e.err != nil {
 			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: e.err})
@@ -322,13 +323,13 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 func (s *Session) File(ctx context.Context) (f *session.File, err error) {
 	defer s.wrap("file of", &err)
 	r, err := s.read(ctx, lua.File)
-	if err != nil || r.text(2) == "" {
+	if err != nil || r.Text(2) == "" {
 		return nil, err
 	}
-	if f, err = stored.DecodeFile([]byte(r.text(2))); err != nil {
+	if f, err = stored.DecodeFile([]byte(r.Text(2))); err != nil {
 		return nil, &session.CorruptError{Ref: s.ref, Field: "file", Reason: err}
 	}
-	f.Data = []byte(r.text(3))
+	f.Data = []byte(r.Text(3))
 	return f, nil
 }
 
@@ -350,10 +351,10 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 	}
 	elements, err := s.bot.store.client.LRange(ctx, s.bot.store.layout.key("letters", at), 0, -1).Result()
 	if err != nil {
-		return nil, s.wrongType("letters", noRight(err))
+		return nil, s.wrongType("letters", call.NoRight(err))
 	}
 	var faults []error
-	oldest := s.bot.store.clock.now(at.bucket).Add(-deadLife)
+	oldest := s.bot.store.caller.Clock.Now(at.bucket).Add(-deadLife)
 	for _, element := range elements {
 		letter, err := stored.DecodeDeadLetter([]byte(element))
 		if err != nil {

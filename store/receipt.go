@@ -9,6 +9,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
 	"github.com/botsession/botsession/store/internal/stored"
 )
@@ -147,7 +148,7 @@ func passing(err error) bool {
 	if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrNoPermission) || unreadable(err) {
 		return false
 	}
-	return whatHappened(err) != refused && whatHappened(err) != halfway
+	return call.WhatHappened(err) != call.Refused && call.WhatHappened(err) != call.Halfway
 }
 
 // gaveUp says why a wait that ctx has ended was in vain.
@@ -170,7 +171,7 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 	if err != nil {
 		return o, false, err
 	}
-	line := answer.text(2)
+	line := answer.Text(2)
 	status, _, _ := strings.Cut(line, " ")
 	switch status {
 	case "p":
@@ -179,18 +180,18 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 		return Outcome{Status: Dropped}, true, nil
 	case "x":
 		o.Status = Dead
-		if why := answer.text(3); why != "" {
+		if why := answer.Text(3); why != "" {
 			o.Error, _, _, err = stored.DecodeWhy([]byte(why))
 		}
 		return o, true, err
 	case "d":
 		o.Status = Handled
-		for i, element := range answer.texts(4) {
+		for i, element := range answer.Texts(4) {
 			m, err := stored.DecodeEntry([]byte(element))
 			if err != nil {
 				return o, true, &session.CorruptError{Ref: r.Ref, Field: "history", Reason: err}
 			}
-			if m.Seq = answer.int(3) + int64(i); m.From == session.FromBot {
+			if m.Seq = answer.Int(3) + int64(i); m.From == session.FromBot {
 				o.Replies = append(o.Replies, m)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 )
 
 // A runner handles what this replica is handed out, with one handler.
@@ -105,7 +106,7 @@ func (r *runner) enter(ctx context.Context) *slot {
 		if s := r.tryEnter(); s != nil {
 			return s
 		}
-		if r.isStopping() || !sleep(ctx, 5*time.Millisecond) {
+		if r.isStopping() || !call.Sleep(ctx, 5*time.Millisecond) {
 			return nil
 		}
 	}
@@ -135,7 +136,7 @@ func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room())
 	switch {
 	case err == nil:
-		h := r.next(at, began, answer.list(2))
+		h := r.next(at, began, answer.List(2))
 		r.run(h, s)
 		return h != nil, nil
 	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound):
@@ -163,7 +164,7 @@ func (r *runner) later(at place, wait time.Duration) {
 // next turns the last part of a reply into the hold that it hands out, or does
 // what else it asks for; nil means that this session is done with.
 func (r *runner) next(at place, began time.Time, next reply) *hold {
-	switch next.text(0) {
+	switch next.Text(0) {
 	case string(session.WorkEvent), string(session.WorkReply), string(session.WorkUpdate):
 		return r.hold(at, began, next)
 	case "ended":
@@ -363,12 +364,12 @@ func (r *runner) write(h *hold, c written) (after *hold, err error) {
 	if err != nil {
 		return nil, err
 	}
-	first, at := answer.int(2), answer.int(3)
+	first, at := answer.Int(2), answer.Int(3)
 	if h.event != nil && at > 0 {
 		h.event.settle(Handled, "", numbered(c.chat, first, at))
 	}
-	after = r.next(h.at, began, answer.list(5))
-	if after != nil && after.work == session.WorkReply && answer.int(4) == 0 {
+	after = r.next(h.at, began, answer.List(5))
+	if after != nil && after.work == session.WorkReply && answer.Int(4) == 0 {
 		// All that is to be sent is what this turn said: nothing had to come back.
 		after.rec, after.bad = h.rec, nil
 		after.parcels = parcelsOf(c, numbered(c.chat, first, at), h)
@@ -406,6 +407,6 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why string
 	if ms > 0 {
 		r.later(h.at, wait)
 	}
-	r.bot.wakeFor(answer.list(2), h.at)
+	r.bot.wakeFor(answer.List(2), h.at)
 	return nil
 }

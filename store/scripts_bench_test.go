@@ -135,10 +135,10 @@ func BenchmarkScripts(b *testing.B) {
 		})
 		least[0] = min(least[0], micros)
 		answers, micros := round(lua.Commit, func(i int, argv []string) {
-			if handed[i].list(3).text(0) != "event" {
+			if handed[i].List(3).Text(0) != "event" {
 				handed[i] = reply{"OK", int64(1), int64(0), []any{"event", "17"}}
 			}
-			argv[slot(lua.Commit, "token")] = handed[i].list(3).text(1)
+			argv[slot(lua.Commit, "token")] = handed[i].List(3).Text(1)
 			argv[slot(lua.Commit, "digest")] = digests[i]
 			from, to := "ordering", "paying"
 			if n%2 == 0 {
@@ -147,7 +147,7 @@ func BenchmarkScripts(b *testing.B) {
 			argv[slot(lua.Commit, "change...")], argv[slot(lua.Commit, "change...")+9] = from, to
 		})
 		least[1] = min(least[1], micros)
-		if answers[0].status() != "OK" {
+		if answers[0].Status() != "OK" {
 			_ = answers
 		}
 		if n%20 == 19 { // the ids seen stay few

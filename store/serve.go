@@ -11,6 +11,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
 )
 
@@ -112,7 +113,7 @@ func (r *runner) shutDown() {
 func (r *runner) looks(ctx context.Context) {
 	for {
 		r.complain(ctx, "look for due sessions failed", r.look(ctx))
-		if !sleep(ctx, 900*time.Millisecond+r.bot.store.jitter(200*time.Millisecond, "look "+r.bot.name)) {
+		if !call.Sleep(ctx, 900*time.Millisecond+r.bot.store.caller.Jitter(200*time.Millisecond, "look "+r.bot.name)) {
 			return
 		}
 	}
@@ -134,7 +135,7 @@ func (r *runner) look(ctx context.Context) error {
 			}
 			r.spawnClaim(at, s)
 		}
-		if !more || !sleep(ctx, 50*time.Millisecond) { // let those claims leave the list
+		if !more || !call.Sleep(ctx, 50*time.Millisecond) { // let those claims leave the list
 			return nil
 		}
 	}
@@ -143,7 +144,7 @@ func (r *runner) look(ctx context.Context) error {
 // reaps buries what has expired, in this replica's share of the buckets, every
 // ten seconds.
 func (r *runner) reaps(ctx context.Context) {
-	for sleep(ctx, 9*time.Second+r.bot.store.jitter(2*time.Second, "reap "+r.bot.name)) {
+	for call.Sleep(ctx, 9*time.Second+r.bot.store.caller.Jitter(2*time.Second, "reap "+r.bot.name)) {
 		r.complain(ctx, "look for expired sessions failed", r.reap(ctx, r.bot.fleet.share(r.bot)))
 	}
 }
@@ -178,7 +179,7 @@ func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Durati
 	if !unreadable(err) || b.usable() != nil {
 		return false
 	}
-	when := float64(b.store.clock.at(at.bucket, time.Now().Add(d)))
+	when := float64(b.store.caller.Clock.At(at.bucket, time.Now().Add(d)))
 	if err := b.store.client.ZAddXX(ctx, b.store.layout.key(list, at), redis.Z{Score: when, Member: at.ref.ID}).Err(); err != nil {
 		b.store.log.Warn("unreadable session not postponed", "session", at.ref.String(), "error", err)
 		return false
@@ -198,11 +199,11 @@ func unreadable(err error) bool {
 func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []place, more bool, err error) {
 	answers, err := b.ask(ctx, lua.Look, buckets, batch, flag(expired))
 	// In no order, so that one in trouble does not always come before the same others.
-	b.store.dice("buckets").Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
+	b.store.caller.Dice("buckets").Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
 	for _, bucket := range buckets {
-		ids := answers[bucket].texts(2)
+		ids := answers[bucket].Texts(2)
 		if expired {
-			ids = answers[bucket].texts(3)
+			ids = answers[bucket].Texts(3)
 		}
 		for _, id := range ids {
 			found = append(found, place{ref: session.Ref{Bot: b.name, ID: id}, bucket: bucket})
@@ -247,7 +248,7 @@ func (b *Bot) ask(ctx context.Context, script *lua.Script, buckets []int, args .
 			continue
 		}
 		answers[bucket] = values
-		b.store.clock.heard(bucket, answers[bucket].int(1))
+		b.store.caller.Clock.Heard(bucket, answers[bucket].Int(1))
 	}
 	return answers, fault
 }

@@ -40,7 +40,7 @@ var (
 // drawn is drawn by the seed and a name ("the second request of r3 to commit
 // this turn"), never in the order in which goroutines come, and what a goroutine
 // waits for comes at a nanosecond of its own. The store's own pauses depend on
-// the moment, which is the seed's too (see store/jitter.go).
+// the moment, which is the seed's too (see store/internal/call/jitter.go).
 func TestSimulation(t *testing.T) {
 	n := max(*simulateSeeds, 1)
 	if *simulateSeeds == 0 && *simulateSeed == 0 {

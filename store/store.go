@@ -17,6 +17,7 @@ import (
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 )
 
 // Options are the settings of a [Store]. The zero value is ready for use.
@@ -91,16 +92,11 @@ type Store struct {
 	ident  atomic.Pointer[identity]
 	name   string // of this replica, unique
 	log    *slog.Logger
-	clock  *clock
+	caller *call.Caller
 
 	followed atomic.Int64          // when follow was last begun, in ns
 	foreign  atomic.Pointer[error] // why nothing may be done any more, see follow
 	ended    chan struct{}         // closed when there is such a reason
-
-	calls  atomic.Uint64
-	sender interface { // a *sender, or a simulation around it
-		send(context.Context, redis.Cmder) error
-	}
 
 	warnings []string
 }
@@ -143,16 +139,17 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		client: client, opts: opts, log: opts.Logger, sender: &sender{client: client, patience: usualPatience, acks: opts.Acks, fsync: opts.Fsync},
+		client: client, opts: opts, log: opts.Logger,
 		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]), ended: make(chan struct{}),
 	}
+	s.caller = call.New(client, s.name, opts.Acks, opts.Fsync)
 	s.log = s.log.With("replica", s.name)
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
 	role := func(ctx context.Context) error { return checkRole(ctx, client) }
-	for _, step := range []func(context.Context) error{role, s.readMeta, s.syncClock, s.inspect} {
+	for _, step := range []func(context.Context) error{role, s.readMeta, s.caller.SyncClock, s.inspect} {
 		if err := step(ctx); err != nil {
-			return nil, fmt.Errorf("open store at %s: %w", address(client), noRight(err))
+			return nil, fmt.Errorf("open store at %s: %w", address(client), call.NoRight(err))
 		}
 	}
 	return s, nil
@@ -218,7 +215,7 @@ func (s *Store) readMeta(ctx context.Context) error {
 			session.ErrInvalid, s.opts.Buckets, s.opts.Namespace, stored, stored)
 	}
 	s.layout = newLayout(s.opts.Namespace, stored)
-	s.clock = newClock(stored + 1) // one more for the server of the replicas' key
+	s.caller.Clock = call.NewClock(stored + 1) // one more for the server of the replicas' key
 	s.setIdentity(id)
 	return nil
 }
@@ -248,7 +245,7 @@ func (s *Store) Bots(ctx context.Context) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list bots: %w", noRight(err))
+		return nil, fmt.Errorf("list bots: %w", call.NoRight(err))
 	}
 	var bots []string
 	for _, cmd := range cmds {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
 )
 
@@ -38,7 +39,7 @@ func (b *Bot) Update(ctx context.Context, id string, fn Handler) error {
 	}
 	for try := 1; ; try++ {
 		err := b.update(ctx, at, fn)
-		if errors.Is(err, errStateMoved) && try < 20 && sleep(ctx, again(try)) {
+		if errors.Is(err, errStateMoved) && try < 20 && call.Sleep(ctx, again(try)) {
 			continue
 		}
 		if err != nil {
@@ -56,7 +57,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 		return err
 	}
 	r := b.newRunner(ctx, fn, 0)
-	h := r.hold(at, began, answer.list(2))
+	h := r.hold(at, began, answer.List(2))
 	h.begin(ctx)
 	defer h.cancel(nil)
 	if h.bad != nil {
@@ -162,6 +163,6 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place) (began time.Time, an
 			return began, nil, err
 		}
 		busy = err
-		sleep(ctx, pause/2+b.store.jitter(pause, at.ref.String()))
+		call.Sleep(ctx, pause/2+b.store.caller.Jitter(pause, at.ref.String()))
 	}
 }

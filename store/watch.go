@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 )
 
 // A Notice tells that something happened to a session.
@@ -103,7 +104,7 @@ func (w *watcher) push(items ...item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.lost {
-		items = append([]item{{notice: Notice{Kind: "gap", Ref: session.Ref{Bot: w.bot.name}, Time: w.bot.store.clock.now(0).UTC()}}}, items...)
+		items = append([]item{{notice: Notice{Kind: "gap", Ref: session.Ref{Bot: w.bot.name}, Time: w.bot.store.caller.Clock.Now(0).UTC()}}}, items...)
 	}
 	for _, i := range items {
 		select {
@@ -134,7 +135,7 @@ func (w *watcher) gap() {
 func (w *watcher) receive(ctx context.Context, sub *redis.PubSub) {
 	for ctx.Err() == nil {
 		got, err := sub.ReceiveTimeout(ctx, watchLife/2)
-		if err != nil && timeOver(err) && sub.Ping(ctx) == nil {
+		if err != nil && call.TimeOver(err) && sub.Ping(ctx) == nil {
 			// A connection that is dead without a word takes the ping, but gives no answer.
 			// Receive leaves it after the deadline, as ReceiveTimeout would not.
 			answer, cancel := context.WithTimeout(ctx, watchLife/2)
@@ -149,7 +150,7 @@ func (w *watcher) receive(ctx context.Context, sub *redis.PubSub) {
 			w.push(item{n, err})
 		}
 		if err != nil {
-			sleep(ctx, watchLife/100)
+			call.Sleep(ctx, watchLife/100)
 		}
 	}
 }
@@ -164,7 +165,7 @@ func (w *watcher) channel() string {
 // Where that failed for too long, scripts did not publish; a key's life begins when
 // it is written, so it lasts from the beginning of the announcement at least.
 func (w *watcher) announcements(ctx context.Context, sub *redis.PubSub, last time.Time) {
-	for sleep(ctx, watchLife/3) {
+	for call.Sleep(ctx, watchLife/3) {
 		began := time.Now()
 		if began.Sub(last) > watchLife {
 			w.lose() // a notice that comes as soon as scripts publish again stands behind the gap

@@ -1,4 +1,4 @@
-package store
+package call
 
 import (
 	"testing"
@@ -8,12 +8,12 @@ import (
 
 func TestPausesDifferAndAMomentThatComesAgainHasTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := &Store{name: "a"}, &Store{name: "b"}
-		first := a.jitter(time.Hour, "u1")
-		if again := a.jitter(time.Hour, "u1"); again != first {
+		a, b := &Caller{Name: "a"}, &Caller{Name: "b"}
+		first := a.Jitter(time.Hour, "u1")
+		if again := a.Jitter(time.Hour, "u1"); again != first {
 			t.Errorf("at the same moment %v, and then %v", first, again)
 		}
-		for who, pause := range map[string]time.Duration{"another replica": b.jitter(time.Hour, "u1"), "another session": a.jitter(time.Hour, "u2")} {
+		for who, pause := range map[string]time.Duration{"another replica": b.Jitter(time.Hour, "u1"), "another session": a.Jitter(time.Hour, "u2")} {
 			if pause == first {
 				t.Errorf("%s has the same pause, %v", who, pause)
 			}
@@ -21,7 +21,7 @@ func TestPausesDifferAndAMomentThatComesAgainHasTheSame(t *testing.T) {
 		var spread [10]int
 		for range 1000 {
 			time.Sleep(time.Nanosecond)
-			spread[a.jitter(10*time.Second, "u1")/time.Second]++
+			spread[a.Jitter(10*time.Second, "u1")/time.Second]++
 		}
 		for second, n := range spread {
 			if n < 50 || n > 150 {

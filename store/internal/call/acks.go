@@ -1,4 +1,4 @@
-package store
+package call
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,4 +129,10 @@ func (s *sender) byNode(ctx context.Context, cmds []redis.Cmder) map[redis.Unive
 func writes(cmd redis.Cmder) bool {
 	c, ok := cmd.(once)
 	return ok && c.writes
+}
+
+// markKey is the key that is written in the bucket of another, see pipeAndWait.
+func markKey(key string) string {
+	tag, _, _ := strings.Cut(key, "}:")
+	return tag + "}:ack"
 }
