@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
@@ -27,20 +26,9 @@ func (s *Store) do(ctx context.Context, script *lua.Script, at place, args ...st
 	return r, nil
 }
 
-// run runs a script, as often as it takes to get an answer, until ctx ends or
-// the store's Timeout is over. The script gets the call's id and its deadline
-// before args.
-//
-// A script that writes is seen through once it was sent: a cancelled ctx does
-// not abandon it, because its outcome would be unknown for no need; ctx's
-// deadline does. What comes back is one of
-//
-//   - a reply, of any status but LATE and EXPIRED: what has expired is buried
-//     first, and the call goes on;
-//   - an error that says why it was certainly not applied;
-//   - session.ErrUnknownOutcome joined with the last cause. By then the
-//     deadline that the request carried has passed, so it was applied before or
-//     never will be.
+// run runs a script to its outcome, until ctx ends or the store's Timeout is over;
+// see [call.Call.Run] for what comes back. What has expired and is in the script's
+// way is removed, and the call, the same one, goes on.
 func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -48,105 +36,42 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	end := time.Now().Add(s.opts.Timeout)
-	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {
-		end = limit
+	if script.Writes && s.opts.ReadOnly {
+		return nil, session.ErrReadOnly
 	}
-	writes := script.Writes
-	if writes {
-		if s.opts.ReadOnly {
-			return nil, session.ErrReadOnly
-		}
-		ctx = context.WithoutCancel(ctx)
-	}
-	ctx, cancel := context.WithDeadline(ctx, end)
+	ctx, cancel := call.Bound(ctx, script, s.opts.Timeout)
 	defer cancel()
-
-	keys := s.layout.keys(script, at)
-	full := make([]any, 0, 5+len(keys)+len(args))
-	// Pointers to strings, because each string in an any is one more allocation.
-	// Hooks that print commands see the first key, and nothing of what users said.
-	full = append(full, nil, nil, len(keys), keys[0]) // send names the script
-	for i := range keys[1:] {
-		full = append(full, &keys[1+i])
-	}
-	full = append(full, s.caller.ID(), nil)
-	deadline := len(full) - 1
-	for i := range args {
-		full = append(full, &args[i])
-	}
-
-	unsure := false   // whether an attempt before may have been applied
-	var telling error // the last cause that says more than that time was over
-	for attempt := 0; ; attempt++ {
-		if !unsure {
-			// After that it stays: what the script remembers of the first attempt it
-			// remembers only until the deadline that came with it.
-			full[deadline] = s.caller.Clock.At(at.bucket, end)
+	c := s.caller.Begin(call.Request{Script: script, Keys: s.layout.keys(script, at), Args: args, Node: at.bucket})
+	for removed := 0; ; {
+		r, err := c.Run(ctx)
+		if err != nil {
+			return nil, s.explain(ctx, err, script, at)
 		}
-		r, err := s.caller.Send(ctx, script, full)
-		final := false
-		switch {
-		case err == nil:
-			s.caller.Clock.Heard(at.bucket, r.Int(1))
-			switch {
-			case r.Status() == "LATE":
-				// Too late by the estimate of a clock that this reply has corrected.
-				err = errors.New("the request reached the server after its deadline")
-				final = unsure
-			case r.Status() == "EXPIRED":
-				if _, err = s.bury(ctx, at, "expired"); err == nil {
-					if attempt < 3 {
-						continue // under the same id: it stays one call
-					}
-					err = errors.New("an expired session is in the way, and cannot be removed")
-				}
-				final = errors.Is(err, session.ErrNoPermission) && !unsure
-			case r.Status() == "NOPERM":
-				err, final = refusal(r, at.ref), !unsure
-			case unsure && writes && !script.IsFinal(r.Status()):
-				// The attempt before may still arrive, and find the session changed.
-				err = causes.Join(errors.New("refused, but an earlier request may still be applied"), refusal(r, at.ref))
-			default:
-				return r, nil
+		if r.Status() != "EXPIRED" {
+			return r, nil
+		}
+		if _, err = s.bury(ctx, at, "expired"); err == nil {
+			if removed++; removed <= 3 {
+				continue
 			}
-		default:
-			switch call.WhatHappened(err) {
-			case call.Unknown:
-				unsure = true
-				s.caller.LookAround(ctx, err)
-			case call.NotYet:
-				s.caller.LookAround(ctx, err)
-			case call.Halfway:
-				unsure, final = true, true
-			case call.Refused:
-				err, final = s.explain(ctx, err, script, at), !unsure || !writes
-			}
+			err = errors.New("an expired session is in the way, and cannot be removed")
 		}
-		if !call.TimeOver(err) {
-			telling = err
+		if err := c.Again(ctx, err); err != nil {
+			return nil, err
 		}
-		if !final && call.Sleep(ctx, s.caller.Backoff(attempt, keys[0])) && time.Now().Before(end) {
-			continue
-		}
-		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-			err = causes.Join(cause, err)
-		}
-		if telling != nil && !errors.Is(err, telling) {
-			err = causes.Join(telling, err)
-		}
-		if unsure && writes {
-			err = causes.Join(session.ErrUnknownOutcome, err)
-		}
-		return nil, err
 	}
 }
 
-// explain names the key behind a type error, which Redis does not, and says of
-// a command that the user lacks the right to it.
+// explain says of the error of a call what a reply meant that could not be taken
+// for final, and names the key behind a type error, which Redis does not.
 func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at place) error {
-	if !strings.Contains(err.Error(), "WRONGTYPE") {
-		return call.NoRight(err)
+	var refused *call.Refusal
+	if errors.As(err, &refused) {
+		err = causes.Join(err, refusal(refused.Reply, at.ref))
+	}
+	var known *session.CorruptError
+	if !strings.Contains(err.Error(), "WRONGTYPE") || errors.As(err, &known) {
+		return err
 	}
 	wrong := &session.CorruptError{Ref: at.ref, Field: script.Name, Reason: err}
 	for _, name := range script.Keys {
@@ -156,6 +81,9 @@ func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at p
 			wrong.Field, wrong.Reason = name, fmt.Errorf("the key %q is a %s, not a %s", key, is, want)
 			break
 		}
+	}
+	if errors.Is(err, session.ErrUnknownOutcome) {
+		return causes.Join(err, wrong)
 	}
 	return wrong
 }

@@ -82,7 +82,7 @@ func (s *Store) tryToWait(ctx context.Context, c redis.UniversalClient) error {
 	try := func(needs string, command ...any) error {
 		err := c.Do(ctx, command...).Err()
 		var fromServer redis.Error
-		if errors.As(err, &fromServer) && call.WhatHappened(err) != call.NotYet {
+		if errors.As(err, &fromServer) && !call.Passing(err) {
 			err = fmt.Errorf("%w: %s: %w", call.Cannot(err.Error()), needs, err)
 		}
 		return err

@@ -137,7 +137,7 @@ func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, e
 		if err == nil {
 			err = refusal(r.reply, at.ref)
 		} else {
-			err = b.store.explain(ctx, err, lua.Status, at)
+			err = call.NoRight(b.store.explain(ctx, err, lua.Status, at))
 		}
 		var rec *stored.Record
 		if err == nil {

@@ -148,7 +148,7 @@ func passing(err error) bool {
 	if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrNoPermission) || unreadable(err) {
 		return false
 	}
-	return call.WhatHappened(err) != call.Refused && call.WhatHappened(err) != call.Halfway
+	return call.Passing(err)
 }
 
 // gaveUp says why a wait that ctx has ended was in vain.

@@ -1,13 +1,13 @@
-// Package call brings a script to its server once.
+// Package call brings a script to its server once, however often it takes: a
+// request that was perhaps applied is sent again under the same id, by which the
+// script knows it, and with a deadline after which it changes nothing.
 package call
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -35,9 +35,6 @@ func New(client redis.UniversalClient, name string, acks int, fsync bool) *Calle
 	return &Caller{Name: name, client: client, sender: &sender{client: client, patience: usualPatience, acks: acks, fsync: fsync}}
 }
 
-// ID returns the id of a new call.
-func (c *Caller) ID() string { return c.Name + "#" + strconv.FormatUint(c.calls.Add(1), 36) }
-
 func (c *Caller) send(ctx context.Context, cmd redis.Cmder) error {
 	if c.Around != nil {
 		return c.Around(cmd, func() error { return c.sender.send(ctx, cmd) })
@@ -55,9 +52,9 @@ type once struct {
 
 func (once) NoRetry() bool { return true }
 
-// Send sends the script once, by its digest or, where the server does not know
+// sendScript sends the script once, by its digest or, where the server does not know
 // it yet, in full.
-func (c *Caller) Send(ctx context.Context, script *lua.Script, full []any) (Reply, error) {
+func (c *Caller) sendScript(ctx context.Context, script *lua.Script, full []any) (Reply, error) {
 	full[0], full[1] = "evalsha", script.SHA
 	cmd := redis.NewCmd(ctx, full...)
 	cmd.SetFirstKeyPos(3)
@@ -79,30 +76,11 @@ func (c *Caller) Send(ctx context.Context, script *lua.Script, full []any) (Repl
 	return values, nil
 }
 
-// LookAround has a cluster's client find out who is the master now, if a node
+// lookAround has a cluster's client find out who is the master now, if a node
 // cannot be reached. For commands that it may not retry it does not by itself.
-func (c *Caller) LookAround(ctx context.Context, err error) {
+func (c *Caller) lookAround(ctx context.Context, err error) {
 	var fromServer redis.Error
 	if cluster, ok := c.client.(*redis.ClusterClient); ok && !errors.As(err, &fromServer) {
 		cluster.ReloadState(ctx)
-	}
-}
-
-// Backoff is the time before the next attempt: 5 ms, doubling up to 200, of
-// which the second half is jitter.
-func (c *Caller) Backoff(attempt int, key string) time.Duration {
-	most := min(5*time.Millisecond<<min(attempt, 8), 200*time.Millisecond)
-	return most/2 + c.Jitter(most/2, key)
-}
-
-// Sleep waits, and reports whether ctx still lives.
-func Sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -12,33 +12,23 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// A Fate is what an error tells about the request.
-type Fate int
-
-const (
-	NotYet  Fate = iota // certainly not applied; may work later
-	Unknown             // perhaps applied
-	Refused             // certainly not applied; will not work later
-	Halfway             // stopped after some of its writes, perhaps; to repeat it would repeat those
-)
-
-// WhatHappened sorts errors:
+// judge sorts the errors of attempts:
 //
-//	the server's "not now": LOADING, READONLY, a cluster that moves     NotYet
-//	a script stopped: an error of its own, a right that Redis 6 missed   Halfway
-//	any other error reply: no right to run scripts, out of memory       Refused
-//	no connection was made, none was free, or it was never sent         NotYet
-//	the client is closed                                                Refused
-//	anything else: a reset, an EOF, a time-out                          Unknown
+//	the server's "not now": LOADING, READONLY, a cluster that moves     notNow
+//	a script stopped: an error of its own, a right that Redis 6 missed   torn
+//	any other error reply: no right to run scripts, out of memory       denied
+//	no connection was made, none was free, or it was never sent         notNow
+//	the client is closed                                                denied
+//	anything else: a reset, an EOF, a time-out                          lost
 //
 // Redis does not undo what a script wrote before it was stopped. Types and
 // rights the scripts check before they write, memory and its role Redis itself.
-func WhatHappened(err error) Fate {
+func judge(err error) verdict {
 	var fromServer redis.Error
 	var network *net.OpError
 	switch {
 	case errors.Is(err, session.ErrNotAcked):
-		return Unknown
+		return lost
 	case errors.As(err, &fromServer):
 		text := err.Error()
 		if i := strings.LastIndex(text, ": -"); i >= 0 && strings.HasPrefix(text, "ERR Error running script") {
@@ -47,22 +37,26 @@ func WhatHappened(err error) Fate {
 		for _, prefix := range []string{"LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "BUSY",
 			"MOVED", "ASK", "max number of clients"} {
 			if strings.HasPrefix(text, prefix) {
-				return NotYet
+				return notNow
 			}
 		}
 		if (strings.HasPrefix(text, "ERR") || strings.HasPrefix(text, "NOPERM")) && strings.Contains(text, "script") && !strings.Contains(text, "WRONGTYPE") {
-			return Halfway
+			return torn
 		}
-		return Refused
+		return denied
 	case errors.As(err, &network) && network.Op == "dial", errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
-		return NotYet
+		return notNow
 	case errors.Is(err, errNeverSent):
-		return NotYet
+		return notNow
 	case errors.Is(err, redis.ErrClosed):
-		return Refused
+		return denied
 	}
-	return Unknown
+	return lost
 }
+
+// Passing tells whether an error of a call is of the moment: of the network, or of
+// a server that will be back.
+func Passing(err error) bool { v := judge(err); return v == notNow || v == lost }
 
 // TimeOver tells whether an error says no more than that time was over.
 func TimeOver(err error) bool {

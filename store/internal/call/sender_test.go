@@ -152,7 +152,7 @@ func TestWhoGivesUpInTheQueueIsNeverSent(t *testing.T) {
 	stop()
 	cmd := redis.NewCmd(impatient, "set", "key", "value")
 	err := a.send(impatient, once{Cmd: cmd})
-	if !errors.Is(err, errNeverSent) || !errors.Is(err, context.Canceled) || WhatHappened(err) != NotYet {
+	if !errors.Is(err, errNeverSent) || !errors.Is(err, context.Canceled) || judge(err) != notNow {
 		t.Errorf("the error of one that gave up: %v", err)
 	}
 	close(a.gate)

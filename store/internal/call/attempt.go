@@ -1,0 +1,249 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
+)
+
+// A Request is a script and what it is given.
+type Request struct {
+	Script *lua.Script
+	Keys   []string
+	Args   []string // Args follow the call's id and its deadline
+	Node   int      // Node is where the Clock has the server of the keys
+}
+
+// Bound gives ctx the deadline by which a call's outcome is settled, timeout from
+// now or its own. A script that writes is seen through once it was sent: a
+// cancelled ctx does not abandon it, because its outcome would be unknown for no
+// need; ctx's deadline does.
+func Bound(ctx context.Context, script *lua.Script, timeout time.Duration) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(timeout)
+	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {
+		end = limit
+	}
+	if script.Writes {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return context.WithDeadline(ctx, end)
+}
+
+// A Call is a request under one id, from its first attempt to its outcome.
+type Call struct {
+	caller   *Caller
+	script   *lua.Script
+	node     int
+	key      string // the first
+	words    []any  // of the command
+	deadline int    // which of them is the deadline
+
+	attempts int
+	inDoubt  bool  // an attempt may have been applied, or may yet be
+	telling  error // the last cause that says more than that time was over
+}
+
+// Begin returns a call of its own id that was not attempted yet.
+func (c *Caller) Begin(r Request) Call {
+	words := make([]any, 0, 6+len(r.Keys)+len(r.Args))
+	// Pointers to strings, because each string in an any is one more allocation.
+	// Hooks that print commands see the first key, and nothing of what users said.
+	words = append(words, nil, nil, len(r.Keys), r.Keys[0]) // send names the script
+	for i := range r.Keys[1:] {
+		words = append(words, &r.Keys[1+i])
+	}
+	words = append(words, c.Name+"#"+strconv.FormatUint(c.calls.Add(1), 36), nil)
+	deadline := len(words) - 1
+	for i := range r.Args {
+		words = append(words, &r.Args[i])
+	}
+	return Call{caller: c, script: r.Script, node: r.Node, key: r.Keys[0], words: words, deadline: deadline}
+}
+
+// A verdict is what one attempt tells of the call.
+type verdict int
+
+const (
+	settled verdict = iota // a reply that stays true
+	open                   // a reply that an earlier attempt, still on its way, may make untrue
+	late                   // it reached the server after its deadline
+	denied                 // certainly not applied; will not work later
+	notNow                 // certainly not applied; may work later
+	lost                   // perhaps applied
+	torn                   // stopped after some of its writes, perhaps; to repeat it would repeat those
+)
+
+// A step is what comes after a verdict.
+type step int
+
+const (
+	give  step = iota // the reply goes to the caller
+	again             // after a pause, if there is time
+	stop              // the error goes to the caller
+)
+
+// steps is the table above Run.
+var steps = [...]struct{ sure, inDoubt step }{
+	settled: {give, give},
+	open:    {give, again},
+	late:    {again, stop},
+	denied:  {stop, again},
+	notNow:  {again, again},
+	lost:    {again, again},
+	torn:    {stop, stop},
+}
+
+// Run attempts the call until there is a reply that stays true, or ctx, which
+// Bound made, ends. What comes next depends on the verdict, and on whether an
+// attempt of the call, this one or one before, is in doubt: it may have been
+// applied, or may still be on its way. One that leaves nothing behind is never.
+//
+//	verdict  none in doubt       one in doubt
+//	settled  the reply           the reply
+//	open     the reply           again: the other attempt may still be applied
+//	late     again               stop: so is every attempt that is still on its way
+//	denied   stop                again
+//	notNow   again               again
+//	lost     again               again: in doubt from now on, if the script writes
+//	torn     stop                stop: likewise
+//
+// What comes back is one of
+//
+//   - a reply, of any status but LATE and NOPERM. After EXPIRED the caller may
+//     remove what has expired, and run the call again;
+//   - an error that says why it was certainly not applied;
+//   - session.ErrUnknownOutcome joined with the last cause. By then the deadline
+//     that the request carried has passed, so it was applied before or never will
+//     be.
+func (c *Call) Run(ctx context.Context) (Reply, error) {
+	for {
+		r, v, err := c.attempt(ctx)
+		if (v == lost || v == torn) && c.script.Writes {
+			c.inDoubt = true
+		}
+		switch c.step(v) {
+		case give:
+			return r, nil
+		case stop:
+			return nil, c.failure(ctx, err)
+		}
+		if err := c.pause(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Again pauses a call whose caller could not remove what is in its way. It returns
+// the call's error if it must not be run again.
+func (c *Call) Again(ctx context.Context, trouble error) error {
+	v := notNow
+	if errors.Is(trouble, session.ErrNoPermission) {
+		v = denied
+	}
+	if c.step(v) == stop {
+		return c.failure(ctx, trouble)
+	}
+	return c.pause(ctx, trouble)
+}
+
+func (c *Call) step(v verdict) step {
+	if c.inDoubt {
+		return steps[v].inDoubt
+	}
+	return steps[v].sure
+}
+
+// A Refusal is the error of an attempt whose reply an earlier one may make untrue.
+type Refusal struct{ Reply Reply }
+
+func (r *Refusal) Error() string { return "refused, but an earlier request may still be applied" }
+
+// attempt sends the request once.
+func (c *Call) attempt(ctx context.Context) (Reply, verdict, error) {
+	if !c.inDoubt {
+		// After that it stays: what the script remembers of the first attempt it
+		// remembers only until the deadline that came with it.
+		end, _ := ctx.Deadline()
+		c.words[c.deadline] = c.caller.Clock.At(c.node, end)
+	}
+	c.attempts++
+	r, err := c.caller.sendScript(ctx, c.script, c.words)
+	if err != nil {
+		v := judge(err)
+		if v == lost || v == notNow {
+			c.caller.lookAround(ctx, err)
+		}
+		if v == denied {
+			err = NoRight(err)
+		}
+		return nil, v, err
+	}
+	c.caller.Clock.Heard(c.node, r.Int(1))
+	switch status := r.Status(); {
+	case status == "LATE":
+		// Too late by the estimate of a clock that this reply has corrected.
+		return nil, late, errors.New("the request reached the server after its deadline")
+	case status == "NOPERM":
+		return nil, denied, fmt.Errorf("%w: %s", session.ErrNoPermission, r.Text(2))
+	case status != "EXPIRED" && !c.script.IsFinal(status):
+		return r, open, &Refusal{r}
+	}
+	return r, settled, nil
+}
+
+// pause waits for the next attempt. It returns the call's error if there is no time
+// for one.
+func (c *Call) pause(ctx context.Context, err error) error {
+	end, _ := ctx.Deadline()
+	if Sleep(ctx, c.backoff()) && time.Now().Before(end) {
+		c.note(err)
+		return nil
+	}
+	return c.failure(ctx, err)
+}
+
+// failure returns the error of a call that ends with err.
+func (c *Call) failure(ctx context.Context, err error) error {
+	c.note(err)
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		err = causes.Join(cause, err)
+	}
+	if c.telling != nil && !errors.Is(err, c.telling) {
+		err = causes.Join(c.telling, err)
+	}
+	if c.inDoubt {
+		err = causes.Join(session.ErrUnknownOutcome, err)
+	}
+	return err
+}
+
+func (c *Call) note(err error) {
+	if !TimeOver(err) {
+		c.telling = err
+	}
+}
+
+// backoff is the time before the next attempt: 5 ms, doubling up to 200, of
+// which the second half is jitter.
+func (c *Call) backoff() time.Duration {
+	most := min(5*time.Millisecond<<min(c.attempts-1, 8), 200*time.Millisecond)
+	return most/2 + c.caller.Jitter(most/2, c.key)
+}
+
+// Sleep waits, and reports whether ctx still lives.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,115 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+)
+
+// serverError is an error that a server replied with.
+type serverError string
+
+func (e serverError) Error() string { return string(e) }
+func (serverError) RedisError()     {}
+
+// TestRunFollowsItsTable gives the attempts of a call one outcome after the other,
+// the last of them for ever: a status, or an error.
+func TestRunFollowsItsTable(t *testing.T) {
+	const noMemory, loading, stopped = serverError("OOM command not allowed"), serverError("LOADING"), serverError("ERR in a script: boom")
+	for _, c := range []struct {
+		name     string
+		script   *lua.Script
+		attempts []any
+		made     int    // how many attempts; 0: as many as there is time for
+		status   string // of the reply; empty: an error
+		unknown  bool   // the error is that of an unknown outcome
+		says     string // and says this
+	}{
+		{name: "settled", script: lua.Commit, attempts: []any{"OK"}, made: 1, status: "OK"},
+		{name: "a refusal that names a token, after one that was lost", script: lua.Commit, attempts: []any{io.EOF, "FENCED"}, made: 2, status: "FENCED"},
+		{name: "open", script: lua.Change, attempts: []any{"NOTFOUND"}, made: 1, status: "NOTFOUND"},
+		{name: "open, after one that was lost", script: lua.Change, attempts: []any{io.EOF, "NOTFOUND", "OK"}, made: 3, status: "OK"},
+		{name: "open, after one that was lost, for ever", script: lua.Change, attempts: []any{io.EOF, "NOTFOUND"}, unknown: true, says: "an earlier request may still be applied"},
+		{name: "expired, after one that was lost", script: lua.Change, attempts: []any{io.EOF, "EXPIRED"}, made: 2, status: "EXPIRED"},
+		{name: "late", script: lua.Commit, attempts: []any{"LATE", "OK"}, made: 2, status: "OK"},
+		{name: "late, after one that was lost", script: lua.Commit, attempts: []any{io.EOF, "LATE"}, made: 2, unknown: true, says: "after its deadline"},
+		{name: "denied", script: lua.Commit, attempts: []any{noMemory}, made: 1, says: "OOM"},
+		{name: "denied by a script", script: lua.Commit, attempts: []any{"NOPERM"}, made: 1, says: "lacks the right"},
+		{name: "denied, after one that was lost", script: lua.Commit, attempts: []any{io.EOF, noMemory, "OK"}, made: 3, status: "OK"},
+		{name: "not now", script: lua.Commit, attempts: []any{loading, loading, "OK"}, made: 3, status: "OK"},
+		{name: "not now, for ever", script: lua.Commit, attempts: []any{loading}, says: "LOADING"},
+		{name: "lost, for ever", script: lua.Commit, attempts: []any{io.EOF}, unknown: true, says: "EOF"},
+		{name: "torn", script: lua.Commit, attempts: []any{stopped}, made: 1, unknown: true, says: "boom"},
+		{name: "a read that is lost, then denied", script: lua.Load, attempts: []any{io.EOF, noMemory}, made: 2, says: "OOM"},
+		{name: "a read that is lost, for ever", script: lua.Load, attempts: []any{io.EOF}, says: "EOF"},
+		{name: "a read that is torn", script: lua.Load, attempts: []any{stopped}, made: 1, says: "boom"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				caller := New(nil, "r", 0, false)
+				caller.Clock = NewClock(1)
+				made := 0
+				ids, deadlines := map[any]bool{}, map[any]bool{}
+				caller.Around = func(cmd redis.Cmder, _ func() error) error {
+					n := 3 + len(c.script.Keys)
+					ids[cmd.Args()[n]], deadlines[cmd.Args()[n+1]] = true, true
+					next := c.attempts[min(made, len(c.attempts)-1)]
+					made++
+					if err, failed := next.(error); failed {
+						return err
+					}
+					cmd.(once).SetVal([]any{next, time.Now().UnixMilli(), "detail"})
+					return nil
+				}
+				ctx, cancel := Bound(t.Context(), c.script, time.Second)
+				defer cancel()
+				x := caller.Begin(Request{Script: c.script, Keys: make([]string, len(c.script.Keys)), Args: []string{"a"}})
+				r, err := x.Run(ctx)
+				if c.made != 0 && made != c.made || c.made == 0 && made < 5 {
+					t.Errorf("%d attempts, want %d", made, c.made)
+				}
+				if r.Status() != c.status || (err == nil) != (c.status != "") {
+					t.Errorf("the reply is %v, the error %v", r, err)
+				}
+				if errors.Is(err, session.ErrUnknownOutcome) != c.unknown || err != nil && !strings.Contains(err.Error(), c.says) {
+					t.Errorf("the error is %v; unknown: want %t; want %q in it", err, c.unknown, c.says)
+				}
+				if len(ids) != 1 {
+					t.Errorf("attempts of one call had %d ids", len(ids))
+				}
+				if c.unknown && len(deadlines) != 1 {
+					t.Errorf("attempts of a call in doubt had %d deadlines", len(deadlines))
+				}
+			})
+		})
+	}
+}
+
+func TestACancelledContextEndsAReadAndNoWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		read, end := Bound(ctx, lua.Load, time.Second)
+		defer end()
+		write, end := Bound(ctx, lua.Commit, time.Second)
+		defer end()
+		cancel()
+		if read.Err() == nil || write.Err() != nil {
+			t.Errorf("the read's context: %v; the write's: %v", read.Err(), write.Err())
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if write.Err() == nil {
+			t.Error("the write's context has no end")
+		}
+	})
+}
