@@ -125,23 +125,19 @@ func (b *Bot) count(ctx context.Context, name string) (n int) {
 // statuses reads the status of each session, in one moment for each. One that is
 // over is left out.
 func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, error) {
-	fields := []any{"", ""} // no call's number, no deadline
-	for _, field := range stored.StatusFields {
-		fields = append(fields, field)
-	}
 	var list []session.Status
 	var faults []error
-	for i, r := range b.each(ctx, lua.Status, places, fields...) {
+	for i, r := range b.each(ctx, lua.Status, places, stored.StatusFields...) {
 		at := places[i]
-		err := r.err
+		err := r.Err
 		if err == nil {
-			err = refusal(r.reply, at.ref)
+			err = refusal(r.Reply, at.ref)
 		} else {
 			err = call.NoRight(b.store.explain(ctx, err, lua.Status, at))
 		}
 		var rec *stored.Record
 		if err == nil {
-			rec, err = stored.ReadRecord(at.ref, present(stored.StatusFields, r.reply.List(2)))
+			rec, err = stored.ReadRecord(at.ref, present(stored.StatusFields, r.Reply.List(2)))
 		}
 		switch {
 		case errors.Is(err, session.ErrNotFound):
@@ -151,56 +147,20 @@ func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, e
 			faults = append(faults, fmt.Errorf("%s: %w", at.ref, err))
 		default:
 			st := rec.Status()
-			st.Messages, st.Waiting, st.Unsent, st.Now = r.reply.Int(3), r.reply.Int(4), r.reply.Int(5), time.UnixMilli(r.reply.Int(1))
+			st.Messages, st.Waiting, st.Unsent, st.Now = r.Reply.Int(3), r.Reply.Int(4), r.Reply.Int(5), time.UnixMilli(r.Reply.Int(1))
 			list = append(list, st)
 		}
 	}
 	return list, causes.Join(faults...)
 }
 
-// A result is what came of one script among many.
-type result struct {
-	reply reply
-	err   error
-}
-
-// each runs a script that writes nothing for each place, and returns what came of
-// each, whatever came of the others.
-func (b *Bot) each(ctx context.Context, script *lua.Script, places []place, args ...any) []result {
-	results := make([]result, len(places))
-	run := func(only func(i int) bool, call func(pipe redis.Pipeliner, keys []string) *redis.Cmd) {
-		cmds := make([]*redis.Cmd, len(places))
-		_, _ = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
-			for i, at := range places {
-				if only(i) {
-					cmds[i] = call(pipe, b.store.layout.keys(script, at))
-				}
-			}
-			return nil
-		})
-		for i, cmd := range cmds {
-			if cmd != nil {
-				var values []any
-				values, results[i].err = cmd.Slice()
-				results[i].reply = values
-			}
-		}
+// each runs a script that writes nothing for each place.
+func (b *Bot) each(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
+	requests := make([]call.Request, len(places))
+	for i, at := range places {
+		requests[i] = call.Request{Script: script, Keys: b.store.layout.keys(script, at), Args: args, Node: at.bucket}
 	}
-	run(func(int) bool { return true }, func(pipe redis.Pipeliner, keys []string) *redis.Cmd {
-		return pipe.EvalSha(ctx, script.SHA, keys, args...)
-	})
-	unknown := func(i int) bool { return redis.HasErrorPrefix(results[i].err, "NOSCRIPT") }
-	if slices.ContainsFunc(results, func(r result) bool { return redis.HasErrorPrefix(r.err, "NOSCRIPT") }) {
-		run(unknown, func(pipe redis.Pipeliner, keys []string) *redis.Cmd {
-			return pipe.Eval(ctx, script.Text, keys, args...)
-		})
-	}
-	for i, r := range results {
-		if r.err == nil {
-			b.store.caller.Clock.Heard(places[i].bucket, r.reply.Int(1))
-		}
-	}
-	return results
+	return b.store.caller.Each(ctx, requests)
 }
 
 // present pairs those fields that a hash has with their values.
@@ -258,8 +218,8 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	})
 	moves := map[session.Transition]int64{}
 	failed, why := 0, error(nil)
-	for i, tally := range b.each(ctx, lua.Tally, places, "", "") {
-		states := tally.reply.List(2)
+	for i, tally := range b.each(ctx, lua.Tally, places) {
+		states := tally.Reply.List(2)
 		for j := 0; j+1 < len(states); j += 2 {
 			c.States[states.Text(j)] += states.Int(j + 1)
 			c.Sessions += states.Int(j + 1)
@@ -271,7 +231,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		}
 		c.Due += cmds[i].due.Val()
 		c.Dead += cmds[i].dead.Val()
-		if err := cmp.Or(tally.err, cmds[i].moves.Err(), cmds[i].due.Err(), cmds[i].dead.Err()); err != nil {
+		if err := cmp.Or(tally.Err, cmds[i].moves.Err(), cmds[i].due.Err(), cmds[i].dead.Err()); err != nil {
 			failed, why = failed+1, cmp.Or(why, err)
 		}
 	}

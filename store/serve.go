@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -197,16 +198,27 @@ func unreadable(err error) bool {
 // look returns the sessions that are due, or have expired, and whether a bucket
 // may have more of them.
 func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []place, more bool, err error) {
-	answers, err := b.ask(ctx, lua.Look, buckets, batch, flag(expired))
+	if err := b.store.usable(); err != nil {
+		return nil, false, err
+	}
 	// In no order, so that one in trouble does not always come before the same others.
 	b.store.caller.Dice("buckets").Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
-	for _, bucket := range buckets {
-		ids := answers[bucket].Texts(2)
-		if expired {
-			ids = answers[bucket].Texts(3)
+	places := make([]place, len(buckets))
+	for i, bucket := range buckets {
+		places[i] = place{ref: session.Ref{Bot: b.name}, bucket: bucket}
+	}
+	list := 2
+	if expired {
+		list = 3
+	}
+	for i, r := range b.each(ctx, lua.Look, places, strconv.Itoa(batch), flag(expired)) {
+		if r.Err != nil {
+			err = r.Err
+			continue
 		}
+		ids := r.Reply.Texts(list)
 		for _, id := range ids {
-			found = append(found, place{ref: session.Ref{Bot: b.name, ID: id}, bucket: bucket})
+			found = append(found, place{ref: session.Ref{Bot: b.name, ID: id}, bucket: buckets[i]})
 		}
 		more = more || len(ids) == batch
 	}
@@ -214,43 +226,6 @@ func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []pl
 		return found, more, nil // some servers answered: go on with those
 	}
 	return nil, false, err
-}
-
-// ask runs a script that writes nothing on each of the buckets, in one pipeline.
-// Where some of them answer, the others' error comes with those answers.
-func (b *Bot) ask(ctx context.Context, script *lua.Script, buckets []int, args ...any) (map[int]reply, error) {
-	if err := b.store.usable(); err != nil || len(buckets) == 0 {
-		return nil, err
-	}
-	args = append([]any{"", ""}, args...)
-	cmds := make([]*redis.Cmd, len(buckets))
-	for attempt := 0; ; attempt++ {
-		_, err := b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, bucket := range buckets {
-				at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-				cmds[i] = pipe.EvalSha(ctx, script.SHA, b.store.layout.keys(script, at), args...)
-			}
-			return nil
-		})
-		if attempt > 0 || !redis.HasErrorPrefix(err, "NOSCRIPT") {
-			break
-		}
-		if err := b.store.client.ScriptLoad(ctx, script.Text).Err(); err != nil {
-			return nil, err
-		}
-	}
-	var fault error
-	answers := make(map[int]reply, len(buckets))
-	for i, bucket := range buckets {
-		values, err := cmds[i].Slice()
-		if err != nil {
-			fault = err
-			continue
-		}
-		answers[bucket] = values
-		b.store.caller.Clock.Heard(bucket, answers[bucket].Int(1))
-	}
-	return answers, fault
 }
 
 // Drain handles, on the caller's goroutine, everything that is due now, buries

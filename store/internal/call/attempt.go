@@ -51,19 +51,25 @@ type Call struct {
 
 // Begin returns a call of its own id that was not attempted yet.
 func (c *Caller) Begin(r Request) Call {
-	words := make([]any, 0, 6+len(r.Keys)+len(r.Args))
+	words, deadline := r.words(c.Name + "#" + strconv.FormatUint(c.calls.Add(1), 36))
+	return Call{caller: c, script: r.Script, node: r.Node, key: r.Keys[0], words: words, deadline: deadline}
+}
+
+// words returns the words of the request's command, of which the first two, which
+// name the script, and the deadline are still to be filled in.
+func (r *Request) words(id string) (words []any, deadline int) {
+	words = make([]any, 0, 6+len(r.Keys)+len(r.Args))
 	// Pointers to strings, because each string in an any is one more allocation.
 	// Hooks that print commands see the first key, and nothing of what users said.
-	words = append(words, nil, nil, len(r.Keys), r.Keys[0]) // send names the script
+	words = append(words, nil, nil, len(r.Keys), r.Keys[0])
 	for i := range r.Keys[1:] {
 		words = append(words, &r.Keys[1+i])
 	}
-	words = append(words, c.Name+"#"+strconv.FormatUint(c.calls.Add(1), 36), nil)
-	deadline := len(words) - 1
+	words = append(words, id, "")
 	for i := range r.Args {
 		words = append(words, &r.Args[i])
 	}
-	return Call{caller: c, script: r.Script, node: r.Node, key: r.Keys[0], words: words, deadline: deadline}
+	return words, 4 + len(r.Keys)
 }
 
 // A verdict is what one attempt tells of the call.
