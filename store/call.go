@@ -77,8 +77,8 @@ func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at p
 	for _, name := range script.Keys {
 		want := keyType(name)
 		key := s.layout.key(name, at)
-		if is, e := s.client.Type(ctx, key).Result(); e == nil && is != "none" && is != want {
-			wrong.Field, wrong.Reason = name, fmt.Errorf("the key %q is a %s, not a %s", key, is, want)
+		if is := call.Type(key); s.caller.Do(ctx, is) == nil && is.Val != "none" && is.Val != want {
+			wrong.Field, wrong.Reason = name, fmt.Errorf("the key %q is a %s, not a %s", key, is.Val, want)
 			break
 		}
 	}

@@ -174,7 +174,7 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 	if to == "" {
 		return nil
 	}
-	return b.store.client.Publish(ctx, b.wakeChannel(b.store.identity().id, to), at.ref.ID).Err()
+	return b.store.caller.Do(ctx, call.Publish(b.wakeChannel(b.store.identity().id, to), at.ref.ID))
 }
 
 // Replicas returns the names of the replicas that serve the bot and have room.
@@ -184,12 +184,11 @@ func (b *Bot) Replicas(ctx context.Context) ([]string, error) {
 	}
 	at := b.fleetPlace()
 	now := strconv.FormatInt(b.store.caller.Clock.At(at.bucket, time.Now()), 10)
-	key := b.store.layout.key("replicas", at)
-	names, err := b.store.client.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: now, Max: "+inf"}).Result()
-	if err != nil {
+	names := call.ZRangeByScore(b.store.layout.key("replicas", at), now, "+inf")
+	if err := b.store.caller.Do(ctx, names); err != nil {
 		return nil, fmt.Errorf("replicas of %s: %w", b.name, call.NoRight(err))
 	}
-	return names, nil
+	return names.Val, nil
 }
 
 // wakes takes what other processes could not.

@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
@@ -38,10 +37,12 @@ func (s *Store) setIdentity(id string) {
 // alone if it is being written: layout comes first, and id last.
 func (s *Store) meta(ctx context.Context) (buckets int, id string, err error) {
 	key := (layout{namespace: s.opts.Namespace}).meta()
-	fields, err := s.client.HGetAll(ctx, key).Result()
-	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+	meta := call.HGetAll(key)
+	err = s.caller.Do(ctx, meta)
+	if call.WrongType(err) {
 		return 0, "", &session.CorruptError{Field: key, Reason: err}
 	}
+	fields := meta.Val
 	if err != nil || len(fields) == 0 {
 		return 0, "", err
 	}
@@ -69,11 +70,7 @@ func (s *Store) meta(ctx context.Context) (buckets int, id string, err error) {
 // then: of several who do so at once, one wins.
 func (s *Store) putMeta(ctx context.Context, buckets int, id string) (int, string, error) {
 	key := (layout{namespace: s.opts.Namespace}).meta()
-	pipe := s.client.Pipeline()
-	pipe.HSetNX(ctx, key, "layout", layoutVersion)
-	pipe.HSetNX(ctx, key, "buckets", buckets)
-	pipe.HSetNX(ctx, key, "id", id)
-	if _, err := pipe.Exec(ctx); err != nil {
+	if err := s.caller.Do(ctx, call.HSetNX(key, "layout", layoutVersion), call.HSetNX(key, "buckets", buckets), call.HSetNX(key, "id", id)); err != nil {
 		return 0, "", err
 	}
 	return s.meta(ctx)

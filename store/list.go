@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
@@ -108,16 +106,16 @@ func (b *Bot) collect(ctx context.Context, f Filter, w *walk, most int) (list []
 // count returns how many names in the index begin so. A part that cannot be read
 // is left to the walk, which tells of it.
 func (b *Bot) count(ctx context.Context, name string) (n int) {
-	cmds := make([]*redis.IntCmd, len(b.store.layout.tags))
-	_, _ = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for bucket := range cmds {
-			at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-			cmds[bucket] = pipe.ZLexCount(ctx, b.store.layout.key("names", at), "["+name+"\x00", "("+name+"\x01")
-		}
-		return nil
-	})
-	for _, cmd := range cmds {
-		n += int(cmd.Val())
+	counts := make([]*call.Value[int64], len(b.store.layout.tags))
+	commands := make([]call.Command, len(counts))
+	for bucket := range counts {
+		at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
+		counts[bucket] = call.ZLexCount(b.store.layout.key("names", at), "["+name+"\x00", "("+name+"\x01")
+		commands[bucket] = counts[bucket]
+	}
+	_ = b.store.caller.Do(ctx, commands...)
+	for _, count := range counts {
+		n += int(count.Val)
 	}
 	return n
 }
@@ -200,22 +198,22 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		return c, fmt.Errorf("count: %w", err)
 	}
 	type bucket struct {
-		moves     *redis.MapStringStringCmd
-		due, dead *redis.IntCmd
+		moves     *call.Value[map[string]string]
+		due, dead *call.Value[int64]
 	}
 	places := make([]place, len(b.store.layout.tags))
-	cmds := make([]bucket, len(places))
-	_, _ = b.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
-		for i := range cmds {
-			places[i] = place{ref: session.Ref{Bot: b.name}, bucket: i}
-			cmds[i] = bucket{
-				moves: pipe.HGetAll(ctx, b.store.layout.key("moves", places[i])),
-				due:   pipe.ZCard(ctx, b.store.layout.key("due", places[i])),
-				dead:  pipe.ZCount(ctx, b.store.layout.key("dead", places[i]), strconv.FormatInt(b.store.caller.Clock.At(i, time.Now().Add(-deadLife)), 10), "+inf"),
-			}
+	parts := make([]bucket, len(places))
+	var commands []call.Command
+	for i := range parts {
+		places[i] = place{ref: session.Ref{Bot: b.name}, bucket: i}
+		parts[i] = bucket{
+			moves: call.HGetAll(b.store.layout.key("moves", places[i])),
+			due:   call.ZCard(b.store.layout.key("due", places[i])),
+			dead:  call.ZCount(b.store.layout.key("dead", places[i]), strconv.FormatInt(b.store.caller.Clock.At(i, time.Now().Add(-deadLife)), 10), "+inf"),
 		}
-		return nil
-	})
+		commands = append(commands, parts[i].moves, parts[i].due, parts[i].dead)
+	}
+	_ = b.store.caller.Do(ctx, commands...) // each has its own error
 	moves := map[session.Transition]int64{}
 	failed, why := 0, error(nil)
 	for i, tally := range b.each(ctx, lua.Tally, places) {
@@ -224,14 +222,14 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 			c.States[states.Text(j)] += states.Int(j + 1)
 			c.Sessions += states.Int(j + 1)
 		}
-		for pair, n := range cmds[i].moves.Val() {
+		for pair, n := range parts[i].moves.Val {
 			from, to, _ := strings.Cut(pair, "\x00")
 			count, _ := strconv.ParseInt(n, 10, 64)
 			moves[session.Transition{From: from, To: to}] += count
 		}
-		c.Due += cmds[i].due.Val()
-		c.Dead += cmds[i].dead.Val()
-		if err := cmp.Or(tally.Err, cmds[i].moves.Err(), cmds[i].due.Err(), cmds[i].dead.Err()); err != nil {
+		c.Due += parts[i].due.Val
+		c.Dead += parts[i].dead.Val
+		if err := cmp.Or(tally.Err, parts[i].moves.Err, parts[i].due.Err, parts[i].dead.Err); err != nil {
 			failed, why = failed+1, cmp.Or(why, err)
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
@@ -335,7 +333,7 @@ func (s *Session) File(ctx context.Context) (f *session.File, err error) {
 
 // wrongType makes a CorruptError of a key that is of another type.
 func (s *Session) wrongType(name string, err error) error {
-	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+	if call.WrongType(err) {
 		return &session.CorruptError{Ref: s.ref, Field: name, Reason: err}
 	}
 	return err
@@ -349,13 +347,13 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 	if err != nil {
 		return nil, err
 	}
-	elements, err := s.bot.store.client.LRange(ctx, s.bot.store.layout.key("letters", at), 0, -1).Result()
-	if err != nil {
+	elements := call.LRange(s.bot.store.layout.key("letters", at))
+	if err := s.bot.store.caller.Do(ctx, elements); err != nil {
 		return nil, s.wrongType("letters", call.NoRight(err))
 	}
 	var faults []error
 	oldest := s.bot.store.caller.Clock.Now(at.bucket).Add(-deadLife)
-	for _, element := range elements {
+	for _, element := range elements.Val {
 		letter, err := stored.DecodeDeadLetter([]byte(element))
 		if err != nil {
 			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "dead letters", Reason: err})

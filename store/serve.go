@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
@@ -181,7 +179,7 @@ func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Durati
 		return false
 	}
 	when := float64(b.store.caller.Clock.At(at.bucket, time.Now().Add(d)))
-	if err := b.store.client.ZAddXX(ctx, b.store.layout.key(list, at), redis.Z{Score: when, Member: at.ref.ID}).Err(); err != nil {
+	if err := b.store.caller.Do(ctx, call.ZAddXX(b.store.layout.key(list, at), at.ref.ID, when)); err != nil {
 		b.store.log.Warn("unreadable session not postponed", "session", at.ref.String(), "error", err)
 		return false
 	}

@@ -237,19 +237,18 @@ func (s *Store) Bots(ctx context.Context) ([]string, error) {
 	if err := s.usable(); err != nil {
 		return nil, fmt.Errorf("list bots: %w", err)
 	}
-	cmds := make([]*redis.StringSliceCmd, len(s.layout.tags))
-	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for bucket := range cmds {
-			cmds[bucket] = pipe.HKeys(ctx, s.layout.key("bots", place{bucket: bucket}))
-		}
-		return nil
-	})
-	if err != nil {
+	names := make([]*call.Value[[]string], len(s.layout.tags))
+	commands := make([]call.Command, len(names))
+	for bucket := range names {
+		names[bucket] = call.HKeys(s.layout.key("bots", place{bucket: bucket}))
+		commands[bucket] = names[bucket]
+	}
+	if err := s.caller.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("list bots: %w", call.NoRight(err))
 	}
 	var bots []string
-	for _, cmd := range cmds {
-		bots = append(bots, cmd.Val()...)
+	for _, some := range names {
+		bots = append(bots, some.Val...)
 	}
 	slices.Sort(bots)
 	return slices.Compact(bots), nil

@@ -58,6 +58,9 @@ func judge(err error) verdict {
 // a server that will be back.
 func Passing(err error) bool { v := judge(err); return v == notNow || v == lost }
 
+// WrongType tells whether a key was of another type than a command needs.
+func WrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+
 // TimeOver tells whether an error says no more than that time was over.
 func TimeOver(err error) bool {
 	var network net.Error

@@ -1,0 +1,137 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Command is one plain command, beside the scripts. Do gives it its value.
+type Command interface {
+	send(ctx context.Context, by redis.Cmdable)
+	take() error
+}
+
+// A Value is a command that returns a T.
+type Value[T any] struct {
+	Val T
+	Err error
+
+	make func(ctx context.Context, by redis.Cmdable) result[T]
+	sent result[T]
+}
+
+type result[T any] interface{ Result() (T, error) }
+
+func (v *Value[T]) send(ctx context.Context, by redis.Cmdable) { v.sent = v.make(ctx, by) }
+
+func (v *Value[T]) take() error {
+	if v.Val, v.Err = v.sent.Result(); errors.Is(v.Err, redis.Nil) {
+		v.Err = nil // nothing is there: the zero value
+	}
+	return v.Err
+}
+
+// Do sends commands once, all in one pipeline. Each has its own value and error;
+// it returns the first error.
+func (c *Caller) Do(ctx context.Context, commands ...Command) error {
+	return do(ctx, c.client, commands)
+}
+
+func do(ctx context.Context, client redis.Cmdable, commands []Command) (first error) {
+	if len(commands) == 1 {
+		commands[0].send(ctx, client)
+		return commands[0].take()
+	}
+	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, command := range commands {
+			command.send(ctx, pipe)
+		}
+		return nil
+	})
+	for _, command := range commands {
+		if err := command.take(); err != nil && first == nil {
+			first = err
+		}
+	}
+	if first == nil && !errors.Is(err, redis.Nil) {
+		first = err // a hook may refuse the whole without telling each
+	}
+	return first
+}
+
+// HGet reads a field; empty if it is not there.
+func HGet(key, field string) *Value[string] {
+	return &Value[string]{make: func(ctx context.Context, c redis.Cmdable) result[string] { return c.HGet(ctx, key, field) }}
+}
+
+// HGetAll reads a hash.
+func HGetAll(key string) *Value[map[string]string] {
+	return &Value[map[string]string]{make: func(ctx context.Context, c redis.Cmdable) result[map[string]string] { return c.HGetAll(ctx, key) }}
+}
+
+// HKeys reads the names of a hash's fields.
+func HKeys(key string) *Value[[]string] {
+	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] { return c.HKeys(ctx, key) }}
+}
+
+// HSetNX sets a field that is not there yet.
+func HSetNX(key, field string, value any) *Value[bool] {
+	return &Value[bool]{make: func(ctx context.Context, c redis.Cmdable) result[bool] { return c.HSetNX(ctx, key, field, value) }}
+}
+
+// LRange reads a whole list.
+func LRange(key string) *Value[[]string] {
+	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] { return c.LRange(ctx, key, 0, -1) }}
+}
+
+// Type reads the type of what is stored; "none" if there is nothing.
+func Type(key string) *Value[string] {
+	return &Value[string]{make: func(ctx context.Context, c redis.Cmdable) result[string] { return c.Type(ctx, key) }}
+}
+
+// PTTL reads how long a key lives; negative for ever.
+func PTTL(key string) *Value[time.Duration] {
+	return &Value[time.Duration]{make: func(ctx context.Context, c redis.Cmdable) result[time.Duration] { return c.PTTL(ctx, key) }}
+}
+
+// Publish tells those who listen.
+func Publish(channel, message string) *Value[int64] {
+	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.Publish(ctx, channel, message) }}
+}
+
+// ZAddXX moves a member that is there.
+func ZAddXX(key, member string, score float64) *Value[int64] {
+	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] {
+		return c.ZAddXX(ctx, key, redis.Z{Score: score, Member: member})
+	}}
+}
+
+// ZCard counts a sorted set's members.
+func ZCard(key string) *Value[int64] {
+	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZCard(ctx, key) }}
+}
+
+// ZCount counts the members whose score is in a range.
+func ZCount(key, least, most string) *Value[int64] {
+	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZCount(ctx, key, least, most) }}
+}
+
+// ZLexCount counts the members in a range of names.
+func ZLexCount(key, from, to string) *Value[int64] {
+	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZLexCount(ctx, key, from, to) }}
+}
+
+// ZRange reads a whole sorted set, by score.
+func ZRange(key string) *Value[[]string] {
+	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] { return c.ZRange(ctx, key, 0, -1) }}
+}
+
+// ZRangeByScore reads the members whose score is in a range.
+func ZRangeByScore(key, least, most string) *Value[[]string] {
+	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] {
+		return c.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: least, Max: most})
+	}}
+}
