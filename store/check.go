@@ -2,16 +2,14 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
 	"github.com/botsession/botsession/store/internal/stored"
 )
@@ -82,15 +80,14 @@ func (c *check) scan(ctx context.Context) error {
 	for i, tag := range c.store.layout.tags {
 		buckets[tag] = i
 	}
-	one := func(ctx context.Context, client redis.Cmdable) error {
-		keys := client.Scan(ctx, 0, c.store.layout.namespace+":{*", 1000).Iterator()
-		for keys.Next(ctx) {
-			tag, rest, _ := strings.Cut(keys.Val(), "}:")
+	return c.store.caller.EachServer(ctx, func(ctx context.Context, server call.Server) error {
+		return server.Scan(ctx, c.store.layout.namespace+":{*", func(key string) {
+			tag, rest, _ := strings.Cut(key, "}:")
 			bucket, ok := buckets[tag+"}:"]
 			kind, rest, _ := strings.Cut(rest, ":")
 			c.mu.Lock()
 			if !ok {
-				c.found("%q is in no bucket of ours", keys.Val())
+				c.found("%q is in no bucket of ours", key)
 			} else if bot, id, perSession := strings.Cut(rest, "/"); perSession {
 				b := c.bot(bucket, bot)
 				if b.keys[kind] == nil {
@@ -98,48 +95,32 @@ func (c *check) scan(ctx context.Context) error {
 				}
 				b.keys[kind][id] = true
 				if want := c.store.layout.place(session.Ref{Bot: bot, ID: id}).bucket; want != bucket {
-					c.found("%q is in bucket %d, and belongs into %d", keys.Val(), bucket, want)
+					c.found("%q is in bucket %d, and belongs into %d", key, bucket, want)
 				}
 			} else if rest != "" {
 				c.bot(bucket, rest)
 			}
 			c.mu.Unlock()
-		}
-		return keys.Err()
-	}
-	if cluster, ok := c.store.client.(*redis.ClusterClient); ok {
-		return cluster.ForEachMaster(ctx, func(ctx context.Context, client *redis.Client) error { return one(ctx, client) })
-	}
-	return one(ctx, c.store.client)
+		})
+	})
 }
 
 func (c *check) read(ctx context.Context, b *botCheck) error {
-	l, client := c.store.layout, c.store.client
-	activity, err := client.ZRange(ctx, l.key("activity", b.at), 0, -1).Result()
-	if err != nil {
+	l, caller := c.store.layout, c.store.caller
+	activity, names, living := call.ZRange(l.key("activity", b.at)), call.ZRange(l.key("names", b.at)), call.HGet(l.key("bots", b.at), b.name)
+	expiry, due := call.Scores(l.key("expiry", b.at)), call.Scores(l.key("due", b.at))
+	if err := caller.Do(ctx, activity, names, living, expiry, due); err != nil {
 		return err
 	}
-	names, err := client.ZRange(ctx, l.key("names", b.at), 0, -1).Result()
-	if err != nil {
-		return err
-	}
-	b.activity, b.names = setOf(activity), setOf(names)
-	if b.living, err = client.HGet(ctx, l.key("bots", b.at), b.name).Result(); err != nil && !errors.Is(err, redis.Nil) {
-		return err
-	}
-	if b.expiry, err = scores(ctx, client, l.key("expiry", b.at)); err != nil {
-		return err
-	}
-	if b.due, err = scores(ctx, client, l.key("due", b.at)); err != nil {
-		return err
-	}
+	b.activity, b.names, b.living, b.expiry, b.due = setOf(activity.Val), setOf(names.Val), living.Val, expiry.Val, due.Val
 	for id := range b.keys["s"] {
 		at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: b.at.bucket}
 		sc := &sessionCheck{ttl: map[string]time.Duration{}}
-		hash, err := client.HGetAll(ctx, l.key("session", at)).Result()
+		hash := call.HGetAll(l.key("session", at))
+		err := caller.Do(ctx, hash)
 		if err == nil {
 			var pairs []string
-			for field, value := range hash {
+			for field, value := range hash.Val {
 				pairs = append(pairs, field, value)
 			}
 			sc.rec, err = stored.ReadRecord(at.ref, pairs)
@@ -150,9 +131,11 @@ func (c *check) read(ctx context.Context, b *botCheck) error {
 		}
 		for kind, name := range map[string]string{"s": "session", "h": "history", "f": "file"} {
 			if b.keys[kind][id] {
-				if sc.ttl[kind], err = client.PTTL(ctx, l.key(name, at)).Result(); err != nil {
+				ttl := call.PTTL(l.key(name, at))
+				if err := caller.Do(ctx, ttl); err != nil {
 					return err
 				}
+				sc.ttl[kind] = ttl.Val
 			}
 		}
 		b.sessions[id] = sc
@@ -166,16 +149,6 @@ func setOf(members []string) map[string]bool {
 		set[m] = true
 	}
 	return set
-}
-
-func scores(ctx context.Context, client redis.Cmdable, key string) (map[string]float64, error) {
-	zs, err := client.ZRangeWithScores(ctx, key, 0, -1).Result()
-	by := make(map[string]float64, len(zs))
-	for _, z := range zs {
-		id, _ := z.Member.(string)
-		by[id] = z.Score
-	}
-	return by, err
 }
 
 func (c *check) compare(b *botCheck) {

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
@@ -201,9 +199,8 @@ func (r *runner) wakes(ctx context.Context) {
 // wakesOf does so until the stored data is another's.
 func (r *runner) wakesOf(ctx context.Context, of *identity) {
 	b := r.bot
-	sub := b.store.client.Subscribe(ctx, b.wakeChannel(of.id, b.store.name))
-	defer sub.Close()
-	messages := sub.Channel(redis.WithChannelHealthCheckInterval(10 * time.Second))
+	messages, end := b.store.caller.Listen(ctx, b.wakeChannel(of.id, b.store.name))
+	defer end()
 	for {
 		select {
 		case <-ctx.Done():

@@ -2,15 +2,12 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
@@ -25,10 +22,14 @@ const oldest = 6
 // error, and what should not be so, which is a warning.
 func (s *Store) inspect(ctx context.Context) error {
 	var mu sync.Mutex
-	look := func(ctx context.Context, c redis.UniversalClient, at string) error {
-		warnings, err := inspectServer(ctx, c, s.opts.Acks)
+	err := s.caller.EachServer(ctx, func(ctx context.Context, server call.Server) error {
+		at := server.Addr
+		if at == "" {
+			at = address(s.client)
+		}
+		warnings, err := inspectServer(ctx, server, s.opts.Acks)
 		if err == nil && !s.opts.ReadOnly {
-			err = s.tryToWait(ctx, c)
+			err = s.tryToWait(ctx, server)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", at, err)
@@ -39,17 +40,13 @@ func (s *Store) inspect(ctx context.Context) error {
 			s.warnings = append(s.warnings, at+": "+w)
 		}
 		return nil
-	}
-	var err error
-	buckets := []int{0}
-	if cluster, ok := s.client.(*redis.ClusterClient); ok {
-		buckets = s.spread(16)
-		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return look(ctx, c, c.Options().Addr) })
-	} else {
-		err = look(ctx, s.client, address(s.client))
-	}
+	})
 	if err != nil {
 		return err
+	}
+	buckets := []int{0}
+	if s.caller.Cluster() {
+		buckets = s.spread(16)
 	}
 	slices.Sort(s.warnings)
 	for _, w := range s.warnings {
@@ -58,31 +55,11 @@ func (s *Store) inspect(ctx context.Context) error {
 	return s.probe(ctx, buckets)
 }
 
-// checkRole refuses a client that asks Sentinels and leads to a replica. Such a
-// client does not say what its options were; its server says what it is, if this
-// user may ask.
-func checkRole(ctx context.Context, client redis.UniversalClient) error {
-	one, ok := client.(*redis.Client)
-	if !ok || one.Options().Addr != failoverAddr {
-		return nil
-	}
-	text, err := one.Info(ctx, "replication").Result()
-	var fromServer redis.Error
-	if err != nil && !errors.As(err, &fromServer) {
-		return err
-	}
-	if strings.Contains(text, "role:slave") {
-		return fmt.Errorf("%w: the client leads to a replica (ReplicaOnly), which may not have yet what was just written; without ReplicaOnly, a fail-over is under way: open again", session.ErrInvalid)
-	}
-	return nil
-}
-
 // tryToWait finds out whether the server can wait as Acks and Fsync ask.
-func (s *Store) tryToWait(ctx context.Context, c redis.UniversalClient) error {
+func (s *Store) tryToWait(ctx context.Context, server call.Server) error {
 	try := func(needs string, command ...any) error {
-		err := c.Do(ctx, command...).Err()
-		var fromServer redis.Error
-		if errors.As(err, &fromServer) && !call.Passing(err) {
+		err := server.Try(ctx, command...)
+		if call.FromServer(err) && !call.Passing(err) {
 			err = fmt.Errorf("%w: %s: %w", call.Cannot(err.Error()), needs, err)
 		}
 		return err
@@ -109,14 +86,13 @@ func (s *Store) spread(n int) []int {
 
 // inspectServer asks one server about itself. A server that does not tell, or
 // not this user, is not inspected: the probe shows whether it works.
-func inspectServer(ctx context.Context, c redis.Cmdable, acks int) (warnings []string, err error) {
+func inspectServer(ctx context.Context, server call.Server, acks int) (warnings []string, err error) {
 	info := map[string]string{}
-	text, err := c.Info(ctx).Result()
+	text, err := server.Info(ctx)
+	if call.FromServer(err) {
+		return nil, nil
+	}
 	if err != nil {
-		var fromServer redis.Error
-		if errors.As(err, &fromServer) {
-			return nil, nil
-		}
 		return nil, err
 	}
 	for line := range strings.Lines(text) {
@@ -147,7 +123,7 @@ func (s *Store) warnOfShortLease(ctx context.Context, bot string, lease time.Dur
 	var trips []time.Duration
 	for range 5 {
 		began := time.Now()
-		if s.client.Ping(ctx).Err() != nil {
+		if s.caller.Do(ctx, call.Ping()) != nil {
 			return
 		}
 		trips = append(trips, time.Since(began))

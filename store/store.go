@@ -175,6 +175,24 @@ func checkClient(client redis.UniversalClient) error {
 	return nil
 }
 
+// checkRole refuses a client that asks Sentinels and leads to a replica. Such a
+// client does not say what its options were; its server says what it is, if this
+// user may ask.
+func checkRole(ctx context.Context, client redis.UniversalClient) error {
+	one, ok := client.(*redis.Client)
+	if !ok || one.Options().Addr != failoverAddr {
+		return nil
+	}
+	text, err := one.Info(ctx, "replication").Result()
+	if err != nil && !call.FromServer(err) {
+		return err
+	}
+	if strings.Contains(text, "role:slave") {
+		return fmt.Errorf("%w: the client leads to a replica (ReplicaOnly), which may not have yet what was just written; without ReplicaOnly, a fail-over is under way: open again", session.ErrInvalid)
+	}
+	return nil
+}
+
 // failoverAddr is what go-redis gives as the address of a client that asks Sentinels.
 const failoverAddr = "FailoverClient"
 

@@ -8,9 +8,8 @@ import (
 	"net"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 )
 
 // lookFor bounds how long a failed Open looks whether TLS is the cause.
@@ -22,8 +21,7 @@ const lookFor = 500 * time.Millisecond
 // all. The server asked is the first one of the URL: the one, one of the cluster,
 // or a Sentinel.
 func (t *target) tlsMismatch(ctx context.Context, err error) error {
-	var fromServer redis.Error
-	if len(t.hosts) == 0 || errors.As(err, &fromServer) || errors.Is(err, session.ErrInvalid) || errors.Is(ctx.Err(), context.Canceled) {
+	if len(t.hosts) == 0 || call.FromServer(err) || errors.Is(err, session.ErrInvalid) || errors.Is(ctx.Err(), context.Canceled) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookFor)

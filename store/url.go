@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 )
 
 // ParseURL returns the client that [Open] would use. It waits for no server; only
@@ -296,8 +297,7 @@ func (t *target) setDatabase(path string) error {
 // in it repeats the password: one that does not know AUTH repeats what follows,
 // which may be cut short.
 func (t *target) withoutPassword(err error) error {
-	var fromServer redis.Error
-	if !errors.As(err, &fromServer) {
+	if !call.FromServer(err) {
 		return err
 	}
 	text := strings.ToLower(err.Error())

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // A Clock knows, for each bucket, what the clock of its server shows at least.
@@ -45,8 +43,8 @@ func (c *Clock) Now(bucket int) time.Time { return time.UnixMilli(c.At(bucket, t
 func (c *Caller) SyncClock(ctx context.Context) error {
 	var mu sync.Mutex
 	var least int64
-	ask := func(ctx context.Context, client redis.Cmdable) error {
-		t, err := client.Time(ctx).Result()
+	err := c.EachServer(ctx, func(ctx context.Context, server Server) error {
+		t, err := server.client.Time(ctx).Result()
 		if err != nil {
 			return err
 		}
@@ -57,13 +55,7 @@ func (c *Caller) SyncClock(ctx context.Context) error {
 			least = offset
 		}
 		return nil
-	}
-	var err error
-	if cluster, ok := c.client.(*redis.ClusterClient); ok {
-		err = cluster.ForEachMaster(ctx, func(ctx context.Context, client *redis.Client) error { return ask(ctx, client) })
-	} else {
-		err = ask(ctx, c.client)
-	}
+	})
 	if err != nil {
 		return err
 	}

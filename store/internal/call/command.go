@@ -135,3 +135,27 @@ func ZRangeByScore(key, least, most string) *Value[[]string] {
 		return c.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: least, Max: most})
 	}}
 }
+
+// Scores reads a whole sorted set, as the members' scores.
+func Scores(key string) *Value[map[string]float64] {
+	return &Value[map[string]float64]{make: func(ctx context.Context, c redis.Cmdable) result[map[string]float64] {
+		return scores{c.ZRangeWithScores(ctx, key, 0, -1)}
+	}}
+}
+
+type scores struct{ *redis.ZSliceCmd }
+
+func (s scores) Result() (map[string]float64, error) {
+	members, err := s.ZSliceCmd.Result()
+	by := make(map[string]float64, len(members))
+	for _, m := range members {
+		name, _ := m.Member.(string)
+		by[name] = m.Score
+	}
+	return by, err
+}
+
+// Ping asks for a reply and nothing else.
+func Ping() *Value[string] {
+	return &Value[string]{make: func(ctx context.Context, c redis.Cmdable) result[string] { return c.Ping(ctx) }}
+}
