@@ -2,8 +2,11 @@ package store_test
 
 import (
 	"encoding/json"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +65,33 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 	}
 	if seen != len(may) {
 		t.Errorf("%d of %d packages are there", seen, len(may))
+	}
+}
+
+// Package store hands a client to package call, which talks to the servers. Of
+// go-redis it knows what a user sees, and the watchers' subscription.
+func TestPackageStoreKnowsGoRedisWhereItTakesAClient(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files found: %v", err)
+	}
+	var know []string
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range file.Imports {
+			if strings.HasPrefix(spec.Path.Value, `"github.com/redis/go-redis/`) && !slices.Contains(know, name) {
+				know = append(know, name)
+			}
+		}
+	}
+	if want := []string{"store.go", "url.go", "urlparams.go", "watch.go"}; !slices.Equal(know, want) {
+		t.Errorf("go-redis is known in %v, and may be in %v", know, want)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
 )
@@ -33,10 +31,10 @@ type walk struct {
 // A part is what one bucket has of an index.
 type part struct {
 	bucket int
-	size   int64     // size is how many entries the next page has
-	from   string    // from is where the next page begins: a score, or a name
-	ties   int64     // ties is how many entries with that score are behind us
-	read   []redis.Z // read holds what was read and not handed out
+	size   int64         // size is how many entries the next page has
+	from   string        // from is where the next page begins: a score, or a name
+	ties   int64         // ties is how many entries with that score are behind us
+	read   []call.Member // read holds what was read and not handed out
 	ended  bool
 }
 
@@ -96,7 +94,7 @@ func (w *walk) next(ctx context.Context, most int) (places []place) {
 }
 
 func (w *walk) take(p *part) place {
-	id, _ := p.read[0].Member.(string)
+	id := p.read[0].Name
 	p.read = p.read[1:]
 	return place{session.Ref{Bot: w.bot.name, ID: id}, p.bucket}
 }
@@ -113,45 +111,36 @@ func (w *walk) fill(ctx context.Context) {
 		if len(empty) == 0 {
 			return
 		}
-		pages := make([]func() ([]redis.Z, error), len(empty))
-		_, _ = w.bot.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
-			for i, p := range empty {
-				pages[i] = w.page(ctx, pipe, p)
-			}
-			return nil
-		})
+		pages := make([]*call.Value[[]call.Member], len(empty))
+		commands := make([]call.Command, len(empty))
 		for i, p := range empty {
-			w.filled(p, pages[i])
+			pages[i] = w.page(p)
+			commands[i] = pages[i]
+		}
+		_ = w.bot.store.caller.Do(ctx, commands...) // each has its own error
+		for i, p := range empty {
+			w.filled(p, pages[i].Val, pages[i].Err)
 		}
 	}
 }
 
-// page asks for a part's next page.
-func (w *walk) page(ctx context.Context, pipe redis.Pipeliner, p *part) func() ([]redis.Z, error) {
-	at := place{ref: session.Ref{Bot: w.bot.name}, bucket: p.bucket}
-	by := &redis.ZRangeBy{Min: p.from, Max: "+inf", Count: p.size + p.ties}
-	switch {
+// page is the command that reads a part's next page.
+func (w *walk) page(p *part) *call.Value[[]call.Member] {
+	l, at := w.bot.store.layout, place{ref: session.Ref{Bot: w.bot.name}, bucket: p.bucket}
+	switch n := p.size + p.ties; {
 	case w.name != "":
-		by.Max = "(" + w.name + "\x01"
-		names := pipe.ZRangeByLex(ctx, w.bot.store.layout.key("names", at), by)
-		return func() (page []redis.Z, err error) {
-			for _, name := range names.Val() {
-				page = append(page, redis.Z{Member: name})
-			}
-			return page, names.Err()
-		}
+		return call.Named(l.key("names", at), p.from, "("+w.name+"\x01", n)
 	case w.newest:
-		by.Min, by.Max = "-inf", p.from
-		return pipe.ZRevRangeByScoreWithScores(ctx, w.bot.store.layout.key("activity", at), by).Result
+		return call.Downwards(l.key("activity", at), p.from, n)
+	default:
+		return call.Upwards(l.key("activity", at), p.from, n)
 	}
-	return pipe.ZRangeByScoreWithScores(ctx, w.bot.store.layout.key("activity", at), by).Result
 }
 
 // filled takes a page of a part, and notes where the next one begins. Pages begin
 // at the last score and not at a rank, because what is removed meanwhile would
 // move others to ranks that were passed already.
-func (w *walk) filled(p *part, result func() ([]redis.Z, error)) {
-	page, err := result()
+func (w *walk) filled(p *part, page []call.Member, err error) {
 	if err != nil {
 		w.failed++
 		if w.fault == nil {
@@ -166,8 +155,7 @@ func (w *walk) filled(p *part, result func() ([]redis.Z, error)) {
 	}
 	last := page[len(page)-1]
 	if w.name != "" {
-		name, _ := last.Member.(string)
-		p.from = "(" + name
+		p.from = "(" + last.Name
 	} else {
 		p.from, p.ties = strconv.FormatFloat(last.Score, 'f', -1, 64), 0
 		for _, entry := range slices.Backward(page) {
@@ -179,13 +167,13 @@ func (w *walk) filled(p *part, result func() ([]redis.Z, error)) {
 	}
 	p.size = min(2*p.size, pageSize)
 	for _, entry := range page {
-		id, _ := entry.Member.(string)
+		id := entry.Name
 		if w.name != "" {
 			_, id, _ = strings.Cut(id, "\x00")
 		}
 		if !w.seen[id] {
 			w.seen[id] = true
-			p.read = append(p.read, redis.Z{Score: entry.Score, Member: id})
+			p.read = append(p.read, call.Member{Name: id, Score: entry.Score})
 		}
 	}
 }

@@ -159,3 +159,53 @@ func (s scores) Result() (map[string]float64, error) {
 func Ping() *Value[string] {
 	return &Value[string]{make: func(ctx context.Context, c redis.Cmdable) result[string] { return c.Ping(ctx) }}
 }
+
+// A Member is one of a sorted set.
+type Member struct {
+	Name  string
+	Score float64
+}
+
+type members struct{ *redis.ZSliceCmd }
+
+func (m members) Result() ([]Member, error) {
+	zs, err := m.ZSliceCmd.Result()
+	list := make([]Member, len(zs))
+	for i, z := range zs {
+		list[i].Name, _ = z.Member.(string)
+		list[i].Score = z.Score
+	}
+	return list, err
+}
+
+// Upwards reads at most n members from a score on, the lowest first.
+func Upwards(key, from string, n int64) *Value[[]Member] {
+	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
+		return members{c.ZRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: from, Max: "+inf", Count: n})}
+	}}
+}
+
+// Downwards reads at most n members from a score on, the highest first.
+func Downwards(key, from string, n int64) *Value[[]Member] {
+	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
+		return members{c.ZRevRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: "-inf", Max: from, Count: n})}
+	}}
+}
+
+type named struct{ *redis.StringSliceCmd }
+
+func (m named) Result() ([]Member, error) {
+	names, err := m.StringSliceCmd.Result()
+	list := make([]Member, len(names))
+	for i, name := range names {
+		list[i].Name = name
+	}
+	return list, err
+}
+
+// Named reads at most n members of score 0 in a range of names.
+func Named(key, from, to string, n int64) *Value[[]Member] {
+	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
+		return named{c.ZRangeByLex(ctx, key, &redis.ZRangeBy{Min: from, Max: to, Count: n})}
+	}}
+}
