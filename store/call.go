@@ -75,7 +75,7 @@ func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at p
 	}
 	wrong := &session.CorruptError{Ref: at.ref, Field: script.Name, Reason: err}
 	for _, name := range script.Keys {
-		want := keyType(name)
+		want := forms[name].typ
 		key := s.layout.key(name, at)
 		if is := call.Type(key); s.caller.Do(ctx, is) == nil && is.Val != "none" && is.Val != want {
 			wrong.Field, wrong.Reason = name, fmt.Errorf("the key %q is a %s, not a %s", key, is.Val, want)
@@ -86,19 +86,6 @@ func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at p
 		return causes.Join(err, wrong)
 	}
 	return wrong
-}
-
-// keyType is the type of the key that scripts call name.
-func keyType(name string) string {
-	switch name {
-	case "history", "inbox", "outbox", "letters":
-		return "list"
-	case "activity", "names", "expiry", "due", "dead", "replicas":
-		return "zset"
-	case "file", "watch":
-		return "string"
-	}
-	return "hash"
 }
 
 // A reply is a script's answer.

@@ -53,10 +53,42 @@ const (
 	maxBuckets     = 4096
 )
 
-// kinds maps the names that scripts give their keys to the key's kind.
-var kinds = map[string]string{
-	"session": "s", "history": "h", "inbox": "q", "outbox": "o", "events": "e", "calls": "p", "letters": "x", "file": "f",
-	"activity": "i", "names": "n", "moves": "g", "expiry": "ttl", "due": "due", "dead": "dead", "watch": "w",
+// A keyForm is what is the same of all keys that scripts call by one name.
+type keyForm struct {
+	kind string // kind stands in the key, before the bot's name
+	typ  string // typ is what Redis calls the type
+	of   owns   // of is whose key it is
+}
+
+// owns is whose a key is. Only that of the replicas is in no bucket.
+type owns int
+
+const (
+	ofSession owns = iota // a session's
+	ofBot                 // a bot's, in each bucket
+	ofBucket              // a bucket's
+	ofFleet               // a bot's
+)
+
+// forms has every key that scripts touch, by the names that they give them.
+var forms = map[string]keyForm{
+	"session":  {"s", "hash", ofSession},
+	"history":  {"h", "list", ofSession},
+	"inbox":    {"q", "list", ofSession},
+	"outbox":   {"o", "list", ofSession},
+	"events":   {"e", "hash", ofSession},
+	"calls":    {"p", "hash", ofSession},
+	"letters":  {"x", "list", ofSession},
+	"file":     {"f", "string", ofSession},
+	"activity": {"i", "zset", ofBot},
+	"names":    {"n", "zset", ofBot},
+	"moves":    {"g", "hash", ofBot},
+	"expiry":   {"ttl", "zset", ofBot},
+	"due":      {"due", "zset", ofBot},
+	"dead":     {"dead", "zset", ofBot},
+	"watch":    {"w", "string", ofBot},
+	"bots":     {"b", "hash", ofBucket},
+	"replicas": {"serve", "zset", ofFleet},
 }
 
 // layout builds every key there is.
@@ -96,26 +128,23 @@ func (l layout) key(name string, at place) string {
 }
 
 func (l layout) write(key *strings.Builder, name string, at place) {
-	if name == "replicas" {
-		key.WriteString(l.namespace)
-		key.WriteString(":serve:")
-		key.WriteString(at.ref.Bot)
-		return
-	}
-	key.WriteString(l.tags[at.bucket])
-	if name == "bots" {
-		key.WriteByte('b')
-		return
-	}
-	kind, ok := kinds[name]
+	form, ok := forms[name]
 	if !ok {
 		panic(fmt.Sprintf("store: no key is called %q", name))
 	}
-	key.WriteString(kind)
+	if form.of == ofFleet {
+		key.WriteString(l.namespace)
+		key.WriteByte(':')
+	} else {
+		key.WriteString(l.tags[at.bucket])
+	}
+	key.WriteString(form.kind)
+	if form.of == ofBucket {
+		return
+	}
 	key.WriteByte(':')
 	key.WriteString(at.ref.Bot)
-	switch name {
-	case "session", "history", "inbox", "outbox", "events", "calls", "letters", "file":
+	if form.of == ofSession {
 		key.WriteByte('/')
 		key.WriteString(at.ref.ID)
 	}

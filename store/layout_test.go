@@ -79,11 +79,13 @@ func TestNoTwoKeysAreTheSame(t *testing.T) {
 	for _, bot := range []string{"pizza", "pizza:s", "s", "ttl"} {
 		for _, id := range ids {
 			at := l.place(session.Ref{Bot: bot, ID: id})
-			for name := range kinds {
-				key, what := l.key(name, at), name+" of "+bot
-				switch name {
-				case "session", "history", "inbox", "outbox", "events", "calls", "letters", "file":
-					what += " " + id
+			for name := range forms {
+				key, what := l.key(name, at), name
+				if of := forms[name].of; of != ofBucket {
+					what += " of " + bot
+					if of == ofSession {
+						what += " " + id
+					}
 				}
 				if other, ok := seen[key]; ok && other != what {
 					t.Errorf("%q is the key of %s and of %s", key, other, what)
