@@ -19,10 +19,11 @@ func TestEachErrorIsInOneGroup(t *testing.T) {
 		"look again":      {ErrNotFound, ErrWrongState, ErrFenced},
 		"ask an operator": {ErrUnsupported, ErrCorrupt, ErrNewerLayout},
 		"causes of a ctx": {ErrMaxTurn, ErrShutdown},
+		"an event's end":  {ErrDead, ErrDropped},
 	}
 	kinds := map[error]error{ErrTooLarge: ErrInvalid, ErrNotAcked: ErrUnknownOutcome, ErrNoPermission: ErrUnsupported}
 	all := []error{ErrInvalid, ErrTooLarge, ErrInTurn, ErrType, ErrReadOnly, ErrExists, ErrInboxFull, ErrBusy, ErrUnknownOutcome, ErrNotAcked,
-		ErrNotFound, ErrWrongState, ErrFenced, ErrUnsupported, ErrNoPermission, ErrCorrupt, ErrNewerLayout, ErrMaxTurn, ErrShutdown}
+		ErrNotFound, ErrWrongState, ErrFenced, ErrUnsupported, ErrNoPermission, ErrCorrupt, ErrNewerLayout, ErrMaxTurn, ErrShutdown, ErrDead, ErrDropped}
 	for _, err := range all {
 		in := 0
 		for _, group := range groups {
@@ -77,5 +78,17 @@ func TestValidateShowsNoContent(t *testing.T) {
 		if err := e.Validate(); !errors.Is(err, ErrInvalid) || strings.Contains(err.Error(), "sesame") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAnOutcomeErrorIsDeadOrDroppedAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	dead := error(&OutcomeError{Status: Dead, Reason: "the boiler is out"})
+	if !errors.Is(dead, ErrDead) || errors.Is(dead, ErrDropped) || !strings.Contains(dead.Error(), "the boiler is out") {
+		t.Error(dead)
+	}
+	dropped := error(&OutcomeError{Status: Dropped})
+	if !errors.Is(dropped, ErrDropped) || errors.Is(dropped, ErrDead) || dropped.Error() != ErrDropped.Error() {
+		t.Error(dropped)
 	}
 }

@@ -63,6 +63,16 @@ func (e Event) Message() string {
 	return e.Text
 }
 
+// OutcomeStatus says how an event ended.
+type OutcomeStatus string
+
+// How an event can end.
+const (
+	Handled OutcomeStatus = "handled"
+	Dead    OutcomeStatus = "dead"    // it failed too often, or cannot be handled at all
+	Dropped OutcomeStatus = "dropped" // its session was destroyed before
+)
+
 // A File is the last file that a user sent.
 type File struct {
 	Name string `json:"name"`

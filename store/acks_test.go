@@ -139,7 +139,7 @@ func TestAFailOverUndoesNothingThatWasAcked(t *testing.T) {
 	lost := 0
 	accepted.Range(func(event, id any) bool {
 		o, err := bot.Receipt(id.(string), event.(string)).Wait(ctx)
-		if err != nil || o.Status != store.Handled {
+		if err != nil || o.Status != session.Handled {
 			lost++
 			t.Errorf("%v of %v was accepted: %v, %v", event, id, o, err)
 		}

@@ -236,7 +236,7 @@ type event struct {
 }
 
 // settle tells the receipt how its event ended, with its turn's messages.
-func (e *event) settle(status OutcomeStatus, why string, chat []entry) {
+func (e *event) settle(status session.OutcomeStatus, why string, chat []entry) {
 	p := e.promise
 	if p == nil {
 		return

@@ -207,7 +207,7 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 			t.Errorf("the neighbour %s: %v", id, err)
 			continue
 		}
-		if o, err := r.Wait(ctx); err != nil || o.Status != store.Handled || len(o.Replies) != 1 {
+		if o, err := r.Wait(ctx); err != nil || o.Status != session.Handled || len(o.Replies) != 1 {
 			t.Errorf("the neighbour %s: %+v, %v", id, o, err)
 		}
 	}

@@ -2,10 +2,14 @@ package store_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"time"
 
 	"github.com/botsession/botsession/session"
@@ -120,6 +124,54 @@ func ExampleSession() {
 	// true ordering
 	// <nil>
 	// 1 bot Which size? <nil>
+}
+
+// A webhook says to the platform: I have it; it can never be accepted; or deliver
+// it again, which the event's id makes safe.
+func ExampleBot_Accept_webhook() {
+	ctx := context.Background()
+	st := openExample(ctx)
+	defer st.Close()
+	bot := st.Bot("pizza", &store.BotOptions{InboxLimit: 1})
+
+	webhook := func(w http.ResponseWriter, r *http.Request) {
+		var update struct{ ID, User, Text string }
+		if json.NewDecoder(r.Body).Decode(&update) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		_, err := bot.Accept(r.Context(), update.User, session.Event{ID: update.ID, Text: update.Text})
+		if errors.Is(err, session.ErrInvalid) {
+			w.WriteHeader(http.StatusBadRequest)
+		} else if err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}
+
+	server := httptest.NewServer(http.HandlerFunc(webhook))
+	defer server.Close()
+	deliver := func(update string) {
+		r, err := server.Client().Post(server.URL, "application/json", strings.NewReader(update))
+		if err != nil {
+			log.Fatal(err)
+		}
+		r.Body.Close()
+		fmt.Println(r.StatusCode, update)
+	}
+	deliver(`{"id": "u-1", "user": "ann", "text": "a pizza"}`)
+	deliver(`{"id": "u-1", "user": "ann", "text": "a pizza"}`)
+	deliver(`{"id": "u-2", "user": "ann", "text": "large"}`)
+	deliver(`{"user": "ann", "text": "no id"}`)
+	turns, err := bot.Drain(ctx, func(ctx context.Context, t *store.Turn) error { return nil })
+	fmt.Println(turns, "turn", err)
+	deliver(`{"id": "u-2", "user": "ann", "text": "large"}`)
+	// Output:
+	// 200 {"id": "u-1", "user": "ann", "text": "a pizza"}
+	// 200 {"id": "u-1", "user": "ann", "text": "a pizza"}
+	// 503 {"id": "u-2", "user": "ann", "text": "large"}
+	// 400 {"user": "ann", "text": "no id"}
+	// 1 turn <nil>
+	// 200 {"id": "u-2", "user": "ann", "text": "large"}
 }
 
 // What a handler says of its failures.

@@ -111,7 +111,7 @@ func stories() []story {
 // An ending is how a story ended.
 type ending struct {
 	View     view
-	Outcomes []store.OutcomeStatus
+	Outcomes []session.OutcomeStatus
 }
 
 // A cast says who plays a story's first part, behind the faults.
@@ -212,8 +212,8 @@ func (s *scene) holder() string {
 }
 
 // outcomes returns how the events ended, or nil if one has not.
-func (s *scene) outcomes(events []string) []store.OutcomeStatus {
-	var all []store.OutcomeStatus
+func (s *scene) outcomes(events []string) []session.OutcomeStatus {
+	var all []session.OutcomeStatus
 	for _, text := range events {
 		ctx, cancel := context.WithTimeout(s.Context(), 20*time.Millisecond)
 		o, err := s.eye.Receipt(theID, text).Wait(ctx)

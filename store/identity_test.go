@@ -69,7 +69,7 @@ func TestProcessesFindEachOtherAfterAFlush(t *testing.T) {
 			r, err := st.Bot("bot", nil).Accept(ctx, "1", session.Event{ID: "e" + st.Name(), Text: "hi"})
 			must(err)
 			o, err := r.Wait(ctx)
-			if err != nil || o.Status != Handled {
+			if err != nil || o.Status != session.Handled {
 				t.Fatalf("round %d: %+v, %v", round, o, err)
 			}
 		}

@@ -234,7 +234,7 @@ func TestAnIDIsKnownForAsLongAsItsEventWaits(t *testing.T) {
 			drained(t, bot, nothing)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if o, err := r.Wait(ctx); err != nil || o.Status != Handled {
+			if o, err := r.Wait(ctx); err != nil || o.Status != session.Handled {
 				t.Errorf("what was handled: %+v, %v", o, err)
 			}
 		})

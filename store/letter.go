@@ -45,7 +45,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 	}
 	h.log().Error("dead letter", "work", string(h.work), "failures", letter.Failures, "crashes", letter.Crashes, "error", letter.Error)
 	if h.event != nil {
-		h.event.settle(Dead, letter.Error, nil)
+		h.event.settle(session.Dead, letter.Error, nil)
 	}
 	r.tell(h, letter)
 	return r.next(h.at, began, answer.List(2))

@@ -31,7 +31,7 @@ type Receipt struct {
 // A promise is an outcome that another goroutine will know.
 type promise struct {
 	done    chan struct{} // closed when the rest is set; never, if the turn ends elsewhere
-	status  OutcomeStatus
+	status  session.OutcomeStatus
 	why     string
 	replies []entry
 }
@@ -40,7 +40,7 @@ func newPromise() *promise { return &promise{done: make(chan struct{})} }
 
 // outcome returns it, with messages that nobody else has.
 func (p *promise) outcome() (Outcome, error) {
-	o := Outcome{Status: p.status, Error: p.why}
+	o := Outcome{Status: p.status, Reason: p.why}
 	for _, e := range p.replies {
 		m, err := e.read()
 		if err != nil {
@@ -58,22 +58,21 @@ func (b *Bot) Receipt(id, eventID string) *Receipt {
 	return &Receipt{Ref: session.Ref{Bot: b.name, ID: id}, EventID: eventID, bot: b, at: at, digest: digestOf(eventID), err: err}
 }
 
-// OutcomeStatus says how an event ended.
-type OutcomeStatus string
-
-// How an event can end.
-const (
-	Handled OutcomeStatus = "handled"
-	Dead    OutcomeStatus = "dead"    // it failed too often
-	Dropped OutcomeStatus = "dropped" // its session was destroyed before
-)
-
 // An Outcome is how an event ended. All who wait for one event get the same
 // status; its replies they get as long as the chat holds them.
 type Outcome struct {
-	Status  OutcomeStatus
-	Replies []session.Message // of its turn, in order
-	Error   string            // why it is dead
+	Status  session.OutcomeStatus // Status is one of session.Handled, session.Dead and session.Dropped.
+	Replies []session.Message     // Replies are the bot's messages of the event's turn, in order.
+	Reason  string                // Reason is why the event is dead: the text of the last failure; empty for any other status.
+}
+
+// Err returns nil if the event was handled, else a [*session.OutcomeError], which
+// errors.Is finds to be [session.ErrDead] or [session.ErrDropped].
+func (o Outcome) Err() error {
+	if o.Status == session.Handled {
+		return nil
+	}
+	return &session.OutcomeError{Status: o.Status, Reason: o.Reason}
 }
 
 // Wait waits until the event has been handled, or has become a dead letter, and
@@ -177,15 +176,15 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 	case "p":
 		return o, false, nil
 	case "o":
-		return Outcome{Status: Dropped}, true, nil
+		return Outcome{Status: session.Dropped}, true, nil
 	case "x":
-		o.Status = Dead
+		o.Status = session.Dead
 		if why := answer.Text(3); why != "" {
-			o.Error, _, _, err = stored.DecodeWhy([]byte(why))
+			o.Reason, _, _, err = stored.DecodeWhy([]byte(why))
 		}
 		return o, true, err
 	case "d":
-		o.Status = Handled
+		o.Status = session.Handled
 		for i, element := range answer.Texts(4) {
 			m, err := stored.DecodeEntry([]byte(element))
 			if err != nil {

@@ -366,7 +366,7 @@ func (r *runner) write(h *hold, c written) (after *hold, err error) {
 	}
 	first, at := answer.Int(2), answer.Int(3)
 	if h.event != nil && at > 0 {
-		h.event.settle(Handled, "", numbered(c.chat, first, at))
+		h.event.settle(session.Handled, "", numbered(c.chat, first, at))
 	}
 	after = r.next(h.at, began, answer.List(5))
 	if after != nil && after.work == session.WorkReply && answer.Int(4) == 0 {

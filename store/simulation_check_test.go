@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/botsession/botsession/session"
-	"github.com/botsession/botsession/store"
 )
 
 // settle waits until nothing is left to do.
@@ -94,9 +93,9 @@ func (s *simulation) checkUser(u *customer) {
 			s.find("%s: event %s was handled %d times, and is %d dead letters", u.id, id, handled[id], dead[id])
 		}
 		outcome, err := s.eye.Receipt(u.id, id).Wait(s.ctx)
-		want := store.Handled
+		want := session.Handled
 		if dead[id] > 0 {
-			want = store.Dead
+			want = session.Dead
 		}
 		if err != nil || outcome.Status != want {
 			s.find("%s: the outcome of event %s is %v (%v), want %s", u.id, id, outcome, err, want)

@@ -135,8 +135,8 @@ func (o *ours) say(ctx context.Context, user string, e session.Event) error {
 	if err != nil {
 		return err
 	}
-	if outcome.Status != store.Handled {
-		return fmt.Errorf("event %s of %s: %s %s", e.ID, user, outcome.Status, outcome.Error)
+	if outcome.Status != session.Handled {
+		return fmt.Errorf("event %s of %s: %s %s", e.ID, user, outcome.Status, outcome.Reason)
 	}
 	return nil
 }

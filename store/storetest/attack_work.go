@@ -131,7 +131,7 @@ func sameStatus(s *scene) {
 	})
 	own := s.accept(bot, "1", "hi")
 	s.happens("the turn runs", g.arrived)
-	var got record[store.OutcomeStatus]
+	var got record[session.OutcomeStatus]
 	var errs record[error]
 	waiting := make(chan struct{})
 	go func() {
@@ -148,7 +148,7 @@ func sameStatus(s *scene) {
 	g.open()
 	s.happens("all know the outcome", waiting)
 	s.ok(errors.Join(errs.list()...))
-	equal(s, "outcomes", got.list(), []store.OutcomeStatus{store.Handled, store.Handled, store.Handled})
+	equal(s, "outcomes", got.list(), []session.OutcomeStatus{session.Handled, session.Handled, session.Handled})
 	s.eventually("the session is gone", func() bool {
 		_, err := far.Session("1").Load(s.Context())
 		return errors.Is(err, session.ErrNotFound)

@@ -26,19 +26,19 @@ func otherType(s *scene) {
 		}
 		return nil
 	})
-	equal(s, "outcome of a turn that looks", o.Status, store.Handled)
+	equal(s, "outcome of a turn that looks", o.Status, session.Handled)
 	o = s.say(bot, "1", session.Event{Text: "b"}, func(_ context.Context, t *store.Turn) error {
 		n.Get(t)
 		return nil
 	})
-	equal(s, "outcome of a turn that gets", o.Status, store.Dead)
+	equal(s, "outcome of a turn that gets", o.Status, session.Dead)
 	o = s.say(bot, "1", session.Event{Text: "c"}, func(_ context.Context, t *store.Turn) error {
 		n.Get(t)
 		t.Reset(true)
 		n.Set(t, 7)
 		return nil
 	})
-	equal(s, "outcome of a turn that gets and resets", o.Status, store.Handled)
+	equal(s, "outcome of a turn that gets and resets", o.Status, session.Handled)
 }
 
 func pagesInTurn(s *scene) {

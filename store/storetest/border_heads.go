@@ -60,7 +60,7 @@ func oddErrors(s *scene) {
 				runs++
 				return store.GiveUp(errors.New(text))
 			})
-			if o.Status != store.Dead || runs != 1 {
+			if o.Status != session.Dead || runs != 1 {
 				s.Errorf("error %d, codec %s: %v after %d runs, want a dead letter after one", i, c, o.Status, runs)
 			}
 		}
@@ -88,9 +88,9 @@ func otherLimits(s *scene) {
 				}
 				return nil
 			})
-			want := store.Handled
+			want := session.Handled
 			if dies {
-				want = store.Dead
+				want = session.Dead
 			}
 			equal(s, what+": the outcome", s.outcome(r).Status, want)
 			s.handled(behind)
@@ -169,7 +169,7 @@ func hostileCode(s *scene) {
 	replies := 0
 	for name := range hostile {
 		o := s.outcome(s.accept(bot, "e "+name, name))
-		if o.Status != store.Dead || o.Error == "" {
+		if o.Status != session.Dead || o.Reason == "" {
 			s.Errorf("%s: %+v, want a dead letter that says why", name, o)
 		}
 		if strings.Contains(name, "value") || strings.Contains(name, "reply") || strings.Contains(name, "intent") {
@@ -221,7 +221,7 @@ func hungHandler(s *scene) {
 	}
 	for _, r := range receipts {
 		o := s.outcome(r)
-		if o.Status != store.Dead || !strings.Contains(o.Error, session.ErrMaxTurn.Error()) {
+		if o.Status != session.Dead || !strings.Contains(o.Reason, session.ErrMaxTurn.Error()) {
 			s.Errorf("the hung event: %+v, want it dead for MaxTurn", o)
 		}
 		letters, err := bot.Session(r.Ref.ID).DeadLetters(s.Context())
@@ -346,7 +346,7 @@ func callsInTurn(s *scene) {
 			return nil
 		})
 	})
-	equal(s, "the turn's outcome", o.Status, store.Handled)
+	equal(s, "the turn's outcome", o.Status, session.Handled)
 	var kept context.Context
 	s.ok(bot.Update(s.Context(), "1", func(ctx context.Context, _ *store.Turn) error {
 		kept = context.WithoutCancel(ctx)
@@ -362,7 +362,7 @@ func resetsItself(s *scene) {
 		return bot.Session(t.Ref().ID).Reset(context.Background(), true) // an error's text must not matter
 	})
 	o := s.outcome(s.accept(bot, "1", "hi"))
-	equal(s, "outcome", o.Status, store.Dead)
+	equal(s, "outcome", o.Status, session.Dead)
 }
 
 func slowDead(s *scene) {
@@ -377,7 +377,7 @@ func slowDead(s *scene) {
 		crashes.add(t.Attempt())
 		return nil
 	})
-	equal(s, "outcome", s.outcome(s.accept(bot, "1", "bad")).Status, store.Dead)
+	equal(s, "outcome", s.outcome(s.accept(bot, "1", "bad")).Status, session.Dead)
 	s.happens("Dead is told", slow.arrived)
 	s.handled(s.accept(bot, "1", "next")) // while Dead is busy
 	equal(s, "attempts on the next event", crashes.list(), []int{1})
@@ -402,7 +402,7 @@ func manyLetters(s *scene) {
 			want = "" // its letter is gone
 		}
 		o := s.outcome(r)
-		if o.Status != store.Dead || o.Error != want {
+		if o.Status != session.Dead || o.Reason != want {
 			s.Errorf("outcome %d: %+v, want it dead with %q", i, o, want)
 		}
 	}
@@ -536,7 +536,7 @@ func movesAgainAndAgain(s *scene) {
 		return bot.Session("1").Move(context.Background(), session.Transition{From: t.State(), To: t.State() + "x"})
 	})
 	o := s.outcome(s.accept(bot, "1", "hi"))
-	if o.Status != store.Dead || runs.Load() != 5 {
+	if o.Status != session.Dead || runs.Load() != 5 {
 		s.Errorf("%+v after %d runs, want a dead letter after 5", o, runs.Load())
 	}
 }

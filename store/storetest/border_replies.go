@@ -181,7 +181,7 @@ func notTriedAgain(s *scene) {
 		bot := s.replica().Bot("bot", nil)
 		id := what
 		o := s.say(bot, id, session.Event{Text: "hi", Payload: "text"}, fail)
-		if o.Status != store.Dead || o.Error == "" {
+		if o.Status != session.Dead || o.Reason == "" {
 			s.Errorf("%s: %+v, want a dead letter", what, o)
 		}
 		letters, err := bot.Session(id).DeadLetters(s.Context())

@@ -66,7 +66,7 @@ func deleteMissing(s *scene) {
 		t.Delete("missing")
 		return t.Err()
 	})
-	equal(s, "outcome of a turn that deletes a missing key", o.Status, store.Handled)
+	equal(s, "outcome of a turn that deletes a missing key", o.Status, session.Handled)
 }
 
 func turnReadsItself(s *scene) {
@@ -117,7 +117,7 @@ func fill(s *scene, bot *store.Bot, id string) *store.Session {
 		t.Reply("hi")
 		return nil
 	})
-	equal(s, "outcome of the turn that fills the session", o.Status, store.Handled)
+	equal(s, "outcome of the turn that fills the session", o.Status, session.Handled)
 	s.ok(sess.SetFile(s.Context(), session.File{Name: "a.txt", Data: []byte("a")}))
 	return sess
 }

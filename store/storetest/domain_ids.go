@@ -46,9 +46,9 @@ func unencodable(s *scene) {
 		}
 		return nil
 	})
-	equal(s, "outcome of a turn that set such a value", o.Status, store.Dead)
-	if !strings.Contains(o.Error, "bad key") {
-		s.Errorf("error of the dead letter: %q, want the name of the key", o.Error)
+	equal(s, "outcome of a turn that set such a value", o.Status, session.Dead)
+	if !strings.Contains(o.Reason, "bad key") {
+		s.Errorf("error of the dead letter: %q, want the name of the key", o.Reason)
 	}
 	equal(s, "data", s.load(sess).Data, map[string]any{"good": "3"})
 }

@@ -124,7 +124,7 @@ func unchanged(s *scene) {
 	s.ok(s.update(bot, "1", look))
 	equal(s, "session after an Update that only looked", s.load(sess), before)
 	o := s.say(bot, "1", session.Event{Kind: "timer"}, look)
-	equal(s, "outcome", o.Status, store.Handled)
+	equal(s, "outcome", o.Status, session.Handled)
 	snap := s.load(sess)
 	equal(s, "version after a turn that only looked", snap.Version, before.Version)
 	equal(s, "data", snap.Data, before.Data)

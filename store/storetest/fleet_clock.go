@@ -24,7 +24,7 @@ func clockOff(s *scene) {
 		}
 		bot := off.bot()
 		sess := bot.Session("1")
-		equal(off, "outcome of its turn", off.say(bot, "1", session.Event{Text: "hello"}, echo).Status, store.Handled)
+		equal(off, "outcome of its turn", off.say(bot, "1", session.Event{Text: "hello"}, echo).Status, session.Handled)
 		off.ok(sess.Set(t.Context(), "k", "v"))
 		off.ok(bot.Update(t.Context(), "1", func(_ context.Context, t *store.Turn) error {
 			t.Set("updated", true)

@@ -112,11 +112,12 @@ func deadLetter(s *scene) {
 	bad := s.accept(bot, "1", "bad")
 	good := s.accept(other, "1", "good")
 	o := s.outcome(bad)
-	equal(s, "outcome", o.Status, store.Dead)
-	if !strings.Contains(o.Error, "the boiler is out") || len(o.Replies) > 0 {
+	equal(s, "outcome", o.Status, session.Dead)
+	if !strings.Contains(o.Reason, "the boiler is out") || len(o.Replies) > 0 {
 		s.Errorf("outcome %+v, want the handler's error and no replies", o)
 	}
-	s.handled(good)
+	s.is(o.Err(), session.ErrDead)
+	equal(s, "error of the event that was handled", s.outcome(good).Err(), nil)
 	equal(s, "attempts", attempts.Load(), 3)
 	s.eventually("Dead was called", func() bool { return told.Load() > 0 })
 	equal(s, "calls of Dead", told.Load(), 1)
@@ -141,7 +142,7 @@ func deadLetter(s *scene) {
 	equal(s, "sessions with dead letters", counts.Dead, 1)
 	again := s.accept(other, "1", "bad")
 	equal(s, "duplicate of a dead letter", again.Duplicate, true)
-	equal(s, "outcome that it waits for", s.outcome(again).Status, store.Dead)
+	equal(s, "outcome that it waits for", s.outcome(again).Status, session.Dead)
 }
 
 func verdicts(s *scene) {
@@ -169,10 +170,10 @@ func verdicts(s *scene) {
 		return nil
 	})
 	o := s.outcome(s.accept(bot, "1", "give up"))
-	equal(s, "outcome", o.Status, store.Dead)
+	equal(s, "outcome", o.Status, session.Dead)
 	equal(s, "attempts", gaveUp.Load(), 1)
-	if !strings.Contains(o.Error, reason.Error()) {
-		s.Errorf("error %q, want %q", o.Error, reason)
+	if !strings.Contains(o.Reason, reason.Error()) {
+		s.Errorf("error %q, want %q", o.Reason, reason)
 	}
 	s.handled(s.accept(bot, "1", "retry")) // long before an hour is over
 	all := attempts.list()
@@ -199,9 +200,9 @@ func panics(s *scene) {
 	}
 	for _, id := range ids {
 		o := s.outcome(bot.Receipt(id, "bad"))
-		equal(s, "outcome", o.Status, store.Dead)
-		if !strings.Contains(o.Error, "nil map") {
-			s.Errorf("error %q, want what the handler panicked with", o.Error)
+		equal(s, "outcome", o.Status, session.Dead)
+		if !strings.Contains(o.Reason, "nil map") {
+			s.Errorf("error %q, want what the handler panicked with", o.Reason)
 		}
 		s.handled(bot.Receipt(id, "good"))
 		equal(s, "data", len(s.load(bot.Session(id)).Data), 0)

@@ -102,7 +102,7 @@ func duplicate(s *scene) {
 	})
 	s.ok(errors.Join(errs.list()...))
 	equal(s, "deliveries that were accepted", accepted.Load(), 1)
-	want := fmt.Sprint(store.Handled, []string{"b one", "b two"})
+	want := fmt.Sprint(session.Handled, []string{"b one", "b two"})
 	equal(s, "outcomes", got.list(), slices.Repeat([]string{want}, deliveries))
 
 	again := s.accept(bots[0], "1", "later")
@@ -132,7 +132,7 @@ func duplicateAfterEnd(s *scene) {
 		_, err := bot.Session("expired").Load(s.Context())
 		return errors.Is(err, session.ErrNotFound)
 	})
-	for id, want := range map[string]store.OutcomeStatus{"destroyed": store.Handled, "expired": store.Handled, "waiting": store.Dropped} {
+	for id, want := range map[string]session.OutcomeStatus{"destroyed": session.Handled, "expired": session.Handled, "waiting": session.Dropped} {
 		r := s.accept(bot, id, "hi")
 		equal(s, "duplicate for the session that is "+id, r.Duplicate, true)
 		equal(s, "turns that it starts", s.drain(bot, echo), 0)

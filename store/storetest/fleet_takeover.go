@@ -124,7 +124,7 @@ func deadly(s *scene) {
 		}
 		return false
 	})
-	equal(s, "outcome", o.Status, store.Dead)
+	equal(s, "outcome", o.Status, session.Dead)
 	letters, err := viewer.Session("1").DeadLetters(s.Context())
 	s.ok(err)
 	// A hand-out whose answer took as long as the lease is never heard of again, either.
@@ -278,7 +278,8 @@ func destroyDuringTurn(s *scene) {
 	equal(s, "events dropped", dropped.Events, 2)
 	g.open()
 	for _, r := range []*store.Receipt{first, last} {
-		equal(s, "outcome", s.outcome(r).Status, store.Dropped)
+		equal(s, "outcome", s.outcome(r).Status, session.Dropped)
+		s.is(s.outcome(r).Err(), session.ErrDropped)
 	}
 	stop() // the turn has ended
 	s.gone(other.Session("1"))

@@ -177,7 +177,7 @@ func (k *Kit) outcome(ctx context.Context, receipt *store.Receipt) Got {
 	if err != nil {
 		k.t.Fatalf("reading the outcome of event %q of session %q: %v", receipt.EventID, receipt.Ref.ID, err)
 	}
-	got.Messages, got.Err = outcome.Replies, outcome.Error
+	got.Messages, got.Err = outcome.Replies, outcome.Reason
 	for _, m := range outcome.Replies {
 		got.Replies = append(got.Replies, m.String())
 	}

@@ -99,7 +99,7 @@ func tooLarge(s *scene) {
 			s.is(t.Err(), session.ErrTooLarge)
 			return nil
 		})
-		if o.Status != store.Dead || !strings.Contains(o.Error, what) {
+		if o.Status != session.Dead || !strings.Contains(o.Reason, what) {
 			s.Errorf("outcome %+v of a turn with too large a value, want it dead, with %q", o, what)
 		}
 	}

@@ -178,8 +178,8 @@ func (s *scene) outcome(r *store.Receipt) store.Outcome {
 func (s *scene) handled(r *store.Receipt) []session.Message {
 	s.Helper()
 	o := s.outcome(r)
-	if o.Status != store.Handled {
-		s.Fatalf("event %q of %s: %s (%s), want it handled", r.EventID, r.Ref, o.Status, o.Error)
+	if o.Status != session.Handled {
+		s.Fatalf("event %q of %s: %s (%s), want it handled", r.EventID, r.Ref, o.Status, o.Reason)
 	}
 	return o.Replies
 }

@@ -63,7 +63,7 @@ func spoil(s *scene, bot *store.Bot) {
 	s.ok(sess.SetFile(s.Context(), session.File{Name: "a", Data: []byte("a")}))
 	r := s.accept(bot, "1", "fails")
 	s.drain(bot, func(context.Context, *store.Turn) error { return errors.New("no") })
-	equal(s, "outcome", s.outcome(r).Status, store.Dead)
+	equal(s, "outcome", s.outcome(r).Status, session.Dead)
 }
 
 // hashOf finds the key of a session's hash.
