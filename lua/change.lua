@@ -5,13 +5,13 @@
 --
 -- USES   clock deadline rights record watch list life anchor change free sweep calls
 -- KEYS   session history inbox outbox calls file due activity names moves expiry watch
--- ARGV   op deadline id most change...
+-- ARGV   op deadline id most ifversion change...
 --        most: bytes of private data that the session may have
--- WRITES yes
--- FINAL  OK
+--        ifversion: the version that the session must have; 0 for any
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
 --        NOTFOUND now
 --        WRONGSTATE now state
+--        CHANGED now version           it is not ifversion
 --        TOOLARGE now bytes            of private data there would be
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
@@ -46,7 +46,8 @@ if before then
   return {'OK', now, tonumber(version), tonumber(deleted), {next}}
 end
 if not s or s.ended or over then return {'NOTFOUND', now} end
-local c = read_change(5)
+local c = read_change(6)
+if ifversion ~= '0' and ifversion ~= int(s.ver) then return {'CHANGED', now, s.ver} end
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 local data = grown(c)
 if data > tonumber(most) then return {'TOOLARGE', now, data} end

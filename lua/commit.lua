@@ -7,26 +7,26 @@
 -- ARGV   op deadline id bot token digest want lease change...
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
--- WRITES yes
--- FINAL  all
--- REPLY  OK now first at backlog next  first: number of the turn's first message; at: its time in the chat, 0 if
---                                      it was committed before; backlog: replies that were unsent before; see
---                                      handout for next
+-- REPLY  OK now first at backlog version next  first: number of the turn's first message; at: its time in the
+--                                      chat, 0 if it was committed before; backlog: replies that were unsent
+--                                      before; version: the one that this made, 0 of an event's turn that was
+--                                      committed before; see handout for next
 --        FENCED now                    another hand-out, a reset or a destroy came between
 --        WRONGSTATE now state          a live Move changed the state during the turn
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 -- Was it committed already, and only the reply lost?
-local sweep, before, known = '0 0', nil, nil
+local sweep, before, made, known = '0 0', nil, '0', nil
 if digest == '' then
   before, sweep = seen()
+  if before then before, made = string.match(before, '(%d+) (%d+)$') end
 else
   known = redis.call('HGET', events, digest)
   local by, first = string.match(known or '', '^d %d+ (%d+) (%d+) ')
   if by == token then before = first end
 end
 if before then
-  return answer({'OK', now, tonumber(string.match(before, '(%d+)$')), 0, 1}, still(token))
+  return answer({'OK', now, tonumber(before), 0, 1, tonumber(made)}, still(token))
 end
 
 -- Tokens are compared as strings: numbers lose digits.
@@ -41,7 +41,7 @@ local put, backlog = {}, unsent
 local _, first = apply(c, put)
 if digest == '' then
   s.way = now + 10000 -- what waits now comes before the next Update: see lease
-  remember(int(first), sweep)
+  remember(int(first) .. ' ' .. int(s.ver), sweep)
 else
   s.turns = s.turns + 1
   done(known, lost, 'd', first)
@@ -56,9 +56,9 @@ save(put)
 notice('committed', digest)
 if step == 'ended' then
   bury()
-  return {'OK', now, first, s.at, backlog, {'idle'}}
+  return {'OK', now, first, s.at, backlog, s.ver, {'idle'}}
 end
 if step == 'reply' and backlog == 0 then -- the caller has just made these itself
-  return {'OK', now, first, s.at, 0, {'reply', s.token, 0, 0, 0, 0, {}, {}}}
+  return {'OK', now, first, s.at, 0, s.ver, {'reply', s.token, 0, 0, 0, 0, {}, {}}}
 end
-return answer({'OK', now, first, s.at, backlog}, step)
+return answer({'OK', now, first, s.at, backlog, s.ver}, step)

@@ -11,6 +11,12 @@ type Change struct {
 	Reset   *Reset // begin a new life first
 	Destroy bool   // end the life once everything else is done and sent
 
+	// IfVersion is a guard: the version that the session must have, as a Snapshot,
+	// an Apply or an Update told. Zero means any. It is for Session.Apply, which
+	// returns ErrChanged for another version. A session that was destroyed or has
+	// expired, and was made again, counts from 1 again.
+	IfVersion int64
+
 	From  string   // a guard: the state that the session must be in; empty means any
 	Moves []string // the states entered, one after the other. A move lowers FlagIntent and FlagFile
 

@@ -75,6 +75,10 @@ var (
 	// [StateError] carries the state that was found. Nothing was written.
 	ErrWrongState = errors.New("wrong state")
 
+	// ErrChanged says that a change's IfVersion is not the session's version, which
+	// follows. Nothing was written.
+	ErrChanged = errors.New("changed meanwhile")
+
 	// ErrFenced says that the caller no longer holds the session: its lease ended
 	// and another replica took over, or the session was reset or destroyed
 	// meanwhile. Nothing was written, and nothing will be.

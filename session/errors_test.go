@@ -16,14 +16,14 @@ func TestEachErrorIsInOneGroup(t *testing.T) {
 		"fix the input":   {ErrInvalid},
 		"fix the program": {ErrInTurn, ErrType, ErrReadOnly, ErrExists},
 		"try again":       {ErrInboxFull, ErrBusy, ErrUnknownOutcome},
-		"look again":      {ErrNotFound, ErrWrongState, ErrFenced},
+		"look again":      {ErrNotFound, ErrWrongState, ErrChanged, ErrFenced},
 		"ask an operator": {ErrUnsupported, ErrCorrupt, ErrNewerLayout},
 		"causes of a ctx": {ErrMaxTurn, ErrShutdown},
 		"an event's end":  {ErrDead, ErrDropped},
 	}
 	kinds := map[error]error{ErrTooLarge: ErrInvalid, ErrNotAcked: ErrUnknownOutcome, ErrNoPermission: ErrUnsupported}
 	all := []error{ErrInvalid, ErrTooLarge, ErrInTurn, ErrType, ErrReadOnly, ErrExists, ErrInboxFull, ErrBusy, ErrUnknownOutcome, ErrNotAcked,
-		ErrNotFound, ErrWrongState, ErrFenced, ErrUnsupported, ErrNoPermission, ErrCorrupt, ErrNewerLayout, ErrMaxTurn, ErrShutdown, ErrDead, ErrDropped}
+		ErrNotFound, ErrWrongState, ErrChanged, ErrFenced, ErrUnsupported, ErrNoPermission, ErrCorrupt, ErrNewerLayout, ErrMaxTurn, ErrShutdown, ErrDead, ErrDropped}
 	for _, err := range all {
 		in := 0
 		for _, group := range groups {

@@ -81,7 +81,7 @@ func ExampleBot_Update() {
 		log.Fatal(err)
 	}
 	for range 3 {
-		err := bot.Update(ctx, "ann", func(ctx context.Context, t *store.Turn) error {
+		_, err := bot.Update(ctx, "ann", func(ctx context.Context, t *store.Turn) error {
 			n, _ := visits.Get(t)
 			visits.Set(t, n+1)
 			return nil

@@ -106,7 +106,8 @@ func calls() []call {
 	}
 	update := func(f func(t *store.Turn) error) func(context.Context, *store.Bot) (any, error) {
 		return func(ctx context.Context, b *store.Bot) (any, error) {
-			return nil, b.Update(ctx, theID, func(_ context.Context, t *store.Turn) error { return f(t) })
+			_, err := b.Update(ctx, theID, func(_ context.Context, t *store.Turn) error { return f(t) })
+			return nil, err
 		}
 	}
 	write := func(t *store.Turn) error {

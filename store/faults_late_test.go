@@ -286,7 +286,8 @@ func TestALateRequestForALeaseCostsALease(t *testing.T) {
 			return !status.Lease.Held(status.Now)
 		})
 		r.judge(s, before, after, answer, err)
-		s.ok(s.eye.Update(t.Context(), theID, func(context.Context, *store.Turn) error { return nil }))
+		_, err = s.eye.Update(t.Context(), theID, func(context.Context, *store.Turn) error { return nil })
+		s.ok(err)
 	}
 }
 

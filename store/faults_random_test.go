@@ -106,7 +106,7 @@ func (u *user) say(s *scene, bots []*store.Bot, text string) {
 func (u *user) increment(s *scene, bots []*store.Bot) {
 	ctx, cancel := context.WithTimeout(s.Context(), callTimeout)
 	defer cancel()
-	err := u.bot(bots).Update(ctx, u.id, func(_ context.Context, t *store.Turn) error { tick(t); return nil })
+	_, err := u.bot(bots).Update(ctx, u.id, func(_ context.Context, t *store.Turn) error { tick(t); return nil })
 	u.count(err)
 	if err == nil {
 		u.least++

@@ -254,6 +254,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			_, bots := st.Bots(ctx)
 			_, load := s.Load(ctx)
 			_, letters := s.DeadLetters(ctx)
+			_, updated := bot.Update(ctx, "1", func(context.Context, *Turn) error { return nil })
 			_, drain := bot.Drain(ctx, func(context.Context, *Turn) error { return nil })
 			watched := make(chan error, 1)
 			go func() {
@@ -266,7 +267,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			for call, err := range map[string]error{
 				"Serve": serve, "Accept": accept, "List": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "Load": load,
 				"DeadLetters": letters, "Drain": drain, "Watch": watch, "Check": st.Check(ctx), "Set": s.Set(ctx, "k", "v"),
-				"Update": bot.Update(ctx, "1", func(context.Context, *Turn) error { return nil }),
+				"Update": updated,
 			} {
 				if !errors.Is(err, test.want) || !strings.Contains(err.Error(), "restart") || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%s: %v, want %v", call, err, test.want)

@@ -98,7 +98,7 @@ func perform(ctx context.Context, bot *store.Bot, id string, a act) (r result, r
 		}
 		r.chat = r.chat.all(r.said)
 	case "update":
-		err = bot.Update(ctx, id, func(_ context.Context, t *store.Turn) error {
+		_, err = bot.Update(ctx, id, func(_ context.Context, t *store.Turn) error {
 			n, _ := counter.Get(t)
 			r.said = lineOf(a.text, n, t.State())
 			counter.Set(t, n+1)

@@ -229,7 +229,7 @@ func TestACommitBehindAResetIsCaught(t *testing.T) {
 		ctx := t.Context()
 		p.do(ctx, p.near, 0, act{verb: "update", text: "first"}, patience)
 		call, a, r := p.now(), act{verb: "update", text: "late"}, result{what: done}
-		err := bot.Update(ctx, p.id, func(_ context.Context, t *store.Turn) error {
+		_, err := bot.Update(ctx, p.id, func(_ context.Context, t *store.Turn) error {
 			n, _ := counter.Get(t)
 			r.said = lineOf(a.text, n, t.State())
 			counter.Set(t, n+1)

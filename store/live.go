@@ -220,8 +220,11 @@ func (s *Session) Reset(ctx context.Context, keepChat bool) error {
 	return err
 }
 
-// Apply writes a whole Change at once, and returns the version it made. To
-// destroy a session, use Destroy.
+// Apply writes a whole Change at once, and returns the version that it made, or,
+// of a Change that changes nothing, the one that is there. It returns
+// [session.ErrWrongState] if the session is not in the state c.From, and
+// [session.ErrChanged] if it is not at the version c.IfVersion; then nothing is
+// written. To destroy a session, use Destroy.
 func (s *Session) Apply(ctx context.Context, c session.Change) (version int64, err error) {
 	version, _, err = s.change(ctx, "change", c)
 	return version, err
@@ -241,11 +244,14 @@ func (s *Session) change(ctx context.Context, verb string, c session.Change) (ve
 			return 0, 0, err
 		}
 	}
+	if c.IfVersion < 0 {
+		return 0, 0, fmt.Errorf("%w: a Change's IfVersion is negative", session.ErrInvalid)
+	}
 	w, err := s.bot.written(c)
 	if err != nil {
 		return 0, 0, err
 	}
-	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData)}, s.bot.wire(w)...)
+	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10)}, s.bot.wire(w)...)
 	r, err := s.bot.store.do(ctx, lua.Change, at, args...)
 	if err != nil {
 		var wrong *session.StateError

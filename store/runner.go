@@ -332,7 +332,7 @@ func (b *Bot) room() string {
 
 // commit writes the turn, and returns what comes next for the session.
 func (r *runner) commit(h *hold, c written) *hold {
-	after, err := r.write(h, c)
+	after, _, err := r.write(h, c)
 	switch {
 	case err == nil:
 		return after
@@ -348,11 +348,12 @@ func (r *runner) commit(h *hold, c written) *hold {
 	return r.release(h, "back", r.bot.opts.backoff(h.backs+1), err.Error()) // the server's failure: nobody is to blame
 }
 
-// write commits a turn by the script of that name: see lua/commit.lua.
-func (r *runner) write(h *hold, c written) (after *hold, err error) {
+// write commits a turn by the script of that name: see lua/commit.lua. version is
+// the one that it made.
+func (r *runner) write(h *hold, c written) (after *hold, version int64, err error) {
 	b := r.bot
 	if !h.finish() {
-		return nil, session.ErrFenced
+		return nil, 0, session.ErrFenced
 	}
 	digest := ""
 	if h.event != nil {
@@ -362,19 +363,19 @@ func (r *runner) write(h *hold, c written) (after *hold, err error) {
 	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease)}, b.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Commit, h.at, args...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	first, at := answer.Int(2), answer.Int(3)
 	if h.event != nil && at > 0 {
 		h.event.settle(session.Handled, "", numbered(c.chat, first, at))
 	}
-	after = r.next(h.at, began, answer.List(5))
+	after = r.next(h.at, began, answer.List(6))
 	if after != nil && after.work == session.WorkReply && answer.Int(4) == 0 {
 		// All that is to be sent is what this turn said: nothing had to come back.
 		after.rec, after.bad = h.rec, nil
 		after.parcels = parcelsOf(c, numbered(c.chat, first, at), h)
 	}
-	return after, nil
+	return after, answer.Int(5), nil
 }
 
 // numbered returns the turn's messages as the chat has them.

@@ -112,7 +112,7 @@ func (s *simulation) operate(u *customer) {
 			err = sess.Reset(s.ctx, true)
 		default:
 			ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
-			err = bot.Update(ctx, u.id, func(_ context.Context, t *store.Turn) error {
+			_, err = bot.Update(ctx, u.id, func(_ context.Context, t *store.Turn) error {
 				v, _ := simUpdates.Get(t)
 				simUpdates.Set(t, v+1)
 				return nil

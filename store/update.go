@@ -16,8 +16,13 @@ import (
 // crosses another turn, and commits what fn did, whole. This is how to change a
 // session depending on what is in it. It waits for the session until ctx ends,
 // and then answers [session.ErrBusy]; a session that has no rest between its
-// turns makes way for one that waits. If fn changed nothing, nothing is
-// written. Replies are sent before Update returns, as far as Send lets them.
+// turns makes way for one that waits. Replies are sent before Update returns, as
+// far as Send lets them.
+//
+// It returns the version that it made. If fn changed nothing, nothing is written,
+// and the version is that of the session as fn saw it. With an error it is zero.
+// A Change with that version as its IfVersion is applied if nothing has changed
+// the session since.
 //
 // It returns fn's error, with nothing written; [session.ErrNotFound];
 // [session.ErrFenced] if the session was lost while fn ran;
@@ -26,7 +31,7 @@ import (
 // changed the state meanwhile, up to twenty times; then it returns
 // [session.ErrWrongState]. While events or replies wait that could go on, at
 // most one Update runs between two of them (unless nobody serves the bot).
-func (b *Bot) Update(ctx context.Context, id string, fn Handler) error {
+func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64, err error) {
 	at, err := b.place(id)
 	if err == nil && fn == nil {
 		err = fmt.Errorf("%w: %w", session.ErrInvalid, errNoHandler)
@@ -35,26 +40,26 @@ func (b *Bot) Update(ctx context.Context, id string, fn Handler) error {
 		err = b.store.inTurn(ctx, at.ref, true)
 	}
 	if err != nil {
-		return fmt.Errorf("update: %w", err)
+		return 0, fmt.Errorf("update: %w", err)
 	}
 	for try := 1; ; try++ {
-		err := b.update(ctx, at, fn)
+		version, err := b.update(ctx, at, fn)
 		if errors.Is(err, errStateMoved) && try < 20 && call.Sleep(ctx, again(try)) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("update %s: %w", at.ref, err)
+			return 0, fmt.Errorf("update %s: %w", at.ref, err)
 		}
-		return nil
+		return version, nil
 	}
 }
 
 var errStateMoved = fmt.Errorf("%w: live Moves changed the state during each run", session.ErrWrongState)
 
-func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
+func (b *Bot) update(ctx context.Context, at place, fn Handler) (version int64, err error) {
 	began, answer, err := b.leaseForUpdate(ctx, at)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r := b.newRunner(ctx, fn, 0)
 	h := r.hold(at, began, answer.List(2))
@@ -62,11 +67,11 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 	defer h.cancel(nil)
 	if h.bad != nil {
 		r.release(h, "back", 0, "")
-		return h.bad
+		return 0, h.bad
 	}
 	if ctx.Err() != nil { // it ended while we were waiting for this
 		r.release(h, "back", 0, "")
-		return causes.Join(session.ErrBusy, context.Cause(ctx))
+		return 0, causes.Join(session.ErrBusy, context.Cause(ctx))
 	}
 	t := newTurn(b, at.ref, h.rec, nil, 1, h.log)
 	h.runs(t)
@@ -84,30 +89,34 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) error {
 		err = bad
 	}
 	if !h.take() { // it took longer than MaxTurn, and the session was given back
-		return fmt.Errorf("%w: %w", session.ErrFenced, session.ErrMaxTurn)
+		return 0, fmt.Errorf("%w: %w", session.ErrFenced, session.ErrMaxTurn)
 	}
-	if err != nil || !w.dirty {
+	if err != nil {
 		r.release(h, "back", 0, "")
-		return err
+		return 0, err
+	}
+	if !w.dirty {
+		r.release(h, "back", 0, "")
+		return h.rec.Version(), nil
 	}
 	if ctx.Err() != nil { // the caller no longer wants it
 		r.release(h, "back", 0, "")
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
-	after, err := r.write(h, w)
+	after, version, err := r.write(h, w)
 	if err != nil {
 		r.release(h, "back", 0, "")
 	}
 	if errors.Is(err, session.ErrWrongState) {
-		return errStateMoved
+		return 0, errStateMoved
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if after != nil {
 		r.sendHere(ctx, after)
 	}
-	return nil
+	return version, nil
 }
 
 // sendHere sends what the Update said, beside its caller, whose goroutine is not

@@ -148,7 +148,7 @@ func (o *ours) prepare(ctx context.Context, users []string, chat []exchange) err
 		if err := o.turn(ctx, templateUser, chat[0]); err != nil { // makes the session
 			return err
 		}
-		err := o.bot.Update(ctx, templateUser, func(_ context.Context, t *store.Turn) error {
+		_, err := o.bot.Update(ctx, templateUser, func(_ context.Context, t *store.Turn) error {
 			for _, x := range part[:min(500, len(part))] {
 				t.Record(session.Message{From: session.FromUser, Content: x.Text})
 				t.Record(session.Message{Content: x.Reply})

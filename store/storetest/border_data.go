@@ -93,13 +93,13 @@ func tooMuchData(s *scene) {
 	s.create(sess, store.Origin{})
 	s.ok(sess.Set(s.Context(), "a", strings.Repeat("x", 600)))
 	s.is(sess.Set(s.Context(), "b", strings.Repeat("x", 600)), session.ErrTooLarge)
-	s.is(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Set("b", strings.Repeat("x", 600)); return nil }), session.ErrTooLarge)
+	s.is(second(bot.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Set("b", strings.Repeat("x", 600)); return nil })), session.ErrTooLarge)
 	s.ok(sess.Set(s.Context(), "a", strings.Repeat("y", 900)))
 	s.ok(second(sess.Apply(s.Context(), session.Change{Delete: []string{"a"}, Set: map[string]any{"b": strings.Repeat("z", 900)}})))
 	equal(s, "keys", len(s.load(sess).Data), 1)
 	small := s.replicaWith(store.Options{MaxData: 10}).Bot("bot", nil) // of another process: what is there may shrink
 	s.ok(small.Session("1").Set(s.Context(), "b", "small, and still over ten"))
-	s.ok(small.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Reply("no data"); return nil }))
+	s.ok(second(small.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Reply("no data"); return nil })))
 }
 
 func filters(s *scene) {

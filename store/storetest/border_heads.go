@@ -277,7 +277,7 @@ func updatesBetween(s *scene) {
 	for _, b := range []*store.Bot{bot, other} {
 		loops.Go(func() {
 			for ctx.Err() == nil {
-				_ = b.Update(ctx, "1", func(context.Context, *store.Turn) error {
+				_, _ = b.Update(ctx, "1", func(context.Context, *store.Turn) error {
 					note("update")
 					time.Sleep(5 * time.Millisecond)
 					return nil
@@ -322,7 +322,7 @@ func callsInTurn(s *scene) {
 	try := func(ctx context.Context, where string) {
 		sess := bot.Session("1")
 		for what, err := range map[string]error{
-			"Update":        bot.Update(ctx, "1", increment),
+			"Update":        second(bot.Update(ctx, "1", increment)),
 			"Wait":          second(earlier.Wait(ctx)),
 			"Reset":         sess.Reset(ctx, true),
 			"Move":          sess.Move(ctx, session.Transition{From: "start", To: "start"}),
@@ -341,18 +341,18 @@ func callsInTurn(s *scene) {
 	}
 	o := s.say(bot, "1", session.Event{Text: "hi"}, func(ctx context.Context, t *store.Turn) error {
 		try(ctx, "a turn")
-		return bot.Update(ctx, "2", func(ctx context.Context, _ *store.Turn) error {
+		return second(bot.Update(ctx, "2", func(ctx context.Context, _ *store.Turn) error {
 			try(ctx, "an Update within a turn")
 			return nil
-		})
+		}))
 	})
 	equal(s, "the turn's outcome", o.Status, session.Handled)
 	var kept context.Context
-	s.ok(bot.Update(s.Context(), "1", func(ctx context.Context, _ *store.Turn) error {
+	s.ok(second(bot.Update(s.Context(), "1", func(ctx context.Context, _ *store.Turn) error {
 		kept = context.WithoutCancel(ctx)
 		try(ctx, "an Update")
 		return nil
-	}))
+	})))
 	s.ok(bot.Session("1").Reset(kept, true)) // the turn is over
 }
 

@@ -282,7 +282,7 @@ func nothingElseCreates(s *scene) {
 		"SetFlag": sess.SetFlag(ctx, "f", true), "Move": sess.Move(ctx, session.Transition{From: "a", To: "b"}),
 		"Reply": sess.Reply(ctx, "hi"), "Record": sess.Record(ctx, session.Message{From: session.FromBot, Content: "hi"}),
 		"Touch": sess.Touch(ctx), "SetTTL": sess.SetTTL(ctx, 0), "Reset": sess.Reset(ctx, false),
-		"Update": bot.Update(ctx, "1", func(context.Context, *store.Turn) error { s.Error("Update ran without a session"); return nil }),
+		"Update": second(bot.Update(ctx, "1", func(context.Context, *store.Turn) error { s.Error("Update ran without a session"); return nil })),
 	} {
 		if !errors.Is(err, session.ErrNotFound) {
 			s.Errorf("%s on a session that is not there: %v, want %v", what, err, session.ErrNotFound)

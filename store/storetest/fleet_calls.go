@@ -7,19 +7,22 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
 
 // theCalls is what happens outside of turns, and beside them.
 var theCalls = []check{
-	{promise: "keys set at the same time by different clients are all there", run: differentKeys},      // 28
-	{promise: "no increment is lost, by Update or in a turn", run: increments, heavy: true},            // 28
-	{promise: "an Update waits behind a turn, or ends with ErrBusy when its context does", run: waits}, // 28
-	{promise: "a turn or an Update that changed nothing keeps the version", run: unchanged},            // 28
-	{promise: "an Update that fails writes nothing and returns its error", run: updateFails},           // added
-	{promise: "Updates and events of one session make way for each other", run: fairness, heavy: true}, // added
-	{promise: "an Update overtaken by a reset is refused", run: updateFenced},                          // added
+	{promise: "keys set at the same time by different clients are all there", run: differentKeys},            // 28
+	{promise: "no increment is lost, by Update or in a turn", run: increments, heavy: true},                  // 28
+	{promise: "an Update waits behind a turn, or ends with ErrBusy when its context does", run: waits},       // 28
+	{promise: "a turn or an Update that changed nothing keeps the version", run: unchanged},                  // 28
+	{promise: "an Update that fails writes nothing and returns its error", run: updateFails},                 // added
+	{promise: "Updates and events of one session make way for each other", run: fairness, heavy: true},       // added
+	{promise: "an Update overtaken by a reset is refused", run: updateFenced},                                // added
+	{promise: "a change for another version is refused, and changes nothing", run: otherVersion},             // added
+	{promise: "an Update returns the version that it made, also when its reply is lost", run: updateVersion}, // added
 }
 
 func differentKeys(s *scene) {
@@ -91,7 +94,7 @@ func waits(s *scene) {
 		return increment(ctx, t)
 	}
 	for _, b := range []*store.Bot{bot, other} {
-		s.runsOut("Update during a turn", func(ctx context.Context) error { return b.Update(ctx, "1", count) },
+		s.runsOut("Update during a turn", func(ctx context.Context) error { return second(b.Update(ctx, "1", count)) },
 			func(err error) bool { return errors.Is(err, session.ErrBusy) })
 	}
 	equal(s, "Updates that ran during the turn", ran.Load(), 0)
@@ -214,4 +217,63 @@ func updateFenced(s *scene) {
 		}
 	}
 	s.gone(sess)
+}
+
+func otherVersion(s *scene) {
+	sess := s.bot().Session("1")
+	s.create(sess, store.Origin{})
+	seen := s.load(sess).Version
+	change := session.Change{
+		IfVersion: seen, Moves: []string{"s1"}, Set: map[string]any{"k": "v"},
+		Chat: []session.Entry{{Message: session.Message{From: session.FromBot, Content: "hi"}}},
+	}
+	made, err := sess.Apply(s.Context(), change)
+	s.ok(err)
+	equal(s, "version after the change", s.load(sess).Version, made)
+	before, chat := s.load(sess), s.chat(sess)
+	s.is(second(sess.Apply(s.Context(), change)), session.ErrChanged)
+	s.is(second(sess.Apply(s.Context(), session.Change{IfVersion: made + 1})), session.ErrChanged)
+	s.is(second(sess.Apply(s.Context(), session.Change{IfVersion: -1})), session.ErrInvalid)
+	equal(s, "session after refused changes", s.load(sess), before)
+	equal(s, "chat after refused changes", s.chat(sess), chat)
+	same, err := sess.Apply(s.Context(), session.Change{IfVersion: made})
+	s.ok(err)
+	equal(s, "version after a change that changes nothing", same, made)
+
+	errs := make([]error, 10)
+	together(s, len(errs), func(i int) {
+		_, errs[i] = sess.Apply(s.Context(), session.Change{IfVersion: made, Set: map[string]any{"k": i}})
+	})
+	applied := 0
+	for _, err := range errs {
+		if err == nil {
+			applied++
+		} else {
+			s.is(err, session.ErrChanged)
+		}
+	}
+	equal(s, "racing changes of one version that were applied", applied, 1)
+}
+
+func updateVersion(s *scene) {
+	r := s.replica()
+	bot := r.Bot("bot", nil)
+	sess := bot.Session("1")
+	s.create(sess, store.Origin{})
+	for _, lost := range []int{0, 1} {
+		r.loseReplies(lua.Commit, lost)
+		version, err := bot.Update(s.Context(), "1", increment)
+		s.ok(err)
+		equal(s, "version that an Update made", version, s.load(sess).Version)
+		same, err := bot.Update(s.Context(), "1", func(context.Context, *store.Turn) error { return nil })
+		s.ok(err)
+		equal(s, "version of an Update that changed nothing", same, version)
+		_, err = sess.Apply(s.Context(), session.Change{IfVersion: version, Set: map[string]any{"k": "v"}})
+		s.ok(err)
+	}
+	failed, err := bot.Update(s.Context(), "1", func(context.Context, *store.Turn) error { return errors.New("no") })
+	equal(s, "version of an Update that failed", failed, 0)
+	if err == nil {
+		s.Error("an Update whose function failed returns no error")
+	}
 }

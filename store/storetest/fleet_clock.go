@@ -26,10 +26,11 @@ func clockOff(s *scene) {
 		sess := bot.Session("1")
 		equal(off, "outcome of its turn", off.say(bot, "1", session.Event{Text: "hello"}, echo).Status, session.Handled)
 		off.ok(sess.Set(t.Context(), "k", "v"))
-		off.ok(bot.Update(t.Context(), "1", func(_ context.Context, t *store.Turn) error {
+		_, err := bot.Update(t.Context(), "1", func(_ context.Context, t *store.Turn) error {
 			t.Set("updated", true)
 			return nil
-		}))
+		})
+		off.ok(err)
 		off.ok(bot.Session("2").Set(t.Context(), "k", "v"))
 		off.create(bot.Session("3"), store.Origin{})
 		status := off.status(sess)

@@ -352,7 +352,7 @@ func cancelled(s *scene) {
 	_, loaded := sess.Load(ctx)
 	for what, err := range map[string]error{
 		"Accept": accepted, "Create": created, "Destroy": destroyed, "Load": loaded, "Set": sess.Set(ctx, "k", "v"), "Reset": sess.Reset(ctx, false),
-		"Update": bot.Update(ctx, "1", func(_ context.Context, t *store.Turn) error { t.Set("k", "v"); return nil }),
+		"Update": second(bot.Update(ctx, "1", func(_ context.Context, t *store.Turn) error { t.Set("k", "v"); return nil })),
 	} {
 		if !errors.Is(err, reason) && !errors.Is(err, context.Canceled) || strings.Contains(fmt.Sprint(err), session.ErrUnknownOutcome.Error()) {
 			s.Errorf("%s with a cancelled context: %v, want the context's error, and a known outcome", what, err)

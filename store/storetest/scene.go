@@ -113,7 +113,8 @@ func (s *scene) limited() context.Context {
 func (s *scene) update(bot *store.Bot, id string, fn store.Handler) error {
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
-	return bot.Update(ctx, id, fn)
+	_, err := bot.Update(ctx, id, fn)
+	return err
 }
 
 // replicas waits until so many replicas serve the bot.

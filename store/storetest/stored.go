@@ -48,7 +48,7 @@ func everyCall(bot *store.Bot) map[string]func(ctx context.Context, id string) e
 			return second(s.Apply(ctx, session.Change{Moves: []string{"s1"}, Set: map[string]any{"k": "v"}, Delete: []string{"gone"},
 				Flags: map[string]bool{"f": true}, Chat: []session.Entry{{Message: hello, Send: true}}, File: &session.File{Name: "f", Data: []byte("f")}}))
 		}),
-		"Update": func(ctx context.Context, id string) error { return bot.Update(ctx, id, increment) },
+		"Update": func(ctx context.Context, id string) error { return second(bot.Update(ctx, id, increment)) },
 		"Accept": func(ctx context.Context, id string) error {
 			return second(bot.Accept(ctx, id, session.Event{ID: "new", Text: "new"}))
 		},

@@ -44,7 +44,7 @@ func slides(s *scene) {
 		{"Move", func() error { return sess.Move(ctx, session.Transition{From: "elsewhere", To: "s1"}) }},
 		{"Record", func() error { return sess.Record(ctx, session.Message{From: session.FromBot, Content: "hi"}) }},
 		{"Touch", func() error { return sess.Touch(ctx) }},
-		{"Update", func() error { return bot.Update(ctx, "1", increment) }},
+		{"Update", func() error { return second(bot.Update(ctx, "1", increment)) }},
 		{"an event and its turn", func() error { // until its turn ends, the event itself keeps the session
 			_, err := bot.Accept(ctx, "1", session.Event{ID: "a", Text: "hi"})
 			return errors.Join(err, second(bot.Drain(ctx, echo)))
@@ -225,7 +225,7 @@ func lateWrite(s *scene) {
 		"Move":  sess.Move(ctx, session.Transition{From: "elsewhere", To: "b"}),
 		"Reply": sess.Reply(ctx, "hi"), "Record": sess.Record(ctx, session.Message{From: session.FromBot, Content: "hi"}),
 		"SetTTL": sess.SetTTL(ctx, time.Hour), "Reset": sess.Reset(ctx, true),
-		"Update": bot.Update(ctx, "1", func(context.Context, *store.Turn) error { s.Error("Update ran on an expired session"); return nil }),
+		"Update": second(bot.Update(ctx, "1", func(context.Context, *store.Turn) error { s.Error("Update ran on an expired session"); return nil })),
 	} {
 		if !errors.Is(err, session.ErrNotFound) {
 			s.Errorf("%s on an expired session: %v, want %v", what, err, session.ErrNotFound)
