@@ -1,13 +1,11 @@
--- create: makes a session, or says that it is there.
+-- create: makes a session with its private data, or says that it is there.
 --
 -- USES   clock deadline rights record watch life index enter sweep calls
 -- KEYS   session inbox outbox calls activity names expiry bots watch
--- ARGV   op deadline id bot state platform user own ttl
+-- ARGV   op deadline id bot state platform user own ttl data...
 --        own is a time to live of the session's own in ms, or empty
--- WRITES yes
--- FINAL  OK
--- REPLY  OK now                        it was made
---        EXISTS now                    it was there
+--        data: field, value, ... of the hash
+-- REPLY  OK now created
 --        EXPIRED now                   the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
@@ -17,6 +15,9 @@ if over or torn() then return {'EXPIRED', now} end
 if s and not s.ended then return {'EXISTS', now} end
 check_index()
 enter(state, platform, user, own, ttl)
+for i = 10, #ARGV, 100 do -- bounded, as in save
+  redis.call('HSET', session, unpack(ARGV, i, math.min(i + 99, #ARGV)))
+end
 remember('', sweep)
 notice('created')
 return {'OK', now}

@@ -40,14 +40,17 @@ func (s *Session) Ref() session.Ref { return s.ref }
 
 // Origin is what a session that is created outside of an event begins with.
 type Origin struct {
-	State    string // zero means BotOptions.Initial
-	Platform string
-	User     string
-	TTL      time.Duration // a time to live of its own; zero means the bot's, negative for ever
+	State    string         // State is the session's first state. Empty means BotOptions.Initial.
+	Platform string         // Platform is where the user is. It may be empty.
+	User     string         // User is the platform's name for the user. It may be empty.
+	TTL      time.Duration  // TTL is a time to live of the session's own. Zero means the bot's, negative means for ever.
+	Data     map[string]any // Data is the private data: any values that the codec can encode. Nil means none.
 }
 
 // Create makes the session, or does nothing if it is there, and says which. Of
-// any number of simultaneous calls one is told that it created the session.
+// any number of simultaneous calls one is told that it created the session, and
+// its o.Data is the session's from the first moment on. Data is checked as Set
+// and [Options.MaxData] say, also if the session is there.
 func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error) {
 	defer s.wrap("create", &err)
 	at, err := s.bot.place(s.ref.ID)
@@ -58,12 +61,27 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 	if err := causes.Join(session.ValidState(o.State), session.ValidLabel("platform", o.Platform), session.ValidLabel("user", o.User)); err != nil {
 		return false, err
 	}
+	w, err := s.bot.written(session.Change{Set: o.Data})
+	if err != nil {
+		return false, err
+	}
+	bytes := 0
+	for i := 1; i < len(w.set); i += 2 {
+		bytes += len(w.set[i])
+	}
+	if most := s.bot.store.opts.MaxData; bytes > most {
+		return false, tooMuchData(bytes, most)
+	}
 	own := ""
 	if o.TTL != 0 {
 		own = millis(o.TTL)
 	}
-	r, err := s.bot.store.do(ctx, lua.Create, at, s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL))
-	return r.Status() == "OK", err
+	args := append([]string{s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL)}, w.set...)
+	r, err := s.bot.store.do(ctx, lua.Create, at, args...)
+	if err != nil {
+		return false, err
+	}
+	return r.Int(2) == 1, nil
 }
 
 // Load returns the session as it is. If a part of it cannot be decoded the rest

@@ -34,6 +34,7 @@ var theSession = []check{
 	{promise: "a session created after a destroy is fresh", run: destroyThenCreate},                                     // 15
 	{promise: "a destroy from inside a turn still sends its replies, and what waits starts afresh", run: destroyInTurn}, // 15, added
 	{promise: "only Accept and Create make a session", run: nothingElseCreates},                                         // added
+	{promise: "a session is created with its data, all of it or not at all", run: createWithData},                       // added
 }
 
 func newIsEmpty(s *scene) {

@@ -3,7 +3,10 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -293,4 +296,39 @@ func nothingElseCreates(s *scene) {
 			s.Errorf("key %q was made", key)
 		}
 	}
+}
+
+func createWithData(s *scene) {
+	r := s.replicaWith(store.Options{MaxValue: 5000, MaxData: 8000})
+	bot := r.Bot("bot", nil)
+	data := map[string]any{"nil": nil, "": 1}
+	_, err := bot.Session("1").Create(s.Context(), store.Origin{Data: data})
+	s.is(err, session.ErrInvalid)
+	delete(data, "")
+	data["large"] = strings.Repeat("x", 5001)
+	_, err = bot.Session("1").Create(s.Context(), store.Origin{Data: data})
+	s.is(err, session.ErrTooLarge)
+	data["large"], data["too"] = strings.Repeat("x", 4500), strings.Repeat("x", 4500)
+	_, err = bot.Session("1").Create(s.Context(), store.Origin{Data: data})
+	s.is(err, session.ErrTooLarge)
+	data["large"], data["too"] = make(chan int), nil
+	_, err = bot.Session("1").Create(s.Context(), store.Origin{Data: data})
+	s.is(err, session.ErrInvalid)
+	s.gone(bot.Session("1"))
+
+	data = map[string]any{"nil": nil, "nested": map[string]any{"list": []any{int64(1), "two"}}}
+	for i := range 120 { // more than a script writes at once
+		data[fmt.Sprint("key ", i)] = int64(i)
+	}
+	sess := bot.Session("2")
+	r.loseReplies(lua.Create, 1)
+	s.create(sess, store.Origin{State: "s0", User: "ann", Data: data})
+	snap := s.load(sess)
+	equal(s, "data", snap.Data, data)
+	equal(s, "state", snap.State, "s0")
+	equal(s, "version", snap.Version, 1)
+	again, err := sess.Create(s.Context(), store.Origin{Data: map[string]any{"key 1": "other"}})
+	s.ok(err)
+	equal(s, "created a second time", again, false)
+	equal(s, "session after the second Create", s.load(sess), snap)
 }
