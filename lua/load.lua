@@ -1,12 +1,15 @@
--- load: reads a session as it is, without its chat. It writes nothing.
+-- load: reads a session as it is, with the end of its chat, if asked. It writes
+-- nothing.
 --
 -- USES   clock record
 -- KEYS   session history inbox outbox
--- ARGV   op deadline
--- WRITES no
--- REPLY  OK now hash messages waiting unsent
+-- ARGV   op deadline newest
+--        newest: how many messages of the chat; 0 for none, negative for all
+-- REPLY  OK now hash messages waiting unsent first chat   first is the number of the first of chat
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field
 
 if not s or s.ended or over then return {'NOTFOUND', now} end
-return {'OK', now, redis.call('HGETALL', session), redis.call('LLEN', history), waiting, unsent}
+local chat = {}
+if newest ~= '0' then chat = redis.call('LRANGE', history, math.min(-newest, 0), -1) end
+return {'OK', now, redis.call('HGETALL', session), redis.call('LLEN', history), waiting, unsent, s.seq - #chat + 1, chat}

@@ -88,17 +88,33 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 // is returned with [session.ErrCorrupt].
 func (s *Session) Load(ctx context.Context) (snap session.Snapshot, err error) {
 	defer s.wrap("load", &err)
-	rec, _, err := s.load(ctx)
+	rec, _, err := s.load(ctx, 0)
 	if err != nil {
 		return session.Snapshot{}, err
 	}
 	return rec.Snapshot()
 }
 
+// LoadChat is Load with the newest n messages of the chat, in ascending order and
+// of the same moment: all of them if n is 0 or less.
+func (s *Session) LoadChat(ctx context.Context, n int) (snap session.Snapshot, chat []session.Message, err error) {
+	defer s.wrap("load", &err)
+	if n <= 0 {
+		n = -1 // all
+	}
+	rec, r, err := s.load(ctx, n)
+	if err != nil {
+		return session.Snapshot{}, nil, err
+	}
+	snap, bad := rec.Snapshot()
+	chat, faults := s.messages(r.Int(6), r.Texts(7))
+	return snap, chat, causes.Join(append(faults, bad)...)
+}
+
 // Status returns how the session stands between its replicas.
 func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
 	defer s.wrap("status of", &err)
-	rec, r, err := s.load(ctx)
+	rec, r, err := s.load(ctx, 0)
 	if err != nil {
 		return session.Status{}, err
 	}
@@ -107,8 +123,9 @@ func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
 	return st, nil
 }
 
-func (s *Session) load(ctx context.Context) (*stored.Record, reply, error) {
-	r, err := s.read(ctx, lua.Load)
+// load reads the session with so many of the newest messages, negative for all.
+func (s *Session) load(ctx context.Context, newest int) (*stored.Record, reply, error) {
+	r, err := s.read(ctx, lua.Load, strconv.Itoa(newest))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -143,7 +160,7 @@ func (s *Session) value(ctx context.Context, key string) (codec.Encoded, bool, e
 	if err := session.ValidKey("key", key); err != nil {
 		return nil, false, err
 	}
-	rec, _, err := s.load(ctx)
+	rec, _, err := s.load(ctx, 0)
 	if err != nil {
 		return nil, false, err
 	}
@@ -317,16 +334,7 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 	if err != nil {
 		return nil, err
 	}
-	var faults []error
-	for i, element := range r.Texts(3) {
-		m, err := stored.DecodeEntry([]byte(element))
-		if err != nil {
-			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: fmt.Sprintf("history %d", r.Int(2)+int64(i)), Reason: err})
-			continue
-		}
-		m.Seq = r.Int(2) + int64(i)
-		chat = append(chat, m)
-	}
+	chat, faults := s.messages(r.Int(2), r.Texts(3))
 	for _, element := range r.Texts(4) {
 		e := decodeElement(element)
 		if e.err != nil {
@@ -339,6 +347,21 @@ func (s *Session) History(ctx context.Context, q session.Query) (chat []session.
 		}
 	}
 	return chat, causes.Join(faults...)
+}
+
+// messages decodes elements of the chat, of which the first has that number. What
+// cannot be decoded is missing, and named by a fault.
+func (s *Session) messages(first int64, elements []string) (chat []session.Message, faults []error) {
+	for i, element := range elements {
+		m, err := stored.DecodeEntry([]byte(element))
+		if err != nil {
+			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: fmt.Sprintf("history %d", first+int64(i)), Reason: err})
+			continue
+		}
+		m.Seq = first + int64(i)
+		chat = append(chat, m)
+	}
+	return chat, faults
 }
 
 // File returns the last file with its bytes, or nil if there is none.

@@ -151,6 +151,44 @@ func statusOfOneMoment(s *scene) {
 	}
 }
 
+func chatOfOneMoment(s *scene) {
+	bot := s.bot()
+	sess := bot.Session("1")
+	_, _, err := sess.LoadChat(s.Context(), 1)
+	s.is(err, session.ErrNotFound)
+	s.create(sess, store.Origin{})
+	_, chat, err := sess.LoadChat(s.Context(), 3)
+	s.ok(err)
+	equal(s, "messages of an empty chat", len(chat), 0)
+	for i := range 5 {
+		s.ok(sess.Record(s.Context(), session.Message{Content: fmt.Sprint(i + 1)}))
+	}
+	all := s.history(sess, session.All())
+	for n, want := range map[int][]session.Message{-1: all, 0: all, 1: all[4:], 3: all[2:], 5: all, 6: all} {
+		snap, chat, err := sess.LoadChat(s.Context(), n)
+		s.ok(err)
+		equal(s, fmt.Sprint("session with the newest ", n), snap, s.load(sess))
+		equal(s, fmt.Sprint("the newest ", n), chat, want)
+	}
+
+	var writer sync.WaitGroup
+	defer bounded.Wait(s, "the writer ends", &writer)
+	ctx, stop := context.WithCancel(s.Context())
+	defer stop()
+	writer.Go(func() {
+		for ctx.Err() == nil {
+			_ = sess.Record(ctx, session.Message{Content: "hi"})
+		}
+	})
+	for range 200 {
+		snap, chat, err := sess.LoadChat(s.Context(), 2)
+		s.ok(err)
+		if len(chat) != 2 || chat[1].Seq != snap.Seq || chat[0].Seq != snap.Seq-1 {
+			s.Fatalf("the chat %+v is not of the moment at which %d was its last message", chat, snap.Seq)
+		}
+	}
+}
+
 func fileOfOneMoment(s *scene) {
 	bot := s.bot()
 	sess := bot.Session("1")

@@ -38,6 +38,7 @@ var theHeads = []check{
 	{promise: "an event that no inbox takes is too large", run: tooLargeForInbox},
 	{promise: "private data beyond its limit is refused, and what is there stays", run: tooMuchData},
 	{promise: "state and user of a filter hold together, and expired sessions do not count", run: filters},
+	{promise: "a session and the end of its chat are those of one moment", run: chatOfOneMoment},
 	{promise: "name and bytes of a file are those of one moment", run: fileOfOneMoment},
 	{promise: "what List says of a session is of one moment", run: statusOfOneMoment},
 	{promise: "an id is remembered as promised, whatever window others have, and while its event waits", run: otherWindows},
