@@ -2,7 +2,7 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock deadline rights record watch list life index enter handout sweep waits
+-- USES   clock deadline rights record watch list life index enter handout sweep waits ids
 -- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- WRITES yes
@@ -63,27 +63,7 @@ redis.call('RPUSH', inbox, element)
 s.bytes = full
 
 local forget = math.ceil((now + window) / 1000)
-redis.call('HSET', events, digest, 'p ' .. int(forget) .. ' ' .. call .. ' ' .. created)
--- The ids seen are swept a part at a time, and all of them about twice a window.
--- Each is kept as long as was promised when it was accepted, and while its event
--- waits; so their key lives longer than the longest promise, and is never made to
--- live shorter by a caller with a smaller window.
-relist(lost, 1)
-if now >= s.sweep then
-  local cursor = sweep_part(events, redis.call('HGET', events, '') or '0', function(line)
-    local status, till = string.match(line, '^(%a) (%d+)')
-    return status ~= 'p' and (till or 0) * 1000 <= now
-  end)
-  if cursor == '0' then
-    s.sweep = now + math.floor(window / 2)
-    redis.call('HDEL', events, '')
-  else
-    redis.call('HSET', events, '', cursor)
-  end
-end
-local most = 2 * window + (step == 'event' and DAY or WEEK)
-if redis.call('PTTL', events) < most - window then redis.call('PEXPIREAT', events, now + most) end
-
+note_id(digest, 'p ' .. int(forget) .. ' ' .. call .. ' ' .. created, lost, tonumber(window), step == 'event' and DAY or WEEK)
 save({})
 notice('accepted')
 if step == 'event' then return {'OK', now, created, handed({})} end

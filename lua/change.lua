@@ -3,12 +3,13 @@
 -- lets the head of the inbox run again: each time somewhat later, as long as each
 -- reset meets that head in hand, so that no handler can keep itself running.
 --
--- USES   clock deadline rights record watch list life anchor change free sweep calls
--- KEYS   session history inbox outbox calls file due activity names moves expiry watch
--- ARGV   op deadline id most ifversion change...
+-- USES   clock deadline rights record watch list life anchor change free sweep calls waits ids once
+-- KEYS   session history inbox outbox events calls file due activity names moves expiry watch
+-- ARGV   op deadline id most ifversion once change...
 --        most: bytes of private data that the session may have
---        ifversion: the version that the session must have; 0 for any
+--        ifversion: the version that the session must have; 0 for any; once: see there
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
+--        DUPLICATE now version         made before under that id; 0 if it is an event's
 --        NOTFOUND now
 --        WRONGSTATE now state
 --        CHANGED now version           it is not ifversion
@@ -45,8 +46,11 @@ if before then
   local version, deleted, next = string.match(before, '^%d+ (%d+) (%d+) (%a+)$')
   return {'OK', now, tonumber(version), tonumber(deleted), {next}}
 end
+local made, lost = applied(once)
+if made == -1 then return {'CORRUPT', now, 'events'} end
+if made then return {'DUPLICATE', now, made} end
 if not s or s.ended or over then return {'NOTFOUND', now} end
-local c = read_change(6)
+local c = read_change(7)
 if ifversion ~= '0' and ifversion ~= int(s.ver) then return {'CHANGED', now, s.ver} end
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 local data = grown(c)
@@ -78,6 +82,7 @@ elseif unsent > 0 then
     next = 'due'
   end
 end
+note_applied(once, lost)
 save(put)
 remember(int(s.ver) .. ' ' .. int(deleted) .. ' ' .. next, sweep)
 notice(c.reset ~= '' and 'reset' or 'changed')

@@ -2,15 +2,17 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock deadline rights record watch list life anchor index change handout free onward waits done sweep calls bury
+-- USES   clock deadline rights record watch list life anchor index change handout free onward waits done sweep calls ids once bury
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
--- ARGV   op deadline id bot token digest want lease change...
+-- ARGV   op deadline id bot token digest want lease once change...
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
+--        once is empty, or of an Update: see there
 -- REPLY  OK now first at backlog version next  first: number of the turn's first message; at: its time in the
 --                                      chat, 0 if it was committed before; backlog: replies that were unsent
 --                                      before; version: the one that this made, 0 of an event's turn that was
 --                                      committed before; see handout for next
+--        DUPLICATE now version         made before under that id
 --        FENCED now                    another hand-out, a reset or a destroy came between
 --        WRONGSTATE now state          a live Move changed the state during the turn
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
@@ -31,7 +33,10 @@ end
 
 -- Tokens are compared as strings: numbers lose digits.
 if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or over then return {'FENCED', now} end
-local c = read_change(9)
+local earlier, others = applied(once)
+if earlier == -1 then return {'CORRUPT', now, 'events'} end
+if earlier then return {'DUPLICATE', now, earlier} end
+local c = read_change(10)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 redis.call('ZCARD', due)
 local lost = (known or digest == '') and {} or unlisted()
@@ -41,6 +46,7 @@ local put, backlog = {}, unsent
 local _, first = apply(c, put)
 if digest == '' then
   s.way = now + 10000 -- what waits now comes before the next Update: see lease
+  note_applied(once, others)
   remember(int(first) .. ' ' .. int(s.ver), sweep)
 else
   s.turns = s.turns + 1

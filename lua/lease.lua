@@ -1,13 +1,12 @@
 -- lease: takes a session that has work waiting or whose holder was never heard
 -- of again (mode serve), or takes it for an Update (mode update).
 --
--- USES   clock deadline rights record life index enter handout free onward
--- KEYS   session inbox outbox due activity names expiry bots
--- ARGV   op deadline id bot mode lease initial ttl want
---        want: how many unsent replies, and bytes of them, a turn may leave
--- WRITES yes
--- FINAL  all
+-- USES   clock deadline rights record life index enter handout free onward waits once
+-- KEYS   session inbox outbox events due activity names expiry bots
+-- ARGV   op deadline id bot mode lease initial ttl want once
+--        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see there
 -- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it
+--        DUPLICATE now version         made before under that id
 --        BUSY now until                somebody holds it, or what waits comes before a second Update
 --        NOTFOUND now
 --        EXPIRED now                   what is left of the old session must be buried first
@@ -15,6 +14,9 @@
 
 redis.call('ZCARD', due)
 
+local made = applied(once)
+if made == -1 then return {'CORRUPT', now, 'events'} end
+if made then return {'DUPLICATE', now, made} end
 if mode == 'update' and (not s or s.ended or over) then return {'NOTFOUND', now} end
 if not s then
   if waiting + unsent == 0 then

@@ -43,6 +43,7 @@ import (
 //	d <forget> <token> <first> <last> <call> <made>   handled, under that token; its messages' numbers
 //	x <forget> <token> <first> <last> <call> <made>   a dead letter
 //	o <forget> <call> <made>                          dropped by a destroy
+//	u <forget> <version>                              no event: a change that was made once, under that id
 //
 // and, where the key has expired while an event still waits, "p 0 - 0";
 // where forget is in seconds, call is the end of the id of the call that

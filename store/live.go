@@ -265,38 +265,60 @@ func (s *Session) Apply(ctx context.Context, c session.Change) (version int64, e
 	return version, err
 }
 
+// ApplyOnce is Apply under an event's id, which is remembered like one that Accept
+// was given, in the same session and as long: of any number of calls with that id
+// one is made. The others change nothing, and return duplicate and the version that
+// the one made; zero if the id is that of an event which Accept took.
+func (s *Session) ApplyOnce(ctx context.Context, eventID string, c session.Change) (version int64, duplicate bool, err error) {
+	defer s.wrap("change", &err)
+	once, err := s.bot.onceUnder(eventID)
+	if err != nil {
+		return 0, false, err
+	}
+	r, err := s.apply(ctx, once, c)
+	return r.Int(2), r.Status() == "DUPLICATE", err
+}
+
 func (s *Session) change(ctx context.Context, verb string, c session.Change) (version int64, deleted int64, err error) {
 	defer s.wrap(verb, &err)
+	r, err := s.apply(ctx, "", c)
+	return r.Int(2), r.Int(3), err
+}
+
+// apply writes a change, under an id or not: see onceUnder.
+func (s *Session) apply(ctx context.Context, once string, c session.Change) (reply, error) {
 	at, err := s.bot.place(s.ref.ID)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	if c.Destroy {
-		return 0, 0, fmt.Errorf("%w: a Change that destroys is for turns: call Destroy", session.ErrInvalid)
+		return nil, fmt.Errorf("%w: a Change that destroys is for turns: call Destroy", session.ErrInvalid)
 	}
 	if c.Reset != nil || len(c.Moves) > 0 || c.From != "" {
 		if err := s.bot.store.inTurn(ctx, s.ref, false); err != nil {
-			return 0, 0, err
+			return nil, err
 		}
 	}
 	if c.IfVersion < 0 {
-		return 0, 0, fmt.Errorf("%w: a Change's IfVersion is negative", session.ErrInvalid)
+		return nil, fmt.Errorf("%w: a Change's IfVersion is negative", session.ErrInvalid)
 	}
 	w, err := s.bot.written(c)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10)}, s.bot.wire(w)...)
+	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), once}, s.bot.wire(w)...)
 	r, err := s.bot.store.do(ctx, lua.Change, at, args...)
 	if err != nil {
 		var wrong *session.StateError
 		if errors.As(err, &wrong) {
 			wrong.Want = c.From
 		}
-		return 0, 0, err
+		return nil, err
 	}
-	s.bot.wakeFor(r.List(4), at)
-	return r.Int(2), r.Int(3), nil
+	if r.Status() == "OK" {
+		s.bot.wakeFor(r.List(4), at)
+	}
+	return r, nil
 }
 
 // Destroyed says what a destroy dropped.

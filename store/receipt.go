@@ -183,6 +183,8 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 			o.Reason, _, _, err = stored.DecodeWhy([]byte(why))
 		}
 		return o, true, err
+	case "u": // a change that was made under this id
+		return Outcome{Status: session.Handled}, true, nil
 	case "d":
 		o.Status = session.Handled
 		for i, element := range answer.Texts(4) {

@@ -133,7 +133,7 @@ func (r *runner) spawnClaim(at place, s *slot) {
 func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	b := r.bot
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room())
+	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room(), "")
 	switch {
 	case err == nil:
 		h := r.next(at, began, answer.List(2))
@@ -332,7 +332,7 @@ func (b *Bot) room() string {
 
 // commit writes the turn, and returns what comes next for the session.
 func (r *runner) commit(h *hold, c written) *hold {
-	after, _, err := r.write(h, c)
+	after, _, err := r.write(h, c, "")
 	switch {
 	case err == nil:
 		return after
@@ -349,8 +349,8 @@ func (r *runner) commit(h *hold, c written) *hold {
 }
 
 // write commits a turn by the script of that name: see lua/commit.lua. version is
-// the one that it made.
-func (r *runner) write(h *hold, c written) (after *hold, version int64, err error) {
+// the one that it made. once is empty, or that of an Update: see onceUnder.
+func (r *runner) write(h *hold, c written, once string) (after *hold, version int64, err error) {
 	b := r.bot
 	if !h.finish() {
 		return nil, 0, session.ErrFenced
@@ -360,10 +360,13 @@ func (r *runner) write(h *hold, c written) (after *hold, version int64, err erro
 		digest = h.event.digest
 	}
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease)}, b.wire(c)...)
+	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease), once}, b.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Commit, h.at, args...)
 	if err != nil {
 		return nil, 0, err
+	}
+	if answer.Status() == "DUPLICATE" {
+		return nil, answer.Int(2), errDuplicate
 	}
 	first, at := answer.Int(2), answer.Int(3)
 	if h.event != nil && at > 0 {

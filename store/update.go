@@ -32,6 +32,41 @@ import (
 // [session.ErrWrongState]. While events or replies wait that could go on, at
 // most one Update runs between two of them (unless nobody serves the bot).
 func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64, err error) {
+	return b.updateOnce(ctx, id, "", fn)
+}
+
+// UpdateOnce is Update under an event's id, which is remembered like one that
+// Accept was given, in the same session and as long: of any number of calls with
+// that id one is made. The others run nothing, and return duplicate and the
+// version that the one made; zero if the id is that of an event which Accept took.
+// A call that returned an error may be made again: fn runs again unless it was
+// applied. The id of an fn that changed nothing is remembered, too.
+func (b *Bot) UpdateOnce(ctx context.Context, id, eventID string, fn Handler) (version int64, duplicate bool, err error) {
+	once, err := b.onceUnder(eventID)
+	if err != nil {
+		return 0, false, fmt.Errorf("update: %w", err)
+	}
+	version, err = b.updateOnce(ctx, id, once, fn)
+	if duplicate = errors.Is(err, errDuplicate); duplicate {
+		err = nil
+	}
+	return version, duplicate, err
+}
+
+// errDuplicate says that a change was made before, under the same id; what comes
+// beside it is the version that was made then.
+var errDuplicate = errors.New("made before, under the same id")
+
+// onceUnder is what scripts are told of a change that is to be made once: the
+// digest of the event's id, and for how long it is remembered.
+func (b *Bot) onceUnder(eventID string) (string, error) {
+	if err := (session.Event{ID: eventID}).Validate(); err != nil {
+		return "", err
+	}
+	return digestOf(eventID) + millis(b.opts.DedupeWindow), nil
+}
+
+func (b *Bot) updateOnce(ctx context.Context, id, once string, fn Handler) (version int64, err error) {
 	at, err := b.place(id)
 	if err == nil && fn == nil {
 		err = fmt.Errorf("%w: %w", session.ErrInvalid, errNoHandler)
@@ -43,12 +78,15 @@ func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64,
 		return 0, fmt.Errorf("update: %w", err)
 	}
 	for try := 1; ; try++ {
-		version, err := b.update(ctx, at, fn)
+		version, err := b.update(ctx, at, once, fn)
 		if errors.Is(err, errStateMoved) && try < 20 && call.Sleep(ctx, again(try)) {
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("update %s: %w", at.ref, err)
+			if !errors.Is(err, errDuplicate) {
+				version = 0
+			}
+			return version, fmt.Errorf("update %s: %w", at.ref, err)
 		}
 		return version, nil
 	}
@@ -56,10 +94,13 @@ func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64,
 
 var errStateMoved = fmt.Errorf("%w: live Moves changed the state during each run", session.ErrWrongState)
 
-func (b *Bot) update(ctx context.Context, at place, fn Handler) (version int64, err error) {
-	began, answer, err := b.leaseForUpdate(ctx, at)
+func (b *Bot) update(ctx context.Context, at place, once string, fn Handler) (version int64, err error) {
+	began, answer, err := b.leaseForUpdate(ctx, at, once)
 	if err != nil {
 		return 0, err
+	}
+	if answer.Status() == "DUPLICATE" {
+		return answer.Int(2), errDuplicate
 	}
 	r := b.newRunner(ctx, fn, 0)
 	h := r.hold(at, began, answer.List(2))
@@ -95,7 +136,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) (version int64, 
 		r.release(h, "back", 0, "")
 		return 0, err
 	}
-	if !w.dirty {
+	if !w.dirty && once == "" {
 		r.release(h, "back", 0, "")
 		return h.rec.Version(), nil
 	}
@@ -103,7 +144,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) (version int64, 
 		r.release(h, "back", 0, "")
 		return 0, context.Cause(ctx)
 	}
-	after, version, err := r.write(h, w)
+	after, version, err := r.write(h, w, once)
 	if err != nil {
 		r.release(h, "back", 0, "")
 	}
@@ -111,7 +152,7 @@ func (b *Bot) update(ctx context.Context, at place, fn Handler) (version int64, 
 		return 0, errStateMoved
 	}
 	if err != nil {
-		return 0, err
+		return version, err
 	}
 	if after != nil {
 		r.sendHere(ctx, after)
@@ -153,7 +194,7 @@ func (r *runner) updateBy(h *hold, t *Turn, fn Handler) (err error) {
 // leaseForUpdate waits for the session. Each request is waited for even when ctx
 // ends meanwhile: a lease that was granted and not heard of would keep the
 // session from everybody for as long as it lasts.
-func (b *Bot) leaseForUpdate(ctx context.Context, at place) (began time.Time, answer reply, err error) {
+func (b *Bot) leaseForUpdate(ctx context.Context, at place, once string) (began time.Time, answer reply, err error) {
 	var busy error
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 40*time.Millisecond) {
 		if ctx.Err() != nil {
@@ -161,7 +202,7 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place) (began time.Time, an
 		}
 		began = time.Now()
 		answer, err = b.store.do(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
-			millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room())
+			millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room(), once)
 		switch {
 		case err == nil:
 			return began, answer, nil

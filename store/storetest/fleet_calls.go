@@ -14,15 +14,17 @@ import (
 
 // theCalls is what happens outside of turns, and beside them.
 var theCalls = []check{
-	{promise: "keys set at the same time by different clients are all there", run: differentKeys},            // 28
-	{promise: "no increment is lost, by Update or in a turn", run: increments, heavy: true},                  // 28
-	{promise: "an Update waits behind a turn, or ends with ErrBusy when its context does", run: waits},       // 28
-	{promise: "a turn or an Update that changed nothing keeps the version", run: unchanged},                  // 28
-	{promise: "an Update that fails writes nothing and returns its error", run: updateFails},                 // added
-	{promise: "Updates and events of one session make way for each other", run: fairness, heavy: true},       // added
-	{promise: "an Update overtaken by a reset is refused", run: updateFenced},                                // added
-	{promise: "a change for another version is refused, and changes nothing", run: otherVersion},             // added
-	{promise: "an Update returns the version that it made, also when its reply is lost", run: updateVersion}, // added
+	{promise: "keys set at the same time by different clients are all there", run: differentKeys},                       // 28
+	{promise: "no increment is lost, by Update or in a turn", run: increments, heavy: true},                             // 28
+	{promise: "an Update waits behind a turn, or ends with ErrBusy when its context does", run: waits},                  // 28
+	{promise: "a turn or an Update that changed nothing keeps the version", run: unchanged},                             // 28
+	{promise: "an Update that fails writes nothing and returns its error", run: updateFails},                            // added
+	{promise: "Updates and events of one session make way for each other", run: fairness, heavy: true},                  // added
+	{promise: "an Update overtaken by a reset is refused", run: updateFenced},                                           // added
+	{promise: "a change for another version is refused, and changes nothing", run: otherVersion},                        // added
+	{promise: "an Update returns the version that it made, also when its reply is lost", run: updateVersion},            // added
+	{promise: "of any number of changes under one id one is made, and the others return its version", run: changedOnce}, // added
+	{promise: "ids of changes and of events are the same ids, for the same time", run: idsOfChanges},                    // added
 }
 
 func differentKeys(s *scene) {
@@ -276,4 +278,117 @@ func updateVersion(s *scene) {
 	if err == nil {
 		s.Error("an Update whose function failed returns no error")
 	}
+}
+
+func changedOnce(s *scene) {
+	r := s.replica()
+	bots := []*store.Bot{r.Bot("bot", nil), s.bot(), s.bot()}
+	sess := bots[0].Session("1")
+	s.create(sess, store.Origin{State: "s0"})
+	change := session.Change{From: "s0", Moves: []string{"s1"}, Chat: []session.Entry{{Message: session.Message{From: session.FromBot, Content: "hi"}}}}
+
+	calls := map[string]func(bot *store.Bot, eventID string) (int64, bool, error){
+		"ApplyOnce": func(bot *store.Bot, eventID string) (int64, bool, error) {
+			return bot.Session("1").ApplyOnce(s.Context(), eventID, change)
+		},
+		"UpdateOnce": func(bot *store.Bot, eventID string) (int64, bool, error) {
+			return bot.UpdateOnce(s.Context(), "1", eventID, func(_ context.Context, t *store.Turn) error {
+				if t.State() != "s0" {
+					return session.ErrWrongState
+				}
+				t.Move("s1")
+				t.Record(session.Message{Content: "hi"})
+				return nil
+			})
+		},
+	}
+	for name, call := range calls {
+		s.ok(second(sess.Apply(s.Context(), session.Change{Moves: []string{"s1"}})))
+		_, duplicate, err := call(bots[0], name) // refused, and so not remembered
+		s.is(err, session.ErrWrongState)
+		equal(s, name+" that was refused is a duplicate", duplicate, false)
+		s.ok(second(sess.Apply(s.Context(), session.Change{Moves: []string{"s0"}})))
+		before := s.status(sess)
+		var made atomic.Int32
+		var versions record[int64]
+		together(s, 12, func(i int) {
+			version, duplicate, err := call(bots[i%len(bots)], name)
+			if err != nil {
+				s.Errorf("%s: %v", name, err)
+			}
+			if !duplicate {
+				made.Add(1)
+			}
+			versions.add(version)
+		})
+		after := s.status(sess)
+		equal(s, name+" that were made", made.Load(), 1)
+		equal(s, "messages that they wrote", after.Messages-before.Messages, 1)
+		equal(s, "version that they made", after.Version, before.Version+1)
+		for _, version := range versions.list() {
+			equal(s, "version that each returns", version, after.Version)
+		}
+
+		s.ok(second(sess.Apply(s.Context(), session.Change{Moves: []string{"s0"}})))
+		r.loseReplies(lua.Change, 1)
+		r.loseReplies(lua.Commit, 1)
+		version, duplicate, err := call(bots[0], name+" again")
+		s.ok(err)
+		r.loseReplies(lua.Change, 0)
+		r.loseReplies(lua.Commit, 0)
+		equal(s, name+" whose reply was lost is a duplicate", duplicate, false)
+		equal(s, "its version", version, s.load(sess).Version)
+		_, _, err = call(bots[0], "")
+		s.is(err, session.ErrInvalid)
+	}
+
+	runs := 0
+	for range 2 {
+		_, _, err := bots[0].UpdateOnce(s.Context(), "1", "changes nothing", func(context.Context, *store.Turn) error { runs++; return nil })
+		s.ok(err)
+	}
+	equal(s, "runs of an Update that changes nothing", runs, 1)
+	s.ok(second(sess.Destroy(s.Context())))
+	for name, call := range calls {
+		version, duplicate, err := call(bots[1], name)
+		s.ok(err)
+		if !duplicate || version == 0 {
+			s.Errorf("%s after the session's end: version %d, duplicate %v", name, version, duplicate)
+		}
+	}
+}
+
+func idsOfChanges(s *scene) {
+	bot := s.replica().Bot("bot", nil)
+	sess := bot.Session("1")
+	s.accept(bot, "1", "event")
+	set := session.Change{Set: map[string]any{"k": "v"}}
+	for _, what := range []string{"waits", "was handled"} {
+		version, duplicate, err := sess.ApplyOnce(s.Context(), "event", set)
+		s.ok(err)
+		if !duplicate || version != 0 {
+			s.Errorf("a change under the id of an event that %s: version %d, duplicate %v", what, version, duplicate)
+		}
+		s.drain(bot, echo)
+	}
+	_, duplicate, err := sess.ApplyOnce(s.Context(), "change", set)
+	s.ok(err)
+	equal(s, "a change under an id of its own is a duplicate", duplicate, false)
+	r := s.accept(bot, "1", "change")
+	equal(s, "an event under the id of a change is a duplicate", r.Duplicate, true)
+	equal(s, "replies that it waits for", len(s.handled(r)), 0)
+	equal(s, "turns", s.drain(bot, echo), 0)
+
+	short := s.replica().Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	_, duplicate, err = short.Session("1").ApplyOnce(s.Context(), "short", set)
+	s.ok(err)
+	equal(s, "a change under a new id is a duplicate", duplicate, false)
+	s.eventually("the id is forgotten", func() bool {
+		_, duplicate, err := short.Session("1").ApplyOnce(s.Context(), "short", set)
+		s.ok(err)
+		return !duplicate
+	})
+	_, duplicate, err = sess.ApplyOnce(s.Context(), "change", set)
+	s.ok(err)
+	equal(s, "a change within its window is a duplicate", duplicate, true)
 }
