@@ -8,10 +8,12 @@ import (
 	"github.com/botsession/botsession/codec"
 )
 
-// MessageType says what a message's content is.
+// MessageType says what a message's content is: one of those below, or a name of
+// the bot's own, of at most [MaxLabel] bytes and without a NUL.
 type MessageType string
 
-// The message types. Their text is what the framework calls them.
+// The message types that are known everywhere. Their text is what the framework
+// calls them.
 const (
 	Text      MessageType = "str"        // a string
 	Markdown  MessageType = "markdown"   // a string
@@ -26,20 +28,6 @@ const (
 	RAGAnswer MessageType = "rag_answer" // a map with the answer and its sources
 )
 
-// MessageTypes lists all types. Its order is part of the stored layout: a
-// message keeps its type's position. New types go to the end.
-var MessageTypes = []MessageType{Text, Markdown, HTML, FileType, Image, DataFrame, Plotly, Location, Options, Audio, RAGAnswer}
-
-// Valid reports whether the type is one of [MessageTypes].
-func (t MessageType) Valid() bool {
-	for _, known := range MessageTypes {
-		if t == known {
-			return true
-		}
-	}
-	return false
-}
-
 // Author says who wrote a message.
 type Author string
 
@@ -51,12 +39,13 @@ const (
 
 // A Message is one entry of the chat history.
 type Message struct {
-	Seq     int64       `json:"seq,omitempty"` // 1 for the first of the session; zero while it waits
-	From    Author      `json:"from"`
-	Type    MessageType `json:"type"`              // empty means [Text]
-	Content any         `json:"content"`           // any value that the codec can encode
-	Time    time.Time   `json:"time"`              // when it entered the history, by the server's clock; for one that waits, when it was accepted
-	Waiting bool        `json:"waiting,omitempty"` // accepted, not handled yet
+	Seq      int64          `json:"seq,omitempty"`      // Seq is the message's number: 1 for the first of the session; zero while it waits.
+	From     Author         `json:"from"`               // From is who wrote it.
+	Type     MessageType    `json:"type"`               // Type says what the content is. Empty means Text.
+	Content  any            `json:"content"`            // Content is any value that the codec can encode.
+	Metadata map[string]any `json:"metadata,omitempty"` // Metadata is whatever else belongs to the message: any values that the codec can encode. Nil means none.
+	Time     time.Time      `json:"time"`               // Time is when it entered the history, by the server's clock; of one that waits, when it was accepted.
+	Waiting  bool           `json:"waiting,omitempty"`  // Waiting says that it was accepted, and not handled yet.
 }
 
 // String returns the content as text: a string as it is, anything else as JSON.

@@ -12,9 +12,9 @@ import (
 // user gave is encoded when it is given; from then on the bytes are the message,
 // and each reader gets what they decode to, for itself alone.
 type entry struct {
-	message session.Message // without its content, unless that is fixed
+	message session.Message // without its content and metadata, unless that is fixed
 	encoded codec.Encoded
-	fixed   bool // the content is of a kind that cannot change: it needs no decoding
+	fixed   bool // the content is of a kind that cannot change, and there is no metadata: it needs no decoding
 	send    bool // also put it into the outbox
 }
 
@@ -29,8 +29,10 @@ func newEntry(m session.Message, encoded codec.Encoded, send bool) entry {
 	e := entry{message: m, encoded: encoded, send: send}
 	switch m.Content.(type) {
 	case string, bool, nil:
-		e.fixed = true
-	default:
+		e.fixed = len(m.Metadata) == 0
+	}
+	e.message.Metadata = nil
+	if !e.fixed {
 		e.message.Content = nil
 	}
 	return e

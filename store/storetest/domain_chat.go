@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/botsession/botsession/session"
@@ -19,6 +20,7 @@ var theChat = []check{
 	{promise: "paging while others append visits each message once", run: historyPaging},                              // 12
 	{promise: "a message comes before the reply to it, with others waiting too", run: historyOrder},                   // 13
 	{promise: "messages of every type come back as they were", run: messageTypes},                                     // added
+	{promise: "a message has its metadata wherever it is read", run: messageMetadata},                                 // added
 	{promise: "a limit on the history keeps the newest, and the numbers go on", run: historyLimit},                    // added
 	{promise: "waiting messages can be read, marked so, behind the history", run: historyWaiting},                     // 13, added
 	{promise: "a turn costs as much at the end of a long chat as at the beginning of it", run: flatCost, heavy: true}, // added
@@ -170,11 +172,15 @@ func messageTypes(s *scene) {
 		session.Text: "plain", session.Markdown: "**bold**", session.HTML: "<b>", session.FileType: "a.pdf",
 		session.Image: []byte{0xff, 0xd8, 0}, session.Plotly: `{"data":[]}`, session.Audio: []byte{},
 		session.Options: []any{"yes", "no"}, session.Location: map[string]any{"latitude": 52.5, "longitude": 13.4},
+		"question": "of the bot's own", session.MessageType(strings.Repeat("x", session.MaxLabel)): int64(1),
 		session.DataFrame: []any{map[string]any{"a": "1"}}, session.RAGAnswer: map[string]any{"answer": "42", "sources": []any{"x"}},
 	}
-	equal(s, "message types that this test knows", len(contents), len(session.MessageTypes))
+	var types []session.MessageType
+	for kind := range contents {
+		types = append(types, kind)
+	}
 	s.say(bot, "1", session.Event{ID: "e"}, func(_ context.Context, t *store.Turn) error {
-		for _, kind := range session.MessageTypes {
+		for _, kind := range types {
 			t.ReplyWith(session.Message{Type: kind, Content: contents[kind]})
 		}
 		return nil
@@ -182,10 +188,51 @@ func messageTypes(s *scene) {
 	chat := s.history(sess, session.All())
 	equal(s, "messages", len(chat), len(contents))
 	for i, m := range chat {
-		equal(s, "type", m.Type, session.MessageTypes[i])
+		equal(s, "type", m.Type, types[i])
 		equal(s, "author", m.From, session.FromBot)
 		equal(s, "content of "+string(m.Type), m.Content, contents[m.Type])
 	}
+}
+
+func messageMetadata(s *scene) {
+	var sent record[session.Message]
+	bot := s.replica().Bot("bot", &store.BotOptions{MaxAttempts: 1, Send: func(_ context.Context, d store.Delivery) error {
+		sent.add(d.Message)
+		return nil
+	}})
+	sess := bot.Session("1")
+	r := s.accept(bot, "1", "hi")
+	metadata := func() map[string]any {
+		return map[string]any{"model": "m-1", "usage": map[string]any{"tokens": int64(12)}, "nil": nil}
+	}
+	s.drain(bot, func(ctx context.Context, t *store.Turn) error {
+		given := metadata()
+		t.ReplyWith(session.Message{Content: "hello", Metadata: given})
+		t.Record(session.Message{Type: "question", Content: []any{"a"}, Metadata: given})
+		given["model"] = "changed afterwards"
+		given["usage"].(map[string]any)["tokens"] = 0
+		chat, err := t.History(ctx, session.Last(2))
+		s.ok(err)
+		equal(s, "metadata in the turn", chat[0].Metadata, metadata())
+		chat[0].Metadata["model"] = "spoilt by a reader"
+		return nil
+	})
+	s.ok(sess.ReplyWith(s.Context(), session.Message{Content: "later", Metadata: metadata()}))
+	s.drain(bot, echo)
+	for what, messages := range map[string][]session.Message{
+		"waited for": s.handled(r), "sent": sent.list(), "in the chat": s.history(sess, session.Last(3)), "waited for again": s.handled(bot.Receipt("1", "hi")),
+	} {
+		if len(messages) < 2 {
+			s.Errorf("%d messages %s, want two or three", len(messages), what)
+		}
+		for _, m := range messages {
+			equal(s, "metadata "+what+" of "+m.String(), m.Metadata, metadata())
+		}
+	}
+	s.is(sess.ReplyWith(s.Context(), session.Message{Content: "hi", Metadata: map[string]any{"f": func() {}}}), session.ErrInvalid)
+	s.is(sess.ReplyWith(s.Context(), session.Message{Content: "hi", Type: "a\x00b"}), session.ErrInvalid)
+	plain := s.history(sess, session.After(0, 1))[0]
+	equal(s, "metadata of a message without", plain.Metadata, nil)
 }
 
 func historyLimit(s *scene) {

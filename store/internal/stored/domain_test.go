@@ -23,16 +23,18 @@ func TestMessageRoundTrip(t *testing.T) {
 	t.Parallel()
 	forBoth(t, func(t *testing.T, c codec.Codec) {
 		t.Run("every type and author comes back", func(t *testing.T) {
-			for _, kind := range session.MessageTypes {
+			for _, kind := range append(messageTypes[:], "question", "Frage?", session.MessageType(strings.Repeat("x", session.MaxLabel))) {
 				for _, from := range []session.Author{session.FromUser, session.FromBot} {
-					want := session.Message{From: from, Type: kind, Content: map[string]any{"b": []byte{1}, "n": int64(1)}}
-					b, err := EncodeMessage(c, want)
-					if err != nil {
-						t.Fatal(err)
-					}
-					got, err := DecodeMessage(b)
-					if err != nil || !cmp.Equal(want, got) {
-						t.Error(err, cmp.Diff(want, got))
+					for _, metadata := range []map[string]any{nil, {"model": "m-1", "nested": map[string]any{"n": int64(1), "nil": nil}}} {
+						want := session.Message{From: from, Type: kind, Content: map[string]any{"b": []byte{1}, "n": int64(1)}, Metadata: metadata}
+						b, err := EncodeMessage(c, want)
+						if err != nil {
+							t.Fatal(err)
+						}
+						got, err := DecodeMessage(b)
+						if err != nil || !cmp.Equal(want, got) {
+							t.Error(err, cmp.Diff(want, got))
+						}
 					}
 				}
 			}
@@ -50,11 +52,13 @@ func TestMessageRoundTrip(t *testing.T) {
 		})
 		t.Run("a message that is none is refused", func(t *testing.T) {
 			for says, m := range map[string]session.Message{
-				"unknown author":       {From: "robot", Content: "hi"},
-				`unknown author ""`:    {Content: "hi"},
-				"unknown message type": {From: session.FromBot, Type: "smell", Content: "hi"},
-				"over 64 bits":         {From: session.FromBot, Content: uint64(math.MaxUint64)},
-				"chan int":             {From: session.FromBot, Content: make(chan int)},
+				"unknown author":    {From: "robot", Content: "hi"},
+				`unknown author ""`: {Content: "hi"},
+				"message type":      {From: session.FromBot, Type: "a\x00b", Content: "hi"},
+				"the most is 512":   {From: session.FromBot, Type: session.MessageType(strings.Repeat("x", session.MaxLabel+1)), Content: "hi"},
+				"func()":            {From: session.FromBot, Content: "hi", Metadata: map[string]any{"f": func() {}}},
+				"over 64 bits":      {From: session.FromBot, Content: uint64(math.MaxUint64)},
+				"chan int":          {From: session.FromBot, Content: make(chan int)},
 			} {
 				_, err := EncodeMessage(c, m)
 				wantErr(t, err, session.ErrInvalid, says)
@@ -224,14 +228,15 @@ func TestCorruptRows(t *testing.T) {
 	rows := map[string]struct {
 		row    []any
 		free   []int // items that may be anything
+		least  int   // items that must be there
 		decode func([]byte) error
 	}{
-		"a message":      {[]any{0, "hi"}, []int{1}, func(b []byte) error { _, err := DecodeMessage(b); return err }},
-		"an entry":       {[]any{0, "hi"}, []int{1}, func(b []byte) error { _, err := DecodeEntry(element(instant, b)); return err }},
-		"an intent":      {[]any{"n", 0.5, "s", []any{param}}, nil, func(b []byte) error { _, err := DecodeIntent(b); return err }},
-		"a file":         {[]any{"n", "t", 1}, nil, func(b []byte) error { _, err := DecodeFile(b); return err }},
-		"an event":       {event, nil, func(b []byte) error { _, _, err := DecodeEvent(b); return err }},
-		"why it is dead": {[]any{"no", 1, 0}, nil, func(b []byte) error { _, _, _, err := DecodeWhy(b); return err }},
+		"a message":      {[]any{0, "hi", map[string]any{}, "question"}, []int{1}, 2, func(b []byte) error { _, err := DecodeMessage(b); return err }},
+		"an entry":       {[]any{0, "hi", nil, "question"}, []int{1}, 2, func(b []byte) error { _, err := DecodeEntry(element(instant, b)); return err }},
+		"an intent":      {[]any{"n", 0.5, "s", []any{param}}, nil, 4, func(b []byte) error { _, err := DecodeIntent(b); return err }},
+		"a file":         {[]any{"n", "t", 1}, nil, 3, func(b []byte) error { _, err := DecodeFile(b); return err }},
+		"an event":       {event, nil, 8, func(b []byte) error { _, _, err := DecodeEvent(b); return err }},
+		"why it is dead": {[]any{"no", 1, 0}, nil, 3, func(b []byte) error { _, _, _, err := DecodeWhy(b); return err }},
 	}
 	for name, tc := range rows {
 		t.Run(name, func(t *testing.T) {
@@ -241,7 +246,12 @@ func TestCorruptRows(t *testing.T) {
 					t.Error("a longer row is not read:", err)
 				}
 				for n := range tc.row {
-					wantErr(t, tc.decode(mustEncode(t, c, tc.row[:n])), session.ErrCorrupt)
+					if err := tc.decode(mustEncode(t, c, tc.row[:n])); n < tc.least || err != nil {
+						wantErr(t, err, session.ErrCorrupt)
+					}
+					if n >= tc.least && tc.decode(mustEncode(t, c, tc.row[:n])) != nil {
+						t.Errorf("a row of %d items is not read", n)
+					}
 					bad := append([]any(nil), tc.row...)
 					bad[n] = true
 					if len(tc.free) > 0 && tc.free[0] == n {

@@ -37,6 +37,11 @@ func forms() map[string]form {
 	bot := session.Message{From: session.FromBot, Type: session.Options, Content: []any{"yes", "no"}}
 	bytes := session.Message{From: session.FromUser, Type: session.Image, Content: []byte{0x89, 'P', 'N', 'G'}}
 	entry, reply := bot, bot
+	rich, own := bot, bot
+	rich.Metadata = map[string]any{"model": "m-1", "tokens": int64(12)}
+	own.Type = "question"
+	whole := own
+	whole.Metadata = rich.Metadata
 	entry.Time = at
 	reply.Seq, reply.Time = 12, at
 	file := &session.File{Name: "map.png", Type: "image/png", Size: 3, Data: []byte{1, 2, 3}}
@@ -86,7 +91,10 @@ func forms() map[string]form {
 		"dead-event":    deadLetter(session.DeadLetter{Event: &bare, Error: "no", Failures: 5, Crashes: 1, Time: at}),
 		"dead-reply":    deadLetter(session.DeadLetter{Reply: &reply, Error: "no", Failures: 2, Time: at}),
 	}
-	for i, kind := range session.MessageTypes {
+	all["message-metadata"] = form{message(rich), asAny(DecodeMessage), rich}
+	all["message-own-type"] = form{message(own), asAny(DecodeMessage), own}
+	all["message-own-type-metadata"] = form{message(whole), asAny(DecodeMessage), whole}
+	for i, kind := range messageTypes {
 		m := session.Message{From: session.FromUser, Type: kind, Content: int64(i)}
 		all["message-"+string(kind)] = form{message(m), asAny(DecodeMessage), m}
 	}

@@ -7,19 +7,32 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// EncodeMessage writes a message as the list [kind, content]. The kind is twice
-// the type's position in [session.MessageTypes], and one more for a message of
-// the bot. Seq, Time and Waiting are not part of it: the history's order and
-// [DecodeEntry] have them.
+// EncodeMessage writes a message as the list [kind, content, metadata, type], of
+// which the last two are left out where they say nothing. The kind is twice the
+// type's position in messageTypes, and one more for a message of the bot. For a
+// type that is not there it is that of a text, and type is its name; else type is
+// missing. The metadata is a map, or nil. Seq, Time and Waiting are not part of it:
+// the history's order and [DecodeEntry] have them.
 //
-// It returns [session.ErrInvalid] for a type or an author that there is not, and
-// for content that cannot be encoded, or not be read again into an any.
+// It returns [session.ErrInvalid] for an author that there is not, for a type that
+// is too long or holds a NUL, and for content or metadata that cannot be encoded,
+// or not be read again into an any.
 func EncodeMessage(c codec.Codec, m session.Message) (codec.Encoded, error) {
-	kind, err := messageKind(m)
+	kind, name, err := messageKind(m)
 	if err != nil {
 		return nil, err
 	}
-	return c.EncodeAny([]any{kind, m.Content})
+	items := []any{kind, m.Content}
+	if len(m.Metadata) > 0 {
+		items = append(items, m.Metadata)
+	}
+	if name != "" {
+		if len(items) == 2 {
+			items = append(items, nil)
+		}
+		items = append(items, name)
+	}
+	return c.EncodeAny(items)
 }
 
 // DecodeMessage reads what [EncodeMessage] wrote. It returns
@@ -43,21 +56,32 @@ func DecodeEntry(b []byte) (session.Message, error) {
 	return m, nil
 }
 
-func messageKind(m session.Message) (int64, error) {
+// messageTypes are the types that are stored as a number, their position here. New
+// ones go to the end.
+var messageTypes = [...]session.MessageType{
+	session.Text, session.Markdown, session.HTML, session.FileType, session.Image, session.DataFrame,
+	session.Plotly, session.Location, session.Options, session.Audio, session.RAGAnswer,
+}
+
+// messageKind returns a message's kind, and its type's name if that has no number.
+func messageKind(m session.Message) (kind int64, name string, err error) {
 	if m.Type == "" {
 		m.Type = session.Text
 	}
-	i := slices.Index(session.MessageTypes, m.Type)
+	i := slices.Index(messageTypes[:], m.Type)
 	if i < 0 {
-		return 0, invalid("unknown message type %q", m.Type)
+		if err := session.ValidLabel("message type", string(m.Type)); err != nil {
+			return 0, "", err
+		}
+		i, name = 0, string(m.Type)
 	}
 	switch m.From {
 	case session.FromUser:
-		return int64(2 * i), nil
+		return int64(2 * i), name, nil
 	case session.FromBot:
-		return int64(2*i + 1), nil
+		return int64(2*i + 1), name, nil
 	}
-	return 0, invalid("unknown author %q: want %q or %q", m.From, session.FromUser, session.FromBot)
+	return 0, "", invalid("unknown author %q: want %q or %q", m.From, session.FromUser, session.FromBot)
 }
 
 func messageOf(r *row) (session.Message, error) {
@@ -65,12 +89,21 @@ func messageOf(r *row) (session.Message, error) {
 	if r.err != nil {
 		return session.Message{}, r.err
 	}
-	if kind < 0 || kind >= int64(2*len(session.MessageTypes)) {
+	if kind < 0 || kind >= int64(2*len(messageTypes)) {
 		return session.Message{}, corrupt("unknown kind of message")
 	}
-	m := session.Message{From: session.FromUser, Type: session.MessageTypes[kind/2], Content: r.items[1]}
+	m := session.Message{From: session.FromUser, Type: messageTypes[kind/2], Content: r.items[1]}
 	if kind%2 == 1 {
 		m.From = session.FromBot
+	}
+	if len(r.items) > 2 {
+		m.Metadata = optional[map[string]any](r, 2)
+	}
+	if len(r.items) > 3 {
+		m.Type = session.MessageType(cell[string](r, 3))
+	}
+	if r.err != nil {
+		return session.Message{}, r.err
 	}
 	return m, nil
 }
