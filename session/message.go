@@ -23,7 +23,7 @@ const (
 	DataFrame MessageType = "dataframe"  // rows: a list of maps, or any table form
 	Plotly    MessageType = "plotly"     // a figure, as JSON text or as a map
 	Location  MessageType = "location"   // a map with latitude and longitude
-	Options   MessageType = "options"    // a list of strings to choose from
+	Choices   MessageType = "options"    // a list of strings to choose from
 	Audio     MessageType = "audio"      // bytes, or a URL
 	RAGAnswer MessageType = "rag_answer" // a map with the answer and its sources
 )

@@ -141,7 +141,7 @@ func (w world) pizza(t *testing.T) *store.Bot {
 		t.Set("count", 1)
 		t.Set("address", map[string]any{"street": "14 Mill Lane", "floors": []any{1, 2}})
 		t.SetFlag("vip", true)
-		t.ReplyWith(session.Message{Type: session.Options, Content: []any{"margherita", "funghi"}})
+		t.ReplyWith(session.Message{Type: session.Choices, Content: []any{"margherita", "funghi"}})
 		return nil
 	})
 	return bot

@@ -109,7 +109,7 @@ func sameForAll(s *scene) {
 		bot, elsewhere := st.Bot(name, opts), s.replica().Bot(name, nil)
 		s.serve(bot, func(_ context.Context, t *store.Turn) error {
 			for _, content := range contents() {
-				t.ReplyWith(session.Message{Type: session.Options, Content: content})
+				t.ReplyWith(session.Message{Type: session.Choices, Content: content})
 			}
 			return nil
 		})
@@ -134,7 +134,7 @@ func keptWhenSaid(s *scene) {
 	intent := &session.Intent{Name: "first", Params: []session.Param{{Name: "n", Value: "one"}}}
 	o := s.say(bot, "1", session.Event{Text: "hi", File: &session.File{Name: "f", Data: []byte("abc")}}, func(_ context.Context, t *store.Turn) error {
 		list, table := []string{"one"}, map[string]any{"n": "one"}
-		t.ReplyWith(session.Message{Type: session.Options, Content: list})
+		t.ReplyWith(session.Message{Type: session.Choices, Content: list})
 		t.ReplyWith(session.Message{Type: session.DataFrame, Content: table})
 		t.Set("table", table)
 		t.SetIntent(intent)

@@ -171,7 +171,7 @@ func messageTypes(s *scene) {
 	contents := map[session.MessageType]any{
 		session.Text: "plain", session.Markdown: "**bold**", session.HTML: "<b>", session.FileType: "a.pdf",
 		session.Image: []byte{0xff, 0xd8, 0}, session.Plotly: `{"data":[]}`, session.Audio: []byte{},
-		session.Options: []any{"yes", "no"}, session.Location: map[string]any{"latitude": 52.5, "longitude": 13.4},
+		session.Choices: []any{"yes", "no"}, session.Location: map[string]any{"latitude": 52.5, "longitude": 13.4},
 		"question": "of the bot's own", session.MessageType(strings.Repeat("x", session.MaxLabel)): int64(1),
 		session.DataFrame: []any{map[string]any{"a": "1"}}, session.RAGAnswer: map[string]any{"answer": "42", "sources": []any{"x"}},
 	}

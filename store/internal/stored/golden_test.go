@@ -34,7 +34,7 @@ func withTime(write func(codec.Codec) (codec.Encoded, error)) func(codec.Codec) 
 
 func forms() map[string]form {
 	at := instant.Truncate(time.Millisecond)
-	bot := session.Message{From: session.FromBot, Type: session.Options, Content: []any{"yes", "no"}}
+	bot := session.Message{From: session.FromBot, Type: session.Choices, Content: []any{"yes", "no"}}
 	bytes := session.Message{From: session.FromUser, Type: session.Image, Content: []byte{0x89, 'P', 'N', 'G'}}
 	entry, reply := bot, bot
 	rich, own := bot, bot

@@ -60,7 +60,7 @@ func DecodeEntry(b []byte) (session.Message, error) {
 // ones go to the end.
 var messageTypes = [...]session.MessageType{
 	session.Text, session.Markdown, session.HTML, session.FileType, session.Image, session.DataFrame,
-	session.Plotly, session.Location, session.Options, session.Audio, session.RAGAnswer,
+	session.Plotly, session.Location, session.Choices, session.Audio, session.RAGAnswer,
 }
 
 // messageKind returns a message's kind, and its type's name if that has no number.
