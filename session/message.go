@@ -40,7 +40,7 @@ const (
 // A Message is one entry of the chat history.
 type Message struct {
 	Seq      int64          `json:"seq,omitempty"`      // Seq is the message's number: 1 for the first of the session; zero while it waits.
-	From     Author         `json:"from"`               // From is who wrote it.
+	From     Author         `json:"from"`               // From is who wrote it. Empty means FromBot.
 	Type     MessageType    `json:"type"`               // Type says what the content is. Empty means Text.
 	Content  any            `json:"content"`            // Content is any value that the codec can encode.
 	Metadata map[string]any `json:"metadata,omitempty"` // Metadata is whatever else belongs to the message: any values that the codec can encode. Nil means none.

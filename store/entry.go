@@ -20,6 +20,7 @@ type entry struct {
 
 // entry encodes a message of the user's.
 func (b *Bot) entry(m session.Message, send bool) (entry, error) {
+	def(&m.From, session.FromBot)
 	def(&m.Type, session.Text)
 	encoded, err := b.encodeMessage(m)
 	return newEntry(m, encoded, send), err

@@ -225,10 +225,9 @@ func (s *Session) ReplyWith(ctx context.Context, m session.Message) error {
 	return err
 }
 
-// Record appends a message to the chat without sending it. Its author is the
-// user unless From says otherwise.
+// Record appends a message to the chat without sending it. Its author is the bot
+// unless From says otherwise.
 func (s *Session) Record(ctx context.Context, m session.Message) error {
-	def(&m.From, session.FromUser)
 	_, _, err := s.change(ctx, "record in", session.Change{Chat: []session.Entry{{Message: m}}})
 	return err
 }

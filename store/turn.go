@@ -427,7 +427,6 @@ func (t *Turn) ReplyWith(m session.Message) {
 // Record appends a message to the chat without sending it. Its author is the
 // bot unless From says otherwise.
 func (t *Turn) Record(m session.Message) {
-	def(&m.From, session.FromBot)
 	t.say("record", m, false)
 }
 

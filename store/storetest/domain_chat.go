@@ -20,6 +20,7 @@ var theChat = []check{
 	{promise: "paging while others append visits each message once", run: historyPaging},                              // 12
 	{promise: "a message comes before the reply to it, with others waiting too", run: historyOrder},                   // 13
 	{promise: "messages of every type come back as they were", run: messageTypes},                                     // added
+	{promise: "a message without an author is the bot's, whoever writes it", run: defaultAuthor},                      // added
 	{promise: "a message has its metadata wherever it is read", run: messageMetadata},                                 // added
 	{promise: "a limit on the history keeps the newest, and the numbers go on", run: historyLimit},                    // added
 	{promise: "waiting messages can be read, marked so, behind the history", run: historyWaiting},                     // 13, added
@@ -192,6 +193,20 @@ func messageTypes(s *scene) {
 		equal(s, "author", m.From, session.FromBot)
 		equal(s, "content of "+string(m.Type), m.Content, contents[m.Type])
 	}
+}
+
+func defaultAuthor(s *scene) {
+	bot := s.bot()
+	sess := bot.Session("1")
+	s.say(bot, "1", session.Event{ID: "e"}, func(_ context.Context, t *store.Turn) error {
+		t.Record(session.Message{Content: "in a turn"})
+		return nil
+	})
+	s.ok(sess.Record(s.Context(), session.Message{Content: "live"}))
+	s.ok(second(sess.Apply(s.Context(), session.Change{Chat: []session.Entry{{Message: session.Message{Content: "in a change"}}}})))
+	s.ok(sess.Record(s.Context(), session.Message{From: session.FromUser, Content: "said"}))
+	equal(s, "chat", s.chat(sess), []string{"b in a turn", "b live", "b in a change", "u said"})
+	s.is(sess.Record(s.Context(), session.Message{From: "somebody", Content: "hi"}), session.ErrInvalid)
 }
 
 func messageMetadata(s *scene) {
