@@ -1,6 +1,9 @@
 package session
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // A Change is everything that one call or one turn does to a session. It is
 // written by one script, whole or not at all. The zero Change changes nothing.
@@ -8,8 +11,8 @@ import "time"
 // Its parts take effect in the order of the fields: a reset first, then moves,
 // data, intent, file and flags, and the chat last.
 type Change struct {
-	Reset   *Reset // begin a new life first
-	Destroy bool   // end the life once everything else is done and sent
+	Reset   Reset // begin a new life first; empty means no reset
+	Destroy bool  // end the life once everything else is done and sent
 
 	// IfVersion is a guard: the version that the session must have, as a Snapshot,
 	// an Apply or an Update told. Zero means any. It is for Session.Apply, which
@@ -33,10 +36,22 @@ type Change struct {
 	TTL  *time.Duration // a time to live of the session's own; negative means for ever, zero back to the bot's
 }
 
-// Reset says what a new life keeps of the old one. Platform and user stay in
-// any case; data, flags, intent, file and message never do.
-type Reset struct {
-	KeepChat bool
+// Reset says what a new life keeps of the old one: KeepChat or DropChat. Platform
+// and user stay in any case; data, flags, intent, file and message never do.
+type Reset string
+
+// What a reset does with the chat.
+const (
+	KeepChat Reset = "keep"
+	DropChat Reset = "drop"
+)
+
+// Validate returns [ErrInvalid] for anything but KeepChat and DropChat.
+func (r Reset) Validate() error {
+	if r != KeepChat && r != DropChat {
+		return fmt.Errorf("%w: a reset says session.KeepChat or session.DropChat", ErrInvalid)
+	}
+	return nil
 }
 
 // An Entry is a message to append to the chat.
@@ -47,6 +62,6 @@ type Entry struct {
 
 // Empty reports whether the change would write nothing.
 func (c Change) Empty() bool {
-	return c.Reset == nil && !c.Destroy && len(c.Moves) == 0 && len(c.Set) == 0 && len(c.Delete) == 0 &&
+	return c.Reset == "" && !c.Destroy && len(c.Moves) == 0 && len(c.Set) == 0 && len(c.Delete) == 0 &&
 		c.Message == nil && !c.SetIntent && c.File == nil && len(c.Flags) == 0 && len(c.Chat) == 0 && c.TTL == nil
 }

@@ -216,7 +216,7 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 		t.Error(err)
 	}
 	for _, last := range []func() error{
-		func() error { return bad.Reset(ctx, false) },
+		func() error { return bad.Reset(ctx, session.DropChat) },
 		func() error { _, err := bad.Destroy(ctx); return err },
 	} {
 		if err := last(); err != nil && !known(err) {

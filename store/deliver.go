@@ -98,7 +98,7 @@ const mostSent = 100
 // parcelsOf returns those that are to be sent next, without reading them back.
 func parcelsOf(c written, chat []entry, h *hold) []parcel {
 	life := strconv.FormatInt(h.rec.Life(), 10)
-	if c.change.Reset != nil {
+	if c.change.Reset != "" {
 		life = h.token
 	}
 	var parcels []parcel

@@ -118,7 +118,7 @@ func calls() []call {
 	}
 	ttl := time.Hour
 	everything := session.Change{
-		Reset: &session.Reset{KeepChat: true}, Moves: []string{"s1", "s2"}, Set: map[string]any{"k": "new", "l": 1}, Delete: []string{"m"},
+		Reset: session.KeepChat, Moves: []string{"s1", "s2"}, Set: map[string]any{"k": "new", "l": 1}, Delete: []string{"m"},
 		SetIntent: true, File: &session.File{Name: "new", Data: []byte("new")}, Flags: map[string]bool{"new": true}, TTL: &ttl,
 		Chat: []session.Entry{{Message: session.Message{From: session.FromBot, Content: "new"}, Send: true}},
 	}
@@ -151,8 +151,8 @@ func calls() []call {
 		})},
 		{name: "Touch", begin: full, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Touch(ctx) })},
 		{name: "SetTTL", begin: full, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.SetTTL(ctx, time.Hour) })},
-		{name: "Reset that keeps the chat", begin: full, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Reset(ctx, true) })},
-		{name: "Reset", begin: working, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Reset(ctx, false) })},
+		{name: "Reset that keeps the chat", begin: full, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Reset(ctx, session.KeepChat) })},
+		{name: "Reset", begin: working, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Reset(ctx, session.DropChat) })},
 		{name: "Apply", begin: full, do: live(func(ctx context.Context, s sess) (any, error) { return s.Apply(ctx, everything) })},
 		{name: "Destroy", begin: working, do: live(func(ctx context.Context, s sess) (any, error) { return s.Destroy(ctx) })},
 		{name: "Update", begin: quiet, do: update(write)},

@@ -34,7 +34,7 @@ func turns() []call {
 // meanwhile is what happens to a session before the late request arrives.
 var meanwhile = map[string]func(s *scene){
 	"nothing":    none,
-	"a reset":    func(s *scene) { s.there(s.session().Reset(s.Context(), false)) },
+	"a reset":    func(s *scene) { s.there(s.session().Reset(s.Context(), session.DropChat)) },
 	"a destroy":  destroy,
 	"a new life": func(s *scene) { destroy(s); full(s) },
 	"its expiry": expire,
@@ -184,7 +184,7 @@ func TestARefusalIsFinal(t *testing.T) {
 			return b.Session(theID).Set(ctx, "k", "new")
 		}, session.ErrNotFound, quiet},
 		{"Reset of no session, then it is created", none, func(ctx context.Context, b *store.Bot) error {
-			return b.Session(theID).Reset(ctx, false)
+			return b.Session(theID).Reset(ctx, session.DropChat)
 		}, session.ErrNotFound, quiet},
 		{"Destroy of no session, then it is created", none, func(ctx context.Context, b *store.Bot) error {
 			_, err := b.Session(theID).Destroy(ctx)

@@ -85,7 +85,7 @@ func stories() []story {
 			return nil
 		}},
 		{name: "a turn that resets the session", events: one, begin: quiet, handle: func(_ *scene, _ bool, t turn) error {
-			t.Reset(true)
+			t.Reset(session.KeepChat)
 			echo(t)
 			return nil
 		}},

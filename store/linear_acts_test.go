@@ -78,7 +78,11 @@ func perform(ctx context.Context, bot *store.Bot, id string, a act) (r result, r
 	case "record":
 		err = s.Record(ctx, session.Message{Content: a.text})
 	case "reset":
-		err = s.Reset(ctx, a.on)
+		keep := session.DropChat
+		if a.on {
+			keep = session.KeepChat
+		}
+		err = s.Reset(ctx, keep)
 	case "destroy":
 		var d store.Destroyed
 		d, err = s.Destroy(ctx)

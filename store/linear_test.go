@@ -211,7 +211,7 @@ func handle(_ context.Context, t *store.Turn) error {
 	case "set":
 		t.Set(keyNames[0], id)
 	case "reset":
-		t.Reset(arg == "keep")
+		t.Reset(session.Reset(arg))
 		n = 0
 	}
 	counter.Set(t, n+1)

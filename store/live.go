@@ -246,11 +246,15 @@ func (s *Session) SetTTL(ctx context.Context, d time.Duration) error {
 }
 
 // Reset begins a new life in the initial state: data, flags, intent, file and
-// message are gone, the chat is kept or not. A turn that runs is fenced and its
+// message are gone, the chat stays with [session.KeepChat] and is gone with
+// [session.DropChat]. A turn that runs is fenced and its
 // event handled again in the new life; replies that were not sent yet are
 // dropped.
-func (s *Session) Reset(ctx context.Context, keepChat bool) error {
-	_, _, err := s.change(ctx, "reset", session.Change{Reset: &session.Reset{KeepChat: keepChat}})
+func (s *Session) Reset(ctx context.Context, r session.Reset) error {
+	if err := r.Validate(); err != nil {
+		return fmt.Errorf("reset %s: %w", s.ref, err)
+	}
+	_, _, err := s.change(ctx, "reset", session.Change{Reset: r})
 	return err
 }
 
@@ -293,7 +297,7 @@ func (s *Session) apply(ctx context.Context, once string, c session.Change) (rep
 	if c.Destroy {
 		return nil, fmt.Errorf("%w: a Change that destroys is for turns: call Destroy", session.ErrInvalid)
 	}
-	if c.Reset != nil || len(c.Moves) > 0 || c.From != "" {
+	if c.Reset != "" || len(c.Moves) > 0 || c.From != "" {
 		if err := s.bot.store.inTurn(ctx, s.ref, false); err != nil {
 			return nil, err
 		}

@@ -109,7 +109,7 @@ func (s *simulation) operate(u *customer) {
 			err = sess.Reply(s.ctx, fmt.Sprint("operator ", n))
 		case 4:
 			u.resets = true
-			err = sess.Reset(s.ctx, true)
+			err = sess.Reset(s.ctx, session.KeepChat)
 		default:
 			ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
 			_, err = bot.Update(ctx, u.id, func(_ context.Context, t *store.Turn) error {

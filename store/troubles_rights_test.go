@@ -61,7 +61,7 @@ func struckCalls() []struck {
 			return p.session.Move(ctx, session.Transition{From: "after first", To: "elsewhere"})
 		}},
 		{"Session.Reply", idle, func(ctx context.Context, p *patient) error { return p.session.Reply(ctx, "hi") }},
-		{"Session.Reset", idle, func(ctx context.Context, p *patient) error { return p.session.Reset(ctx, false) }},
+		{"Session.Reset", idle, func(ctx context.Context, p *patient) error { return p.session.Reset(ctx, session.DropChat) }},
 		{"Session.Destroy", idle, func(ctx context.Context, p *patient) error { _, err := p.session.Destroy(ctx); return err }},
 	}
 }

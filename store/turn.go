@@ -445,7 +445,7 @@ func (t *Turn) say(verb string, m session.Message, send bool) {
 // one's), what waits behind this turn never. It costs a round trip.
 func (t *Turn) History(ctx context.Context, q session.Query) (chat []session.Message, err error) {
 	t.mu.Lock()
-	said, dropped := slices.Clone(t.chat), t.change.Reset != nil && !t.change.Reset.KeepChat
+	said, dropped := slices.Clone(t.chat), t.change.Reset == session.DropChat
 	t.mu.Unlock()
 	var own []session.Message
 	last := t.rec.Seq()
@@ -517,19 +517,20 @@ func (t *Turn) SetTTL(d time.Duration) {
 
 // Reset begins a new life in the initial state: data, flags, intent, file and
 // message are gone, as is what this turn did to them so far, and what it failed
-// to read of them; the chat is kept or not. The turn goes on in the new life.
-func (t *Turn) Reset(keepChat bool) {
-	t.reset("reset", session.Change{Reset: &session.Reset{KeepChat: keepChat}})
+// to read of them; the chat stays with [session.KeepChat] and is gone with
+// [session.DropChat]. The turn goes on in the new life.
+func (t *Turn) Reset(r session.Reset) {
+	t.reset("reset", r.Validate(), session.Change{Reset: r})
 }
 
 // Destroy ends the session's life with this turn. Its replies are still sent;
 // its chat and everything else is gone. Events that wait start a fresh session.
 func (t *Turn) Destroy() {
-	t.reset("destroy", session.Change{Reset: &session.Reset{}, Destroy: true})
+	t.reset("destroy", nil, session.Change{Reset: session.DropChat, Destroy: true})
 }
 
-func (t *Turn) reset(verb string, c session.Change) {
-	if !t.verb(verb, nil) {
+func (t *Turn) reset(verb string, err error, c session.Change) {
+	if !t.verb(verb, err) {
 		return
 	}
 	defer t.mu.Unlock()

@@ -97,16 +97,10 @@ func (b *Bot) special(w written) []string {
 	if bytes == nil {
 		bytes = w.own.file
 	}
-	if w.change.Reset == nil && !w.change.Destroy && w.change.TTL == nil && bytes == nil {
+	if w.change.Reset == "" && !w.change.Destroy && w.change.TTL == nil && bytes == nil {
 		return nil
 	}
-	reset, ttl := "", ""
-	if w.change.Reset != nil {
-		reset = "drop"
-		if w.change.Reset.KeepChat {
-			reset = "keep"
-		}
-	}
+	reset, ttl := string(w.change.Reset), ""
 	switch {
 	case w.change.TTL == nil:
 	case *w.change.TTL == 0:
@@ -129,6 +123,11 @@ func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
 }
 
 func (b *Bot) checkChange(ch session.Change) error {
+	if ch.Reset != "" {
+		if err := ch.Reset.Validate(); err != nil {
+			return err
+		}
+	}
 	if ch.From != "" {
 		if err := session.ValidState(ch.From); err != nil {
 			return err

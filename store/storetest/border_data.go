@@ -34,7 +34,7 @@ func otherType(s *scene) {
 	equal(s, "outcome of a turn that gets", o.Status, session.Dead)
 	o = s.say(bot, "1", session.Event{Text: "c"}, func(_ context.Context, t *store.Turn) error {
 		n.Get(t)
-		t.Reset(true)
+		t.Reset(session.KeepChat)
 		n.Set(t, 7)
 		return nil
 	})

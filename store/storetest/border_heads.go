@@ -325,19 +325,19 @@ func callsInTurn(s *scene) {
 		for what, err := range map[string]error{
 			"Update":        second(bot.Update(ctx, "1", increment)),
 			"Wait":          second(earlier.Wait(ctx)),
-			"Reset":         sess.Reset(ctx, true),
+			"Reset":         sess.Reset(ctx, session.KeepChat),
 			"Move":          sess.Move(ctx, session.Transition{From: "start", To: "start"}),
 			"Destroy":       second(sess.Destroy(ctx)),
 			"Apply, guard":  second(sess.Apply(ctx, session.Change{From: "start"})),
 			"Apply, moves":  second(sess.Apply(ctx, session.Change{Moves: []string{"x"}})),
-			"Apply, resets": second(sess.Apply(ctx, session.Change{Reset: &session.Reset{}})),
+			"Apply, resets": second(sess.Apply(ctx, session.Change{Reset: session.DropChat})),
 		} {
 			if !errors.Is(err, session.ErrInTurn) {
 				s.Errorf("%s in %s: %v, want %v", what, where, err, session.ErrInTurn)
 			}
 		}
 		s.ok(sess.Set(ctx, "k", "v"))
-		s.ok(bot.Session("3").Reset(ctx, true)) // another session
+		s.ok(bot.Session("3").Reset(ctx, session.KeepChat)) // another session
 		s.ok(second(sess.Load(ctx)))
 	}
 	o := s.say(bot, "1", session.Event{Text: "hi"}, func(ctx context.Context, t *store.Turn) error {
@@ -354,13 +354,13 @@ func callsInTurn(s *scene) {
 		try(ctx, "an Update")
 		return nil
 	})))
-	s.ok(bot.Session("1").Reset(kept, true)) // the turn is over
+	s.ok(bot.Session("1").Reset(kept, session.KeepChat)) // the turn is over
 }
 
 func resetsItself(s *scene) {
 	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1})
 	s.serve(bot, func(_ context.Context, t *store.Turn) error {
-		return bot.Session(t.Ref().ID).Reset(context.Background(), true) // an error's text must not matter
+		return bot.Session(t.Ref().ID).Reset(context.Background(), session.KeepChat) // an error's text must not matter
 	})
 	o := s.outcome(s.accept(bot, "1", "hi"))
 	equal(s, "outcome", o.Status, session.Dead)
@@ -421,7 +421,7 @@ func verbsTooLate(s *scene) {
 	turn.Set("k", "too late")
 	turn.Reply("too late")
 	turn.Move("late")
-	turn.Reset(false)
+	turn.Reset(session.DropChat)
 	if turn.Err() == nil {
 		s.Errorf("verbs of a turn that is over leave no error")
 	}

@@ -128,8 +128,8 @@ func fill(s *scene, bot *store.Bot, id string) *store.Session {
 func resetLive(s *scene) {
 	r := s.replica()
 	bot := r.Bot("bot", &store.BotOptions{Initial: "s0"})
-	for _, keep := range []bool{true, false} {
-		sess := fill(s, bot, map[bool]string{true: "keep", false: "drop"}[keep])
+	for _, keep := range []session.Reset{session.KeepChat, session.DropChat} {
+		sess := fill(s, bot, string(keep))
 		before := s.load(sess)
 		s.ok(sess.Reset(s.Context(), keep))
 		afresh(s, sess, before)
@@ -137,12 +137,16 @@ func resetLive(s *scene) {
 			s.Errorf("the key %q still holds the file's bytes", key)
 		}
 		want := []string{"u hello", "b hi"}
-		if !keep {
+		if keep == session.DropChat {
 			want = nil
 		}
 		equal(s, "chat after a reset", s.chat(sess), want)
 		s.ok(sess.Record(s.Context(), session.Message{From: session.FromBot, Content: "next"}))
 		equal(s, "sequence number after a reset", s.history(sess, session.Last(1))[0].Seq, before.Seq+1)
+		again := s.load(sess)
+		s.is(sess.Reset(s.Context(), ""), session.ErrInvalid)
+		s.is(second(sess.Apply(s.Context(), session.Change{Reset: "all"})), session.ErrInvalid)
+		equal(s, "session after a reset that does not say what it keeps", s.load(sess), again)
 	}
 }
 
@@ -164,8 +168,8 @@ func afresh(s *scene, sess *store.Session, before session.Snapshot) {
 
 func resetInTurn(s *scene) {
 	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0", MaxAttempts: 1})
-	for _, keep := range []bool{true, false} {
-		id := map[bool]string{true: "keep", false: "drop"}[keep]
+	for _, keep := range []session.Reset{session.KeepChat, session.DropChat} {
+		id := string(keep)
 		sess := fill(s, bot, id)
 		before := s.load(sess)
 		restart := func(fail error) store.Handler {
@@ -192,7 +196,7 @@ func resetInTurn(s *scene) {
 		}
 		equal(s, "user", snap.User, "ann")
 		want := []string{"u hello", "b hi", "u /restart", "u /restart", "b from the beginning"}
-		if !keep {
+		if keep == session.DropChat {
 			want = want[3:]
 		}
 		equal(s, "chat", s.chat(sess), want)
@@ -284,7 +288,7 @@ func nothingElseCreates(s *scene) {
 		"Set": sess.Set(ctx, "k", "v"), "SetIntent": sess.SetIntent(ctx, nil), "SetFile": sess.SetFile(ctx, session.File{Name: "a"}),
 		"SetFlag": sess.SetFlag(ctx, "f", true), "Move": sess.Move(ctx, session.Transition{From: "a", To: "b"}),
 		"Reply": sess.Reply(ctx, "hi"), "Record": sess.Record(ctx, session.Message{From: session.FromBot, Content: "hi"}),
-		"Touch": sess.Touch(ctx), "SetTTL": sess.SetTTL(ctx, 0), "Reset": sess.Reset(ctx, false),
+		"Touch": sess.Touch(ctx), "SetTTL": sess.SetTTL(ctx, 0), "Reset": sess.Reset(ctx, session.DropChat),
 		"Update": second(bot.Update(ctx, "1", func(context.Context, *store.Turn) error { s.Error("Update ran without a session"); return nil })),
 	} {
 		if !errors.Is(err, session.ErrNotFound) {

@@ -203,7 +203,7 @@ func updateFenced(s *scene) {
 		what string
 		end  func() error
 	}{
-		{"a reset", func() error { return sess.Reset(s.Context(), true) }},
+		{"a reset", func() error { return sess.Reset(s.Context(), session.KeepChat) }},
 		{"a destroy", func() error { return second(sess.Destroy(s.Context())) }},
 	} {
 		if _, err := sess.Create(s.Context(), store.Origin{}); err != nil {

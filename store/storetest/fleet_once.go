@@ -196,7 +196,7 @@ func lostReplies(s *scene) {
 		return err
 	})
 	before := s.load(sess)
-	once("Reset", func() error { return sess.Reset(ctx, true) })
+	once("Reset", func() error { return sess.Reset(ctx, session.KeepChat) })
 	if life := s.load(sess).Life; life <= before.Life {
 		s.Errorf("life %d after Reset, %d before", life, before.Life)
 	}
@@ -299,7 +299,7 @@ func retryAfterReset(s *scene) {
 		what  string
 		begin func() error
 	}{
-		{"a reset", func() error { return other.Session("1").Reset(s.Context(), false) }},
+		{"a reset", func() error { return other.Session("1").Reset(s.Context(), session.DropChat) }},
 		{"a destroy and a creation", func() error {
 			if _, err := other.Session("1").Destroy(s.Context()); err != nil {
 				return err
@@ -351,7 +351,7 @@ func cancelled(s *scene) {
 	_, destroyed := sess.Destroy(ctx)
 	_, loaded := sess.Load(ctx)
 	for what, err := range map[string]error{
-		"Accept": accepted, "Create": created, "Destroy": destroyed, "Load": loaded, "Set": sess.Set(ctx, "k", "v"), "Reset": sess.Reset(ctx, false),
+		"Accept": accepted, "Create": created, "Destroy": destroyed, "Load": loaded, "Set": sess.Set(ctx, "k", "v"), "Reset": sess.Reset(ctx, session.DropChat),
 		"Update": second(bot.Update(ctx, "1", func(_ context.Context, t *store.Turn) error { t.Set("k", "v"); return nil })),
 	} {
 		if !errors.Is(err, reason) && !errors.Is(err, context.Canceled) || strings.Contains(fmt.Sprint(err), session.ErrUnknownOutcome.Error()) {

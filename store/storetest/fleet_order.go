@@ -243,7 +243,7 @@ func listAndCounts(s *scene) {
 			case 5:
 				_, err = sess.Destroy(s.Context())
 			case 6:
-				err = sess.Reset(s.Context(), i%2 == 0)
+				err = sess.Reset(s.Context(), []session.Reset{session.KeepChat, session.DropChat}[i%2])
 			case 7:
 				err = s.update(bot, id, func(_ context.Context, t *store.Turn) error { t.Move(states[i%4]); return nil })
 			}

@@ -247,7 +247,7 @@ func resetDuringTurn(s *scene) {
 	r := s.accept(bot, "1", "hi")
 	s.happens("the turn runs", g.arrived)
 	s.accept(other, "1", "next")
-	s.ok(sess.Reset(s.Context(), true))
+	s.ok(sess.Reset(s.Context(), session.KeepChat))
 	g.open()
 	s.handled(r)
 	s.handled(other.Receipt("1", "next"))

@@ -140,7 +140,7 @@ func largeData(s *scene) {
 	for i := range moves {
 		moves[i] = fmt.Sprint("state ", i%7)
 	}
-	_, err = sess.Apply(s.Context(), session.Change{Moves: moves, Delete: []string{"text"}, Reset: &session.Reset{}})
+	_, err = sess.Apply(s.Context(), session.Change{Moves: moves, Delete: []string{"text"}, Reset: session.DropChat})
 	s.ok(err)
 	snap = s.load(sess)
 	equal(s, "state", snap.State, moves[299])
@@ -190,7 +190,7 @@ func readOnly(s *scene) {
 	_, drained := looking.Drain(ctx, echo)
 	for what, err := range map[string]error{
 		"Create": created, "Destroy": destroyed, "Accept": accepted, "Set": own.Set(ctx, "k", "w"), "Touch": own.Touch(ctx),
-		"Reset": own.Reset(ctx, false), "Update": second(looking.Update(ctx, "1", echo)), "Serve": looking.Serve(ctx, echo),
+		"Reset": own.Reset(ctx, session.DropChat), "Update": second(looking.Update(ctx, "1", echo)), "Serve": looking.Serve(ctx, echo),
 	} {
 		if !errors.Is(err, session.ErrReadOnly) {
 			s.Errorf("%s on a read-only store: %v, want %v", what, err, session.ErrReadOnly)

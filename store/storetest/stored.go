@@ -41,7 +41,7 @@ func everyCall(bot *store.Bot) map[string]func(ctx context.Context, id string) e
 		"SetFile": live(func(ctx context.Context, s sess) error {
 			return s.SetFile(ctx, session.File{Name: "f", Data: []byte("f")})
 		}),
-		"Reset":   live(func(ctx context.Context, s sess) error { return s.Reset(ctx, false) }),
+		"Reset":   live(func(ctx context.Context, s sess) error { return s.Reset(ctx, session.DropChat) }),
 		"Destroy": live(func(ctx context.Context, s sess) error { return second(s.Destroy(ctx)) }),
 		"Create":  live(func(ctx context.Context, s sess) error { return second(s.Create(ctx, store.Origin{})) }),
 		"Apply": live(func(ctx context.Context, s sess) error { // all at once: what is checked too late shows as a part of it

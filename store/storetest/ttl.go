@@ -49,7 +49,7 @@ func slides(s *scene) {
 			_, err := bot.Accept(ctx, "1", session.Event{ID: "a", Text: "hi"})
 			return errors.Join(err, second(bot.Drain(ctx, echo)))
 		}},
-		{"Reset", func() error { return sess.Reset(ctx, true) }},
+		{"Reset", func() error { return sess.Reset(ctx, session.KeepChat) }},
 	} {
 		time.Sleep(3 * time.Millisecond) // so that later is later
 		s.ok(change.call())
@@ -224,7 +224,7 @@ func lateWrite(s *scene) {
 		"SetFile": sess.SetFile(ctx, session.File{Name: "a"}), "SetFlag": sess.SetFlag(ctx, "f", true), "Touch": sess.Touch(ctx),
 		"Move":  sess.Move(ctx, session.Transition{From: "elsewhere", To: "b"}),
 		"Reply": sess.Reply(ctx, "hi"), "Record": sess.Record(ctx, session.Message{From: session.FromBot, Content: "hi"}),
-		"SetTTL": sess.SetTTL(ctx, time.Hour), "Reset": sess.Reset(ctx, true),
+		"SetTTL": sess.SetTTL(ctx, time.Hour), "Reset": sess.Reset(ctx, session.KeepChat),
 		"Update": second(bot.Update(ctx, "1", func(context.Context, *store.Turn) error { s.Error("Update ran on an expired session"); return nil })),
 	} {
 		if !errors.Is(err, session.ErrNotFound) {
