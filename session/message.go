@@ -73,19 +73,23 @@ func (m Message) String() string {
 // content, nor with what another Decode fills.
 func (m Message) Decode(into any) error { return codec.Convert(m.Content, into) }
 
-// A Query selects a part of the chat history. Build it with [Last], [All],
-// [After] or [Until]; the result is always in ascending order. The zero Query
-// selects every message.
+// A Query selects a part of the chat history. Begin it with [Last], [All],
+// [After], [Since] or [Until], and narrow it with its methods; the result is always
+// in ascending order. The zero Query is that of All.
+//
+//	session.Last(20).WithWaiting()                 // the newest 20, and what waits
+//	session.Since(monday).Until(friday)            // five days
+//	session.Last(5).After(100)                     // the newest five behind the hundredth
 type Query struct {
-	After   int64     // After is the sequence number behind which the selection begins
-	Until   time.Time // Until is the last moment of the selection, inclusive; zero means no end
-	Limit   int       // Limit is the most messages that are selected; 0 or less means no limit
-	Newest  bool      // Newest counts Limit from the end of the selection, not from its beginning
-	Waiting bool      // Waiting appends, behind the limit, the user messages that wait in the inbox
+	after        int64
+	since, until time.Time
+	limit        int
+	newest       bool
+	waiting      bool
 }
 
 // Last selects the newest n messages; all of them if n is 0 or less.
-func Last(n int) Query { return Query{Limit: max(n, 0), Newest: true} }
+func Last(n int) Query { return Query{limit: max(n, 0), newest: true} }
 
 // All selects every message.
 func All() Query { return Query{} }
@@ -93,12 +97,37 @@ func All() Query { return Query{} }
 // After selects the first n messages behind the one numbered seq: the next
 // page, for a reader who has seen up to seq. Messages that others append
 // meanwhile come on later pages, once each. An n of 0 or less selects all of them.
-func After(seq int64, n int) Query { return Query{After: seq, Limit: max(n, 0)} }
+func After(seq int64, n int) Query { return Query{limit: max(n, 0)}.After(seq) }
+
+// Since selects every message from the moment t on, inclusive.
+func Since(t time.Time) Query { return Query{}.Since(t) }
 
 // Until selects every message up to the moment t, inclusive.
-func Until(t time.Time) Query { return Query{Until: t} }
+func Until(t time.Time) Query { return Query{}.Until(t) }
+
+// After leaves out the messages up to the one numbered seq. A seq of 0 or less
+// leaves out none.
+func (q Query) After(seq int64) Query { q.after = max(seq, 0); return q }
+
+// Since leaves out the messages before the moment t. The zero time leaves out none.
+func (q Query) Since(t time.Time) Query { q.since = t; return q }
+
+// Until leaves out the messages behind the moment t. The zero time leaves out none.
+func (q Query) Until(t time.Time) Query { q.until = t; return q }
 
 // WithWaiting also selects the user messages that were accepted and wait to be
 // handled. They come last, are marked [Message.Waiting], and do not count
 // against the limit.
-func (q Query) WithWaiting() Query { q.Waiting = true; return q }
+func (q Query) WithWaiting() Query { q.waiting = true; return q }
+
+// Bounds returns what the query selects, for whoever carries it out: the messages
+// with a greater number than after, from the moment since on and up to the moment
+// until, both inclusive, and no bound if they are zero.
+func (q Query) Bounds() (after int64, since, until time.Time) { return q.after, q.since, q.until }
+
+// Limit returns how many messages the query selects at most, 0 for all that are
+// within its bounds, and whether these are the newest of them.
+func (q Query) Limit() (n int, newest bool) { return q.limit, q.newest }
+
+// Waiting reports whether the query also selects what waits.
+func (q Query) Waiting() bool { return q.waiting }

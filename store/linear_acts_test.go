@@ -94,7 +94,9 @@ func perform(ctx context.Context, bot *store.Bot, id string, a act) (r result, r
 		}
 	case "history":
 		q := session.All()
-		q.Waiting = a.on
+		if a.on {
+			q = q.WithWaiting()
+		}
 		var chat []session.Message
 		chat, err = s.History(ctx, q)
 		for _, m := range chat {

@@ -347,15 +347,41 @@ func (s *Session) Destroy(ctx context.Context) (d Destroyed, err error) {
 
 // History returns a part of the chat, in ascending order.
 func (s *Session) History(ctx context.Context, q session.Query) (chat []session.Message, err error) {
+	return s.history(ctx, partOf(q))
+}
+
+// A chatPart is a session.Query as History carries it out.
+type chatPart struct {
+	after           int64
+	since, until    time.Time // zero: no bound
+	limit           int       // 0 or less: none
+	newest, waiting bool
+}
+
+func partOf(q session.Query) (p chatPart) {
+	p.after, p.since, p.until = q.Bounds()
+	p.limit, p.newest = q.Limit()
+	p.waiting = q.Waiting()
+	return p
+}
+
+func (s *Session) history(ctx context.Context, p chatPart) (chat []session.Message, err error) {
 	defer s.wrap("history of", &err)
-	limit, till := q.Limit, ""
+	limit, since, till := p.limit, "", ""
 	if limit <= 0 {
 		limit = -1 // all
 	}
-	if !q.Until.IsZero() {
-		till = strconv.FormatInt(q.Until.UnixMilli(), 10)
+	if !p.since.IsZero() {
+		first := p.since.Truncate(time.Millisecond) // the chat's times are whole
+		if first.Before(p.since) {
+			first = first.Add(time.Millisecond)
+		}
+		since = strconv.FormatInt(first.UnixMilli(), 10)
 	}
-	r, err := s.read(ctx, lua.History, strconv.FormatInt(max(q.After, 0), 10), till, strconv.Itoa(limit), flag(q.Newest), flag(q.Waiting))
+	if !p.until.IsZero() {
+		till = strconv.FormatInt(p.until.UnixMilli(), 10)
+	}
+	r, err := s.read(ctx, lua.History, strconv.FormatInt(p.after, 10), since, till, strconv.Itoa(limit), flag(p.newest), flag(p.waiting))
 	if err != nil {
 		return nil, err
 	}

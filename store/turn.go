@@ -442,8 +442,10 @@ func (t *Turn) say(verb string, m session.Message, send bool) {
 // History returns a part of the chat as this turn sees it: what was stored when
 // it began, then its own message and replies, with the numbers that follow. What
 // others append meanwhile shows in the next turn (and moves the numbers of this
-// one's), what waits behind this turn never. It costs a round trip.
-func (t *Turn) History(ctx context.Context, q session.Query) (chat []session.Message, err error) {
+// one's), what waits behind this turn never. Its own messages have no time yet: they
+// are behind every moment. It costs a round trip.
+func (t *Turn) History(ctx context.Context, query session.Query) (chat []session.Message, err error) {
+	q := partOf(query)
 	t.mu.Lock()
 	said, dropped := slices.Clone(t.chat), t.change.Reset == session.DropChat
 	t.mu.Unlock()
@@ -455,19 +457,19 @@ func (t *Turn) History(ctx context.Context, q session.Query) (chat []session.Mes
 		if err != nil {
 			return nil, err
 		}
-		if m.Seq > q.After {
+		if m.Seq > q.after {
 			own = append(own, m)
 		}
 	}
-	if !q.Until.IsZero() {
-		own = nil // they have no time yet
+	if !q.until.IsZero() {
+		own = nil // they have no time yet: see above
 	}
 	before := q
-	before.Waiting = false
-	if q.Limit > 0 && q.Newest {
-		before.Limit = q.Limit - len(own)
+	before.waiting = false
+	if q.limit > 0 && q.newest {
+		before.limit = q.limit - len(own)
 	}
-	if !dropped && q.After < last && (before.Limit > 0 || q.Limit <= 0) {
+	if !dropped && q.after < last && (before.limit > 0 || q.limit <= 0) {
 		if chat, err = t.before(ctx, before, last); err != nil {
 			return chat, err
 		}
@@ -477,32 +479,32 @@ func (t *Turn) History(ctx context.Context, q session.Query) (chat []session.Mes
 
 // before reads the chat up to the message last. Live calls may have appended
 // others behind it since: of the newest it so asks for some more.
-func (t *Turn) before(ctx context.Context, q session.Query, last int64) ([]session.Message, error) {
+func (t *Turn) before(ctx context.Context, q chatPart, last int64) ([]session.Message, error) {
 	behind := func(m session.Message) bool { return m.Seq > last }
 	for more := 0; ; more = more*2 + 10 {
 		wider := q
-		if q.Newest && q.Limit > 0 {
-			wider.Limit += more
+		if q.newest && q.limit > 0 {
+			wider.limit += more
 		}
-		chat, err := t.bot.Session(t.ref.ID).History(ctx, wider)
+		chat, err := t.bot.Session(t.ref.ID).history(ctx, wider)
 		newer := len(chat)
 		chat = slices.DeleteFunc(chat, behind)
 		newer -= len(chat)
-		if err != nil || newer <= more || q.Limit <= 0 || !q.Newest {
+		if err != nil || newer <= more || q.limit <= 0 || !q.newest {
 			return cut(chat, q), err
 		}
 	}
 }
 
 // cut applies a query's limit.
-func cut(chat []session.Message, q session.Query) []session.Message {
+func cut(chat []session.Message, q chatPart) []session.Message {
 	switch {
-	case q.Limit <= 0 || len(chat) <= q.Limit:
+	case q.limit <= 0 || len(chat) <= q.limit:
 		return chat
-	case q.Newest:
-		return chat[len(chat)-q.Limit:]
+	case q.newest:
+		return chat[len(chat)-q.limit:]
 	}
-	return chat[:q.Limit]
+	return chat[:q.limit]
 }
 
 // SetTTL gives the session a time to live of its own: negative means for ever,

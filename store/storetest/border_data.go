@@ -67,7 +67,7 @@ func pagesInTurn(s *scene) {
 			equal(s, fmt.Sprint("pages of ", size), lines(paged), lines(all))
 		}
 		for _, n := range []int{-1, 0, 1, 2, 3, 12, 13} {
-			last, err := t.History(ctx, session.Query{Newest: true, Limit: n})
+			last, err := t.History(ctx, session.Last(n))
 			s.ok(err)
 			want := all
 			if n > 0 && n < len(all) {
@@ -75,6 +75,12 @@ func pagesInTurn(s *scene) {
 			}
 			equal(s, fmt.Sprint("the newest ", n), lines(last), lines(want))
 		}
+		mine, err := t.History(ctx, session.Since(time.Now().Add(time.Hour)))
+		s.ok(err)
+		equal(s, "behind every moment", lines(mine), []string{"u last", "b own"})
+		earlier, err := t.History(ctx, session.Until(time.Now().Add(time.Hour)))
+		s.ok(err)
+		equal(s, "before this turn", len(earlier), 10)
 		return nil
 	})
 }

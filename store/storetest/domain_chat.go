@@ -16,7 +16,7 @@ import (
 // theChat is the chat history.
 var theChat = []check{
 	{promise: "any part of the history can be read, in ascending order", run: historyParts},                           // 12
-	{promise: "the history until a moment includes that moment", run: historyUntil},                                   // 12
+	{promise: "the history since a moment, or until it, includes that moment", run: historyUntil},                     // 12
 	{promise: "paging while others append visits each message once", run: historyPaging},                              // 12
 	{promise: "a message comes before the reply to it, with others waiting too", run: historyOrder},                   // 13
 	{promise: "messages of every type come back as they were", run: messageTypes},                                     // added
@@ -60,7 +60,12 @@ func historyParts(s *scene) {
 		{"ten after the hundredth", session.After(100, 10), 101, 110},
 		{"the first ten", session.After(0, 10), 1, 10},
 		{"after the last", session.After(n, 10), 1, 0},
-		{"the newest five after the hundredth", session.Query{After: 100, Limit: 5, Newest: true}, n - 4, n},
+		{"the newest five after the hundredth", session.Last(5).After(100), n - 4, n},
+		{"the first five after the hundredth", session.After(0, 5).After(100), 101, 105},
+		{"after less than none", session.After(-1, 2), 1, 2},
+		{"since long ago", session.Since(time.Unix(1, 0)), 1, n},
+		{"since a time to come", session.Since(time.Now().Add(time.Hour)), 1, 0},
+		{"the newest two since long ago", session.Last(2).Since(time.Unix(1, 0)), n - 1, n},
 		{"until long ago", session.Until(time.Unix(1, 0)), 1, 0},
 	} {
 		var want []string
@@ -96,6 +101,23 @@ func historyUntil(s *scene) {
 				}
 			}
 			equal(s, fmt.Sprintf("history until %v", until), lines(s.history(sess, session.Until(until))), lines(want))
+		}
+		for _, shift := range []time.Duration{-time.Millisecond, -time.Microsecond, 0, time.Microsecond, time.Millisecond} {
+			since := m.Time.Add(shift)
+			var want, second []session.Message
+			for _, other := range all {
+				if !other.Time.Before(since) {
+					want = append(want, other)
+				}
+			}
+			for _, other := range want {
+				if !other.Time.After(all[7].Time) {
+					second = append(second, other)
+				}
+			}
+			equal(s, fmt.Sprintf("history since %v", since), lines(s.history(sess, session.Since(since))), lines(want))
+			equal(s, fmt.Sprintf("history since %v until a moment", since), lines(s.history(sess, session.Since(since).Until(all[7].Time))), lines(second))
+			equal(s, fmt.Sprintf("the first since %v", since), lines(s.history(sess, session.After(0, 1).Since(since))), lines(want[:min(1, len(want))]))
 		}
 	}
 	if all[0].Time.Equal(all[9].Time) {
