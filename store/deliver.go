@@ -83,7 +83,7 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 	if b.opts.Send == nil {
 		return failed(errors.New("a reply waits, and this replica's BotOptions have no Send"))
 	}
-	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, Key: p.key()}
+	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, EventID: p.event, Attempt: h.attempt(), Key: p.key()}
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
 	return protect(h.log, "Send", func() error {
 		defer lower()
@@ -104,7 +104,7 @@ func parcelsOf(c written, chat []entry, h *hold) []parcel {
 	var parcels []parcel
 	for _, e := range chat {
 		if e.send && len(parcels) < mostSent {
-			parcels = append(parcels, parcel{life: life, seq: e.message.Seq, entry: e})
+			parcels = append(parcels, parcel{life: life, seq: e.message.Seq, event: c.event, entry: e})
 		}
 	}
 	return parcels

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,8 +141,9 @@ func (r *runner) hold(at place, began time.Time, next reply) *hold {
 
 // A parcel is one reply on its way out.
 type parcel struct {
-	life string
-	seq  int64
+	life  string
+	seq   int64
+	event string // the id of the event that it answers; empty if there is none
 	entry
 	err error // its place in the outbox could not be read
 }
@@ -154,16 +154,18 @@ func (p parcel) name() string { return p.life + ":" + strconv.FormatInt(p.seq, 1
 // key is its Delivery.Key.
 func (p parcel) key() string { return p.life + "-" + strconv.FormatInt(p.seq, 10) }
 
-// decodeParcel reads an element of the outbox: life, ':', number, ':', message.
+// decodeParcel reads an element of the outbox.
 func decodeParcel(element string) (p parcel) {
-	life, rest, ok := strings.Cut(element, ":")
-	number, body, ok2 := strings.Cut(rest, ":")
-	if !ok || !ok2 || len(body) < stampSize {
-		p.err = fmt.Errorf("%w: an outbox element without life, number and time", session.ErrCorrupt)
+	life, number, event, body, err := stored.CutReply([]byte(element))
+	if err == nil && len(body) < stampSize {
+		err = fmt.Errorf("%w: a reply without its time", session.ErrCorrupt)
+	}
+	if err != nil {
+		p.err = err
 		return p
 	}
-	p.life, p.seq = life, reply{number}.Int(0)
-	p.entry = entry{encoded: codec.Encoded(body[stampSize:]), message: session.Message{Seq: p.seq, Time: stampTime(body)}}
+	p.life, p.seq, p.event = life, number, event
+	p.entry = entry{encoded: codec.Encoded(body[stampSize:]), message: session.Message{Seq: p.seq, Time: stampTime(string(body))}}
 	return p
 }
 

@@ -21,7 +21,7 @@ import (
 //	bs:{256.17.3f}:s:pizza/42     HASH    the session (package stored shows one)
 //	bs:{256.17.3f}:h:pizza/42     LIST    chat history: 6 bytes of time, then the message
 //	bs:{256.17.3f}:q:pizza/42     LIST    inbox: 16 bytes of digest, 6 of time, then the event
-//	bs:{256.17.3f}:o:pizza/42     LIST    outbox: life, ':', number, ':', then as in the history
+//	bs:{256.17.3f}:o:pizza/42     LIST    outbox: life, ':', number, ':', n, ':', n bytes of the event's id, then as in the history
 //	bs:{256.17.3f}:e:pizza/42     HASH    events seen: digest -> what became of it, see below
 //	bs:{256.17.3f}:p:pizza/42     HASH    calls seen: call id -> when to forget it (ms), answer
 //	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: 6 bytes of time, why, then the event or reply as it was stored

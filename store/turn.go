@@ -88,6 +88,7 @@ func (t *Turn) end() (w written, err error) {
 	maps.DeleteFunc(changed, func(name string, up bool) bool { return !t.cleared && up == t.rec.Flag(name) })
 	w.dirty = !t.change.Empty() || t.intentSet || len(changed)+len(t.chat)+len(t.own.fields) > 0
 	if t.event != nil {
+		w.event = t.event.ID
 		for _, name := range []string{session.FlagIntent, session.FlagFile} {
 			w.dirty = w.dirty || t.rec.Flag(name)
 			t.setFlag(name, false)

@@ -35,11 +35,13 @@ type Handler func(ctx context.Context, t *Turn) error
 
 // A Delivery is a reply to be sent to the platform.
 type Delivery struct {
-	Ref      session.Ref
-	Platform string
-	User     string
-	Message  session.Message
-	Key      string // life and sequence number: the same whenever this reply is sent again
+	Ref      session.Ref     // Ref names the session.
+	Platform string          // Platform is that of the session; it may be empty.
+	User     string          // User is that of the session; it may be empty.
+	Message  session.Message // Message is the reply, with its metadata.
+	EventID  string          // EventID is the id of the event that was handled when this was said; empty for a reply of an Update or of a live Session.
+	Attempt  int             // Attempt is 1 when this reply is given to Send for the first time, and one more for each time that Send failed or was never heard of again.
+	Key      string          // Key is the same whenever this reply is sent again, and of no other reply of the session: life and sequence number.
 }
 
 // RetryAfter is an error that asks for the next attempt after d instead of the

@@ -19,6 +19,7 @@ type written struct {
 	set, del []string       // of the hash: field, value, …; fields
 	file     *string        // the file's bytes
 	dirty    bool           // it is a change at all, which makes a new version
+	event    string         // the id of the event that its replies answer; empty if there is none
 }
 
 // written encodes a Change of the user's.
@@ -86,7 +87,11 @@ func (b *Bot) wire(w written) []string {
 	args = append(args, w.set...)
 	args = append(args, w.del...)
 	for _, e := range w.chat {
-		args = append(args, flag(e.send && b.opts.Send != nil), string(e.encoded))
+		send := ""
+		if e.send && b.opts.Send != nil {
+			send = "1" + w.event
+		}
+		args = append(args, send, string(e.encoded))
 	}
 	return append(args, special...)
 }

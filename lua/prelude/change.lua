@@ -4,7 +4,8 @@
 --   bot ttl    ms (0: for ever)                     dirty     '1' if anything here is a change
 --   special    '1' if there is a last part
 --   then four counts (moves, set, del, chat) and as many strings: states
---   entered; field, value, ...; fields; send ('1' or ''), message, ...
+--   entered; field, value, ...; fields; send, message, ...: '' or '1' and the id
+--   of the event that the message answers
 --   and the last part:
 --   reset      '' | 'keep' | 'drop' (the chat)      initial   the state of a new life
 --   destroy    '' | '1'                             ttl       '' | '-' (the bot's) | ms (0: for ever)
@@ -96,7 +97,9 @@ local function apply(c, put)
     for i = c.chat, c.last, 2 do
       s.seq = s.seq + 1
       chat[#chat + 1] = when .. ARGV[i + 1]
-      if ARGV[i] == '1' then replies[#replies + 1] = s.gen .. ':' .. int(s.seq) .. ':' .. chat[#chat] end
+      if ARGV[i] ~= '' then
+        replies[#replies + 1] = s.gen .. ':' .. int(s.seq) .. ':' .. #ARGV[i] - 1 .. ':' .. string.sub(ARGV[i], 2) .. chat[#chat]
+      end
     end
     local length = push(history, chat)
     if length == #chat and s.net > 0 then redis.call('PEXPIREAT', history, s.net) end

@@ -25,6 +25,7 @@ var theOutbox = []check{
 	{promise: "a reply that fails is tried again before those behind it", run: sendRetried},                                  // 24
 	{promise: "a reply that cannot be sent becomes a dead letter, and the session goes on", run: unsendable},                 // 24
 	{promise: "a live reply is sent by a replica that serves", run: liveReply},                                               // added
+	{promise: "a delivery names the event that it answers, and counts its attempts", run: answersAndAttempts},                // added
 	{promise: "what is only recorded is not sent", run: recordedOnly},                                                        // added
 }
 
@@ -83,6 +84,40 @@ func sentInOrder(s *scene) {
 		status := s.status(viewer.Session("1"))
 		return status.Unsent == 0 && status.Lease.Work == session.WorkNone
 	})
+}
+
+func answersAndAttempts(s *scene) {
+	var sent record[string]
+	var refuse atomic.Bool
+	opts := &store.BotOptions{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 10, Send: func(_ context.Context, d store.Delivery) error {
+		sent.add(fmt.Sprintf("%s answers %q, attempt %d", d.Message, d.EventID, d.Attempt))
+		if refuse.CompareAndSwap(true, false) {
+			return errors.New("not now")
+		}
+		return nil
+	}}
+	bots := []*store.Bot{s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)}
+	handler := func(_ context.Context, t *store.Turn) error {
+		t.Reply("first")
+		t.Reply("second")
+		return nil
+	}
+	var want []string
+	for _, id := range []string{"1", "12:3:4", "\x00\xff", strings.Repeat("x", session.MaxID)} {
+		refuse.Store(true)
+		s.accept(bots[0], "1", id)
+		s.drain(bots[0], handler)
+		want = append(want, fmt.Sprintf("first answers %q, attempt 1", id), fmt.Sprintf("first answers %q, attempt 2", id), fmt.Sprintf("second answers %q, attempt 1", id))
+		s.eventually("the replies are sent", func() bool { // by a replica that did not make them
+			s.drain(bots[1], handler)
+			return len(sent.list()) == len(want)
+		})
+	}
+	s.ok(bots[0].Session("1").Reply(s.Context(), "live"))
+	s.drain(bots[1], handler)
+	s.ok(s.update(bots[0], "1", func(_ context.Context, t *store.Turn) error { t.Reply("update"); return nil }))
+	want = append(want, `live answers "", attempt 1`, `update answers "", attempt 1`)
+	equal(s, "deliveries", sent.list(), want)
 }
 
 // sender returns options that record what is sent.

@@ -47,7 +47,7 @@ func TestNoErrorShowsWhatIsStored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = DecodeDeadLetter(fmt.Appendf(nil, "123456r%d:%s1758:%s:123456j[1,\"sesame\"]", len(why), why, number))
+		_, err = DecodeDeadLetter(fmt.Appendf(nil, "123456r%d:%s1758:%s:0:123456j[1,\"sesame\"]", len(why), why, number))
 		wantNone(err, session.ErrCorrupt)
 	}
 	for _, c := range codecs {

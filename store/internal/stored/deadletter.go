@@ -61,17 +61,15 @@ func DecodeDeadLetter(b []byte) (d session.DeadLetter, err error) {
 		}
 		return d, err
 	case 'r':
-		parts := bytes.SplitN(head, []byte(":"), 3)
-		if len(parts) < 3 {
-			return d, corrupt("a dead letter's reply without life and number")
-		}
-		m, err := DecodeEntry(parts[2])
+		_, number, _, body, err := CutReply(head)
 		if err != nil {
 			return d, err
 		}
-		if m.Seq, err = strconv.ParseInt(string(parts[1]), 10, 64); err != nil {
-			return d, corrupt("a dead letter's reply whose number is no integer")
+		m, err := DecodeEntry(body)
+		if err != nil {
+			return d, err
 		}
+		m.Seq = number
 		d.Reply = &m
 		return d, nil
 	}
@@ -81,3 +79,25 @@ func DecodeDeadLetter(b []byte) (d session.DeadLetter, err error) {
 // EventHead is what stands before an event in the inbox: 16 bytes of digest, and
 // 6 of time.
 const EventHead = 16 + 6
+
+// CutReply splits an element of the outbox, which is
+//
+//	life, ':', number, ':', n, ':', n bytes of the event's id, an element of the chat
+//
+// where n is in decimal, and 0 for a reply to no event. It returns
+// [session.ErrCorrupt] for anything else.
+func CutReply(b []byte) (life string, number int64, event string, entry []byte, err error) {
+	parts := bytes.SplitN(b, []byte(":"), 4)
+	if len(parts) < 4 {
+		return "", 0, "", nil, corrupt("a reply without life, number and the length of its event's id")
+	}
+	number, err = strconv.ParseInt(string(parts[1]), 10, 64)
+	if err != nil {
+		return "", 0, "", nil, corrupt("a reply whose number is no integer")
+	}
+	n, err := strconv.Atoi(string(parts[2]))
+	if err != nil || n < 0 || n > len(parts[3]) {
+		return "", 0, "", nil, corrupt("a reply that does not say how long its event's id is")
+	}
+	return string(parts[0]), number, string(parts[3][:n]), parts[3][n:], nil
+}

@@ -180,7 +180,7 @@ func letter(c codec.Codec, d session.DeadLetter) (codec.Encoded, error) {
 		body, err = EncodeEvent(c, *d.Event)
 	} else {
 		body, err = EncodeMessage(c, *d.Reply)
-		kind, head = "r", fmt.Sprintf("1758:%d:%s", d.Reply.Seq, element(d.Reply.Time, nil))
+		kind, head = "r", fmt.Sprintf("1758:%d:3:u:1%s", d.Reply.Seq, element(d.Reply.Time, nil))
 	}
 	return codec.Encoded(fmt.Sprintf("%s%d:%s%s%s", kind, len(why), why, head, body)), err
 }
