@@ -53,7 +53,7 @@ func (o *historyOptions) run(ctx context.Context) error {
 	}
 	if o.json {
 		for _, m := range messages {
-			m.Content = jsonable(m.Content)
+			m.Content, m.Metadata = jsonable(m.Content), jsonableMap(m.Metadata)
 			if err := writeJSON(o.out, m); err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func (o *historyOptions) print(messages []session.Message) {
 		}
 		text := paragraph(m.String(), indent)
 		if m.Type != session.Text && m.Type != session.Markdown {
-			text = paint(o.env, o.out, dim, fmt.Sprintf("[%s] ", m.Type)) + text
+			text = paint(o.env, o.out, dim, fmt.Sprintf("[%s] ", clean(string(m.Type)))) + text
 		}
 		if m.Waiting {
 			text += paint(o.env, o.out, yellow, "  (waiting)")

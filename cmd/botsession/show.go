@@ -110,7 +110,7 @@ func (s shown) jsonable() shown {
 		}
 		if d.Reply != nil {
 			reply := *d.Reply
-			reply.Content = jsonable(reply.Content)
+			reply.Content, reply.Metadata = jsonable(reply.Content), jsonableMap(reply.Metadata)
 			s.DeadLetters[i].Reply = &reply
 		}
 	}

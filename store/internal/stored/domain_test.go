@@ -267,6 +267,8 @@ func TestCorruptRows(t *testing.T) {
 	}
 	for name, b := range map[string]error{
 		"a kind beyond the types":         second(DecodeMessage([]byte("j[22,1]"))),
+		"a type without a name":           second(DecodeMessage([]byte(`j[0,1,null,""]`))),
+		"a type that no message can have": second(DecodeMessage([]byte(`j[0,1,null,"a\u0000b"]`))),
 		"a kind below zero":               second(DecodeMessage([]byte("j[-1,1]"))),
 		"content that no any can hold":    second(DecodeMessage([]byte("j[0,18446744073709551615]"))),
 		"an entry that is cut":            second(DecodeEntry([]byte("12345"))),

@@ -97,10 +97,16 @@ func messageOf(r *row) (session.Message, error) {
 		m.From = session.FromBot
 	}
 	if len(r.items) > 2 {
-		m.Metadata = optional[map[string]any](r, 2)
+		if m.Metadata = optional[map[string]any](r, 2); len(m.Metadata) == 0 {
+			m.Metadata = nil
+		}
 	}
 	if len(r.items) > 3 {
-		m.Type = session.MessageType(cell[string](r, 3))
+		name := cell[string](r, 3)
+		if r.err == nil && (name == "" || session.ValidLabel("message type", name) != nil) {
+			r.err = corrupt("a message of a type that none can have")
+		}
+		m.Type = session.MessageType(name)
 	}
 	if r.err != nil {
 		return session.Message{}, r.err
