@@ -8,6 +8,8 @@
 -- ARGV   op deadline id most ifversion once change...
 --        most: bytes of private data that the session may have
 --        ifversion: the version that the session must have; 0 for any; once: see there
+-- WRITES yes
+-- FINAL  OK DUPLICATE
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
 --        DUPLICATE now version         made before under that id; 0 if it is an event's
 --        NOTFOUND now

@@ -8,6 +8,8 @@
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
 --        once is empty, or of an Update: see there
+-- WRITES yes
+-- FINAL  all
 -- REPLY  OK now first at backlog version next  first: number of the turn's first message; at: its time in the
 --                                      chat, 0 if it was committed before; backlog: replies that were unsent
 --                                      before; version: the one that this made, 0 of an event's turn that was

@@ -5,7 +5,10 @@
 -- ARGV   op deadline id bot state platform user own ttl data...
 --        own is a time to live of the session's own in ms, or empty
 --        data: field, value, ... of the hash
--- REPLY  OK now created
+-- WRITES yes
+-- FINAL  OK
+-- REPLY  OK now                        it was made
+--        EXISTS now                    it was there
 --        EXPIRED now                   the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 

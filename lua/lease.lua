@@ -5,6 +5,8 @@
 -- KEYS   session inbox outbox events due activity names expiry bots
 -- ARGV   op deadline id bot mode lease initial ttl want once
 --        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see there
+-- WRITES yes
+-- FINAL  all
 -- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it
 --        DUPLICATE now version         made before under that id
 --        BUSY now until                somebody holds it, or what waits comes before a second Update

@@ -5,6 +5,7 @@
 -- KEYS   session history inbox outbox
 -- ARGV   op deadline newest
 --        newest: how many messages of the chat; 0 for none, negative for all
+-- WRITES no
 -- REPLY  OK now hash messages waiting unsent first chat   first is the number of the first of chat
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field

@@ -78,10 +78,7 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 	}
 	args := append([]string{s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL)}, w.set...)
 	r, err := s.bot.store.do(ctx, lua.Create, at, args...)
-	if err != nil {
-		return false, err
-	}
-	return r.Int(2) == 1, nil
+	return r.Status() == "OK", err
 }
 
 // Load returns the session as it is. If a part of it cannot be decoded the rest
