@@ -135,9 +135,6 @@ func BenchmarkScripts(b *testing.B) {
 		})
 		least[0] = min(least[0], micros)
 		answers, micros := round(lua.Commit, func(i int, argv []string) {
-			if handed[i].List(3).Text(0) != "event" {
-				handed[i] = reply{"OK", int64(1), int64(0), []any{"event", "17"}}
-			}
 			argv[slot(lua.Commit, "token")] = handed[i].List(3).Text(1)
 			argv[slot(lua.Commit, "digest")] = digests[i]
 			from, to := "ordering", "paying"
@@ -147,8 +144,10 @@ func BenchmarkScripts(b *testing.B) {
 			argv[slot(lua.Commit, "change...")], argv[slot(lua.Commit, "change...")+9] = from, to
 		})
 		least[1] = min(least[1], micros)
-		if answers[0].Status() != "OK" {
-			_ = answers
+		for i, answer := range answers { // a turn that was refused costs less
+			if handed[i].Status() != "OK" || answer.Status() != "OK" {
+				b.Fatalf("session %d: accept %v, commit %v", i, handed[i], answer)
+			}
 		}
 		if n%20 == 19 { // the ids seen stay few
 			for i := range sessions {
