@@ -48,6 +48,7 @@ type Status struct {
 	Active   time.Time `json:"active"`
 	Expires  time.Time `json:"expires,omitzero"` // zero: never
 	Now      time.Time `json:"now"`              // the server's clock when it answered
+	Cursor   string    `json:"cursor,omitempty"` // Cursor is from where a list goes on behind this session; empty unless it came from one
 }
 
 // Retry says how often an event, or a reply, came back unhandled, or unsent.

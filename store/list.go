@@ -3,9 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,140 +13,22 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
-	"github.com/botsession/botsession/store/internal/stored"
 )
 
-// A Filter selects sessions of a bot. The zero Filter selects all of them.
-type Filter struct {
-	State string // State is the state that they are in; empty means any
-	User  string // User is the user that they belong to; empty means any
-	Limit int    // Limit is the most that are returned; 0 or less means no limit
-}
-
-// List returns the status of the sessions that f selects, those with the latest
-// activity first; which of them are within the limit, the index tells to the minute.
-// It reads no private data, and of a large index no more than it needs. What cannot
-// be read, a session or a whole bucket, is left out, and named in the error, which
-// comes with the others.
-func (b *Bot) List(ctx context.Context, f Filter) ([]session.Status, error) {
-	if err := b.usable(); err != nil {
-		return nil, fmt.Errorf("list: %w", err)
+// List returns what [Bot.Sessions] does, those with the latest activity first, and
+// at most so many, with all errors joined.
+func (b *Bot) List(ctx context.Context, f Filter) (list []session.Status, err error) {
+	var faults []error
+	for st, err := range b.Sessions(ctx, f) {
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if list = append(list, st); len(list) == f.Limit {
+			break
+		}
 	}
-	list, err := b.list(ctx, f)
 	slices.SortStableFunc(list, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
-	if f.Limit > 0 && len(list) > f.Limit {
-		list = list[:f.Limit]
-	}
-	if err != nil {
-		err = fmt.Errorf("list %s: %w", b.name, err)
-	}
-	return list, err
-}
-
-func (b *Bot) list(ctx context.Context, f Filter) ([]session.Status, error) {
-	name := ""
-	switch {
-	case f.User != "":
-		name = "u" + f.User
-	case f.State != "":
-		name = "s" + f.State
-	}
-	if f.Limit > 0 {
-		// The names are in no order of time. So the newest sessions are looked at one by
-		// one; if more of them than have the name are not enough, those with the name are
-		// the shorter way.
-		most := math.MaxInt
-		if name != "" {
-			most = b.count(ctx, name)
-		}
-		if most > f.Limit {
-			list, ended, err := b.collect(ctx, f, b.walkNewest(f.Limit), most)
-			if ended {
-				return list, err
-			}
-		}
-	}
-	w := b.walkAll()
-	if name != "" {
-		w = b.walkNames(name)
-	}
-	list, _, err := b.collect(ctx, f, w, math.MaxInt)
-	return list, err
-}
-
-// collect returns the sessions of a walk that f selects. It ends with the walk or,
-// from the newest on, when there are enough; or it gives up when it has read so many.
-func (b *Bot) collect(ctx context.Context, f Filter, w *walk, most int) (list []session.Status, ended bool, err error) {
-	var faults []error
-	for read := 0; read < most; {
-		places := w.next(ctx, min(max(f.Limit-len(list), 16), pageSize))
-		if read += len(places); len(places) == 0 {
-			ended = true
-			break
-		}
-		for page := range slices.Chunk(places, pageSize) {
-			some, err := b.statuses(ctx, page)
-			faults = append(faults, err)
-			for _, st := range some {
-				if (f.State == "" || st.State == f.State) && (f.User == "" || st.User == f.User) {
-					list = append(list, st)
-				}
-			}
-		}
-		if w.newest && len(list) >= f.Limit {
-			ended = true
-			break
-		}
-	}
-	return list, ended, causes.Join(append(faults, w.err())...)
-}
-
-// count returns how many names in the index begin so. A part that cannot be read
-// is left to the walk, which tells of it.
-func (b *Bot) count(ctx context.Context, name string) (n int) {
-	counts := make([]*call.Value[int64], len(b.store.layout.tags))
-	commands := make([]call.Command, len(counts))
-	for bucket := range counts {
-		at := place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-		counts[bucket] = call.ZLexCount(b.store.layout.key("names", at), "["+name+"\x00", "("+name+"\x01")
-		commands[bucket] = counts[bucket]
-	}
-	_ = b.store.caller.Do(ctx, commands...)
-	for _, count := range counts {
-		n += int(count.Val)
-	}
-	return n
-}
-
-// statuses reads the status of each session, in one moment for each. One that is
-// over is left out.
-func (b *Bot) statuses(ctx context.Context, places []place) ([]session.Status, error) {
-	var list []session.Status
-	var faults []error
-	for i, r := range b.each(ctx, lua.Status, places, stored.StatusFields...) {
-		at := places[i]
-		err := r.Err
-		if err == nil {
-			err = refusal(r.Reply, at.ref)
-		} else {
-			err = call.NoRight(b.store.explain(ctx, err, lua.Status, at))
-		}
-		var rec *stored.Record
-		if err == nil {
-			rec, err = stored.ReadRecord(at.ref, present(stored.StatusFields, r.Reply.List(2)))
-		}
-		switch {
-		case errors.Is(err, session.ErrNotFound):
-		case errors.Is(err, session.ErrCorrupt): // it names the session
-			faults = append(faults, err)
-		case err != nil:
-			faults = append(faults, fmt.Errorf("%s: %w", at.ref, err))
-		default:
-			st := rec.Status()
-			st.Messages, st.Waiting, st.Unsent, st.Now = r.Reply.Int(3), r.Reply.Int(4), r.Reply.Int(5), time.UnixMilli(r.Reply.Int(1))
-			list = append(list, st)
-		}
-	}
 	return list, causes.Join(faults...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -155,6 +156,50 @@ func TestListMissesNoneBecauseOthersAreRemovedOrActiveMeanwhile(t *testing.T) {
 	}
 }
 
+// A session that is active after the walk passed its new place, and before it came to
+// the old one, must not fall between the two, and not behind a cursor either.
+func TestALoopComesInTheEndToWhatWasActiveMeanwhile(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c := client(t, url)
+	st := opened(t, url, &Options{Buckets: 2})
+	for _, parts := range []int{1, 3} {
+		bot := st.Bot(fmt.Sprint("bot", parts), nil)
+		sessionsOf(t, bot, "s", 300)
+		active := func(id string, ago time.Duration) {
+			at := st.layout.place(session.Ref{Bot: bot.name, ID: id})
+			noError(t, c.ZAdd(t.Context(), st.layout.key("activity", at), redis.Z{Score: float64(st.caller.Clock.Now(at.bucket).Add(-ago).UnixMilli()), Member: id}).Err())
+		}
+		for i := range 300 {
+			active(fmt.Sprint("s ", i), time.Hour)
+		}
+		times, read := map[string]int{}, 0
+		moved := map[string]bool{}
+		cursor := ""
+		for part := range parts {
+			for status, err := range bot.Sessions(t.Context(), Filter{}.After(cursor)) {
+				noError(t, err)
+				times[status.Ref.ID]++
+				if read++; read%10 == 0 { // one that was listed, and one that perhaps was not
+					for _, id := range []string{status.Ref.ID, fmt.Sprint("s ", read%300)} {
+						active(id, -time.Minute)
+						moved[id] = true
+					}
+				}
+				if cursor = status.Cursor; read == 100*(part+1) && part < parts-1 {
+					break
+				}
+			}
+		}
+		for i := range 300 {
+			id := fmt.Sprint("s ", i)
+			if n := times[id]; n < 1 || n > 1 && (parts == 1 || !moved[id]) {
+				t.Errorf("in %d parts, %s (active meanwhile: %t) is listed %d times", parts, id, moved[id], n)
+			}
+		}
+	}
+}
+
 func TestListReturnsEachOfManySessionsOfOneMillisecondOnce(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
@@ -211,6 +256,18 @@ func TestWhatCannotBeReadHidesNothingElseOfListAndCounts(t *testing.T) {
 		t.Helper()
 		if !errors.Is(err, down) || !strings.Contains(err.Error(), "partial: 1 of 4 buckets") {
 			t.Errorf("%s does not say that it is partial: %v", what, err)
+		}
+	}
+	for _, f := range []Filter{{}, {State: "s"}} {
+		ends, listed := 0, 0
+		for _, err := range bot.Sessions(t.Context(), f) {
+			if listed++; err != nil {
+				partial(fmt.Sprint(f), err)
+				ends = listed
+			}
+		}
+		if ends != listed || listed != reached+1 {
+			t.Errorf("%+v: the error is item %d of %d, want the last, %d", f, ends, listed, reached+1)
 		}
 	}
 	for _, f := range []Filter{{}, {State: "s"}, {Limit: 100}, {State: "s", Limit: reached + 1}} {

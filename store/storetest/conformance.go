@@ -39,6 +39,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"stored form", theStoredForm},
 		{"attacks", theAttacks},
 		{"border", theBorder},
+		{"lists", theLists},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

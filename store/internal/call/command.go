@@ -119,11 +119,6 @@ func ZCount(key, least, most string) *Value[int64] {
 	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZCount(ctx, key, least, most) }}
 }
 
-// ZLexCount counts the members in a range of names.
-func ZLexCount(key, from, to string) *Value[int64] {
-	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZLexCount(ctx, key, from, to) }}
-}
-
 // ZRange reads a whole sorted set, by score.
 func ZRange(key string) *Value[[]string] {
 	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] { return c.ZRange(ctx, key, 0, -1) }}

@@ -1,0 +1,203 @@
+package store
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"iter"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
+	"github.com/botsession/botsession/store/internal/stored"
+)
+
+// A Filter selects sessions of a bot. The zero Filter selects all of them.
+type Filter struct {
+	State string // State is the state that they are in; empty means any.
+	User  string // User is the user that they belong to; empty means any.
+	Limit int    // Limit is the most that List returns; 0 or less means no limit.
+	after string
+}
+
+// After returns the filter that goes on behind the session with that cursor, which
+// is [session.Status.Cursor] of an item of [Bot.Sessions] with the same filter, in this
+// process or another. Empty means from the beginning.
+func (f Filter) After(cursor string) Filter {
+	f.after = cursor
+	return f
+}
+
+// Sessions returns the status of the sessions that f selects: those with the latest
+// activity first, which the index tells to the minute; where f names a state or a
+// user, in the order of their ids. It reads no private data, and reads on only as its
+// reader does. The errors are as the package's comment says; a cursor that is none, or
+// is another filter's, is [session.ErrInvalid].
+//
+// A session that stays while the loop runs is listed once, though it moves, and
+// others come and go. One that was active meanwhile, before the loop came to it, comes
+// at the end; in a loop that began behind a cursor, whatever was active since the
+// first loop began comes there, and so perhaps again.
+func (b *Bot) Sessions(ctx context.Context, f Filter) iter.Seq2[session.Status, error] {
+	return func(yield func(session.Status, error) bool) {
+		w, err := b.filtered(f)
+		if err != nil {
+			yield(session.Status{}, fmt.Errorf("sessions: %w", err))
+			return
+		}
+		b.list(ctx, "sessions", w, yield, func(st *session.Status, at step) bool {
+			st.Cursor = w.cursor(f, at)
+			return (f.State == "" || st.State == f.State) && (f.User == "" || st.User == f.User)
+		})
+	}
+}
+
+// filtered returns the walk that comes to all sessions that f selects. A state or a
+// user costs one command to each bucket's part of the names, because any bucket may
+// have one of their sessions: the client sends them as one pipeline to each server.
+func (b *Bot) filtered(f Filter) (*walk, error) {
+	if err := b.usable(); err != nil {
+		return nil, err
+	}
+	last, since, newest, err := f.position(b.name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case f.User != "":
+		return b.newWalk("names", "u"+f.User, false, last), nil
+	case f.State != "":
+		return b.newWalk("names", "s"+f.State, false, last), nil
+	}
+	w := b.newWalk("activity", "", newest, last)
+	if w.since = since; since == 0 {
+		now := time.Now()
+		w.since = math.MaxInt64
+		for bucket := range w.parts {
+			w.since = min(w.since, b.store.caller.Clock.At(bucket, now))
+		}
+	}
+	return w, nil
+}
+
+// cursor returns from where a walk goes on behind an entry: its direction, a sum of
+// the bot and the filter, when the walk began, and the entry.
+func (w *walk) cursor(f Filter, at step) string {
+	text := fmt.Sprintf("%s %d %d %s %s", direction(f, w.newest), f.sum(w.bot.name), w.since, score(at.score), at.ref.ID)
+	return base64.RawURLEncoding.EncodeToString([]byte(text))
+}
+
+// position reads what cursor wrote.
+func (f Filter) position(bot string) (last *call.Member, since int64, newest bool, err error) {
+	if f.after == "" {
+		return nil, 0, true, nil
+	}
+	text, err := base64.RawURLEncoding.DecodeString(f.after)
+	fields := strings.SplitN(string(text), " ", 5)
+	if err != nil || len(fields) != 5 {
+		return nil, 0, false, fmt.Errorf("%w: the cursor is none", session.ErrInvalid)
+	}
+	newest = fields[0] == direction(f, true)
+	since, err = strconv.ParseInt(fields[2], 10, 64)
+	at, err2 := strconv.ParseFloat(fields[3], 64)
+	last = &call.Member{Name: fields[4], Score: at}
+	if fields[1] != strconv.FormatUint(uint64(f.sum(bot)), 10) || !newest && fields[0] != direction(f, false) {
+		return nil, 0, false, fmt.Errorf("%w: the cursor is of another bot or filter", session.ErrInvalid)
+	}
+	if err != nil || err2 != nil || math.IsNaN(at) || math.IsInf(at, 0) || since < 0 || (session.Ref{Bot: bot, ID: fields[4]}).Validate() != nil {
+		return nil, 0, false, fmt.Errorf("%w: the cursor is damaged", session.ErrInvalid)
+	}
+	return last, since, newest, nil
+}
+
+// direction names the way that a walk by this filter goes.
+func direction(f Filter, newest bool) string {
+	switch {
+	case f.State != "" || f.User != "":
+		return "ids"
+	case newest:
+		return "newest"
+	}
+	return "since"
+}
+
+// sum tells filters apart.
+func (f Filter) sum(bot string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(bot + "\x00" + f.State + "\x00" + f.User))
+	return h.Sum32()
+}
+
+// list hands out the status of those sessions of a walk that selected, which may
+// complete it, reports.
+func (b *Bot) list(ctx context.Context, what string, w *walk, yield func(session.Status, error) bool, selected func(*session.Status, step) bool) {
+	for most := 16; ; most = min(2*most, pageSize) {
+		steps := w.next(ctx, most)
+		if len(steps) == 0 {
+			break
+		}
+		for i, r := range b.statuses(ctx, steps) {
+			var corrupt *session.CorruptError
+			switch {
+			case errors.Is(r.err, session.ErrNotFound):
+			case errors.As(r.err, &corrupt):
+				if !yield(session.Status{}, fmt.Errorf("%s of %s: %w", what, b.name, r.err)) {
+					return
+				}
+			case r.err != nil && r.refused:
+				w.skip(steps[i].ref, r.err)
+			case r.err != nil:
+				w.fail(steps[i].bucket, r.err)
+			case selected(&r.status, steps[i]):
+				if !yield(r.status, nil) {
+					return
+				}
+			}
+		}
+	}
+	if err := w.err(); err != nil {
+		yield(session.Status{}, fmt.Errorf("%s of %s: %w", what, b.name, err))
+	}
+}
+
+// A look is what was read of one session.
+type look struct {
+	status  session.Status
+	err     error
+	refused bool // refused is whether err is of this session alone
+}
+
+// statuses reads the status of each session, in one moment for each.
+func (b *Bot) statuses(ctx context.Context, steps []step) []look {
+	places := make([]place, len(steps))
+	for i, s := range steps {
+		places[i] = s.place
+	}
+	looks := make([]look, len(steps))
+	for i, r := range b.each(ctx, lua.Status, places, stored.StatusFields...) {
+		l, ref := &looks[i], places[i].ref
+		if r.Err != nil {
+			l.err = b.store.explain(ctx, r.Err, lua.Status, places[i])
+			continue
+		}
+		if l.err = refusal(r.Reply, ref); l.err != nil {
+			l.refused = true
+			continue
+		}
+		rec, err := stored.ReadRecord(ref, present(stored.StatusFields, r.Reply.List(2)))
+		if err != nil {
+			l.err, l.refused = err, true
+			continue
+		}
+		l.status = rec.Status()
+		l.status.Messages, l.status.Waiting, l.status.Unsent = r.Reply.Int(3), r.Reply.Int(4), r.Reply.Int(5)
+		l.status.Now = time.UnixMilli(r.Reply.Int(1))
+	}
+	return looks
+}

@@ -1,0 +1,167 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// What the iterators over sessions promise: added.
+var theLists = []check{
+	{promise: "sessions come with the latest activity first, those of a state or a user in the order of their ids", run: listOrder},
+	{promise: "a cursor goes on in another replica, and misses none that stays, though sessions are created, move and go", run: cursorGoesOn},
+	{promise: "a cursor that is none, or is another filter's, is refused", run: badCursors},
+	{promise: "a session that cannot be read comes as an error that names it, and the loop goes on", run: listOfCorrupt},
+}
+
+// all returns the items of a list that must be read without an error.
+func all[T any](s *scene, list iter.Seq2[T, error]) (items []T) {
+	s.Helper()
+	for item, err := range list {
+		s.ok(err)
+		items = append(items, item)
+	}
+	return items
+}
+
+func ids(list []session.Status) (ids []string) {
+	for _, st := range list {
+		ids = append(ids, st.Ref.ID)
+	}
+	return ids
+}
+
+func listOrder(s *scene) {
+	bot := s.bot()
+	for i := range 100 {
+		s.create(bot.Session(fmt.Sprintf("%02d", i)), store.Origin{State: fmt.Sprint("s", i%2), User: fmt.Sprint("u", i%3)})
+	}
+	minute := func(st session.Status) time.Time { return st.Active.Truncate(time.Minute) }
+	list := all(s, bot.Sessions(s.Context(), store.Filter{}))
+	equal(s, "sessions listed", len(list), 100)
+	if !slices.IsSortedFunc(list, func(a, b session.Status) int { return minute(b).Compare(minute(a)) }) {
+		s.Errorf("the newest are not first: %v", ids(list))
+	}
+	for i, f := range []store.Filter{{State: "s1"}, {User: "u1"}, {State: "s0", User: "u2"}} {
+		list := all(s, bot.Sessions(s.Context(), f))
+		equal(s, fmt.Sprintf("sessions of %+v", f), len(list), []int{50, 33, 17}[i])
+		if !slices.IsSorted(ids(list)) {
+			s.Errorf("%+v: not in the order of their ids: %v", f, ids(list))
+		}
+		for _, st := range list {
+			if f.State != "" && st.State != f.State || f.User != "" && st.User != f.User {
+				s.Errorf("%+v lists %+v", f, st)
+			}
+		}
+	}
+}
+
+func cursorGoesOn(s *scene) {
+	for what, f := range map[string]store.Filter{"all": {}, "state": {State: "s"}, "user": {User: "u"}} {
+		bot := s.replica().Bot(what, nil)
+		for i := range 60 {
+			s.create(bot.Session(fmt.Sprint(i)), store.Origin{State: "s", User: "u"})
+		}
+		times := map[string]int{}
+		part := func(cursor string, most int) (page []session.Status) {
+			for st, err := range s.replica().Bot(what, nil).Sessions(s.Context(), f.After(cursor)) {
+				s.ok(err)
+				times[st.Ref.ID]++
+				if page = append(page, st); len(page) == most {
+					break
+				}
+			}
+			return page
+		}
+		page := part("", 20)
+		cursor := page[19].Cursor
+		behind := all(s, bot.Sessions(s.Context(), f.After(cursor)))[0].Ref.ID
+		for _, id := range []string{page[3].Ref.ID, page[19].Ref.ID, behind} { // with the one where the cursor stands
+			s.ok(second(bot.Session(id).Destroy(s.Context())))
+		}
+		equal(s, "times that one was listed which is gone now", times[behind], 0)
+		s.create(bot.Session("new"), store.Origin{State: "s", User: "u"})
+		s.ok(bot.Session(page[0].Ref.ID).Set(s.Context(), "k", "v"))
+		page = part(cursor, 10)
+		s.ok(bot.Session(page[0].Ref.ID).Move(s.Context(), session.Transition{From: "s", To: "other"}))
+		part(page[9].Cursor, -1)
+		for i := range 60 {
+			id := fmt.Sprint(i)
+			n := times[id]
+			if what == "all" { // one that was active when the first part was read may come again
+				n = min(n, 1)
+			}
+			want := 1
+			if id == behind {
+				want = 0
+			}
+			equal(s, fmt.Sprintf("by %s: times that %s is listed", what, id), n, want)
+		}
+	}
+}
+
+func badCursors(s *scene) {
+	r := s.replica()
+	bot := r.Bot("bot", nil)
+	s.create(bot.Session("1"), store.Origin{State: "s", User: "u"})
+	cursor := all(s, bot.Sessions(s.Context(), store.Filter{}))[0].Cursor
+	ofState := all(s, bot.Sessions(s.Context(), store.Filter{State: "s"}))[0].Cursor
+	equal(s, "behind the last of a state", len(all(s, bot.Sessions(s.Context(), store.Filter{State: "s"}.After(ofState)))), 0)
+	for what, list := range map[string]iter.Seq2[session.Status, error]{
+		"no cursor":       bot.Sessions(s.Context(), store.Filter{}.After("1")),
+		"an odd one":      bot.Sessions(s.Context(), store.Filter{}.After("é\x00 \n")),
+		"half of one":     bot.Sessions(s.Context(), store.Filter{}.After(cursor[:len(cursor)/2])),
+		"a long one":      bot.Sessions(s.Context(), store.Filter{}.After(strings.Repeat(cursor, 100))),
+		"a state's":       bot.Sessions(s.Context(), store.Filter{}.After(ofState)),
+		"another state's": bot.Sessions(s.Context(), store.Filter{State: "t"}.After(ofState)),
+		"of no state":     bot.Sessions(s.Context(), store.Filter{State: "s"}.After(cursor)),
+		"another bot's":   r.Bot("other", nil).Sessions(s.Context(), store.Filter{}.After(cursor)),
+	} {
+		n := 0
+		for st, err := range list {
+			n++
+			if !errors.Is(err, session.ErrInvalid) || st.Ref.ID != "" {
+				s.Errorf("%s: %+v, %v; want %v", what, st, err, session.ErrInvalid)
+			}
+		}
+		equal(s, what+": items", n, 1)
+	}
+}
+
+func listOfCorrupt(s *scene) {
+	r := s.replica()
+	bot := r.Bot("bot", nil)
+	for i := range 9 {
+		s.create(bot.Session(fmt.Sprint(i)), store.Origin{State: "s"})
+	}
+	hash := s.keys(r.client, bot.Session("4").Ref())["s"]
+	fields, err := r.client.HGetAll(s.Context(), hash).Result()
+	s.ok(err)
+	s.ok(r.client.Set(s.Context(), hash, "no hash", 0).Err())
+	defer func() {
+		s.ok(r.client.Del(s.Context(), hash).Err())
+		s.ok(r.client.HSet(s.Context(), hash, fields).Err())
+	}()
+	for _, f := range []store.Filter{{}, {State: "s"}} {
+		var read, corrupt []string
+		for st, err := range bot.Sessions(s.Context(), f) {
+			var of *session.CorruptError
+			if errors.As(err, &of) {
+				corrupt = append(corrupt, of.Ref.ID)
+				equal(s, "what comes with an error", st, session.Status{})
+				continue
+			}
+			s.ok(err)
+			read = append(read, st.Ref.ID)
+		}
+		slices.Sort(read)
+		equal(s, "sessions that can be read", read, []string{"0", "1", "2", "3", "5", "6", "7", "8"})
+		equal(s, "sessions that cannot", corrupt, []string{"4"})
+	}
+}
