@@ -1,10 +1,28 @@
 package store
 
-import "github.com/redis/go-redis/v9"
+import (
+	"iter"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/store/internal/causes"
+)
 
 // Simulate gives a new store a name of the simulation's, and has each command of
 // a script sent by way: the simulation so decides in what order callers come to
 // the sender, and go on when they share a flight.
 func (s *Store) Simulate(name string, way func(cmd redis.Cmder, send func() error) error) {
 	s.name, s.caller.Name, s.caller.Around = name, name, way
+}
+
+// Gather returns the items of a list, and its errors joined.
+func Gather[T any](list iter.Seq2[T, error]) (items []T, err error) {
+	for item, e := range list {
+		if e != nil {
+			err = causes.Join(err, e)
+			continue
+		}
+		items = append(items, item)
+	}
+	return items, err
 }

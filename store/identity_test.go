@@ -248,7 +248,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			serve := bounded.Receive(t, "Serve ends", ended)
 			s := bot.Session("1")
 			_, accept := bot.Accept(ctx, "1", session.Event{ID: "1"})
-			_, list := bot.List(ctx, Filter{})
+			_, list := Gather(bot.Sessions(ctx, Filter{}))
 			_, counts := bot.Counts(ctx)
 			_, replicas := bot.Replicas(ctx)
 			_, bots := st.Bots(ctx)
@@ -265,7 +265,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			}()
 			watch := bounded.Receive(t, "Watch ends", watched)
 			for call, err := range map[string]error{
-				"Serve": serve, "Accept": accept, "List": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "Load": load,
+				"Serve": serve, "Accept": accept, "Sessions": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "Load": load,
 				"DeadLetters": letters, "Drain": drain, "Watch": watch, "Check": st.Check(ctx), "Set": s.Set(ctx, "k", "v"),
 				"Update": updated,
 			} {

@@ -108,8 +108,8 @@ func TestTheRightsOfALookerOn(t *testing.T) {
 	if _, err := seen.Session("1").DeadLetters(t.Context()); err != nil {
 		t.Error("DeadLetters:", err)
 	}
-	if list, err := seen.List(t.Context(), store.Filter{}); err != nil || len(list) != 1 {
-		t.Error("List:", list, err)
+	if list, err := store.Gather(seen.Sessions(t.Context(), store.Filter{})); err != nil || len(list) != 1 {
+		t.Error("Sessions:", list, err)
 	}
 	if counts, err := seen.Counts(t.Context()); err != nil || counts.States["start"] != 1 {
 		t.Error("Counts:", counts, err)
@@ -220,14 +220,14 @@ func TestARightThatIsTakenAwayLaterIsNamed(t *testing.T) {
 	if err := observer(t, url).Do(t.Context(), "ACL", "SETUSER", "u", "-@all", "+hello", "+ping").Err(); err != nil {
 		t.Fatal(err)
 	}
-	_, list := bot.List(t.Context(), store.Filter{})
+	_, list := store.Gather(bot.Sessions(t.Context(), store.Filter{}))
 	_, counts := bot.Counts(t.Context())
 	_, replicas := bot.Replicas(t.Context())
 	_, bots := st.Bots(t.Context())
 	_, letters := bot.Session("1").DeadLetters(t.Context())
 	_, load := bot.Session("1").Load(t.Context())
 	_, accept := bot.Accept(t.Context(), "1", session.Event{ID: "e"})
-	for call, err := range map[string]error{"List": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "DeadLetters": letters, "Load": load, "Accept": accept} {
+	for call, err := range map[string]error{"Sessions": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "DeadLetters": letters, "Load": load, "Accept": accept} {
 		if !errors.Is(err, session.ErrNoPermission) {
 			t.Errorf("%s: %v", call, err)
 		}

@@ -106,7 +106,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 	})
 	last := bot.Session("user 1")
 	for limit := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		status, err := bot.List(t.Context(), store.Filter{Limit: -1})
+		status, err := store.Gather(bot.Sessions(t.Context(), store.Filter{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 	if err != nil || counts.Sessions != back.Load() || counts.States["new"] != back.Load() || len(counts.States) != 1 {
 		t.Errorf("%d came back, counted are %+v, %v", back.Load(), counts, err)
 	}
-	if users, err := bot.List(t.Context(), store.Filter{User: "user 1"}); err != nil || len(users) != 0 {
+	if users, err := store.Gather(bot.Sessions(t.Context(), store.Filter{User: "user 1"})); err != nil || len(users) != 0 {
 		t.Errorf("the user of the old life is still listed: %v, %v", users, err)
 	}
 	if err := st.Check(t.Context()); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -81,7 +82,19 @@ func distinct(t *testing.T, what string, list []session.Status, want int) {
 	}
 }
 
-func TestListReadsNoMoreOfALargeIndexThanItNeeds(t *testing.T) {
+// first is the beginning of a list.
+func first[T any](most int, list iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		n := 0
+		for item, err := range list {
+			if n++; !yield(item, err) || n == most {
+				return
+			}
+		}
+	}
+}
+
+func TestSessionsReadsNoMoreOfALargeIndexThanItNeeds(t *testing.T) {
 	t.Parallel()
 	st := opened(t, redistest.Single(t), &Options{Buckets: 4})
 	bot := st.Bot("bot", nil)
@@ -101,25 +114,24 @@ func TestListReadsNoMoreOfALargeIndexThanItNeeds(t *testing.T) {
 		}
 	}})
 	for _, c := range []struct {
-		f    Filter
-		want int
+		f          Filter
+		most, want int
 	}{
-		{Filter{Limit: 5}, 5}, {Filter{State: "common", Limit: 5}, 5}, {Filter{State: "rare", Limit: 2}, 2},
-		{Filter{State: "rare", Limit: 100}, 3}, {Filter{User: "nobody", Limit: 5}, 0}, {Filter{State: "rare"}, 3},
+		{Filter{}, 5, 5}, {Filter{State: "common"}, 5, 5}, {Filter{State: "rare"}, 2, 2}, {Filter{State: "rare"}, 100, 3}, {Filter{User: "nobody"}, 5, 0},
 	} {
 		read.Store(0)
-		list, err := bot.List(t.Context(), c.f)
+		list, err := Gather(first(c.most, bot.Sessions(t.Context(), c.f)))
 		noError(t, err)
 		distinct(t, fmt.Sprint(c.f), list, c.want)
-		if read.Load() > 150 {
+		if read.Load() > 100 {
 			t.Errorf("%+v read %d entries and sessions of about 1,000", c.f, read.Load())
 		}
 	}
 }
 
-func TestListMissesNoneBecauseOthersAreRemovedOrActiveMeanwhile(t *testing.T) {
+func TestSessionsMissesNoneBecauseOthersAreRemovedOrActiveMeanwhile(t *testing.T) {
 	t.Parallel()
-	for _, f := range []Filter{{}, {Limit: 100}, {Limit: 300}, {State: "s", Limit: 120}, {State: "s"}} {
+	for _, f := range []Filter{{}, {State: "s"}} {
 		url := redistest.Single(t)
 		c := client(t, url)
 		st := opened(t, url, &Options{Buckets: 1})
@@ -146,13 +158,9 @@ func TestListMissesNoneBecauseOthersAreRemovedOrActiveMeanwhile(t *testing.T) {
 				}
 			}
 		}})
-		list, err := bot.List(t.Context(), f)
+		list, err := Gather(bot.Sessions(t.Context(), f))
 		noError(t, err)
-		want := 300
-		if f.Limit > 0 {
-			want = f.Limit
-		}
-		distinct(t, fmt.Sprint(f), list, want)
+		distinct(t, fmt.Sprint(f), list, 300)
 	}
 }
 
@@ -200,7 +208,7 @@ func TestALoopComesInTheEndToWhatWasActiveMeanwhile(t *testing.T) {
 	}
 }
 
-func TestListReturnsEachOfManySessionsOfOneMillisecondOnce(t *testing.T) {
+func TestSessionsReturnsEachOfManySessionsOfOneMillisecondOnce(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	c := client(t, url)
@@ -211,14 +219,14 @@ func TestListReturnsEachOfManySessionsOfOneMillisecondOnce(t *testing.T) {
 	for _, id := range c.ZRange(t.Context(), key, 0, -1).Val() {
 		noError(t, c.ZAdd(t.Context(), key, redis.Z{Score: 1.7e12, Member: id}).Err())
 	}
-	for limit, want := range map[int]int{0: 700, -5: 700, 1: 1, 300: 300, 699: 699, 700: 700, 701: 700, 1 << 62: 700} {
-		list, err := bot.List(t.Context(), Filter{Limit: limit})
+	for limit, want := range map[int]int{1: 1, 300: 300, 699: 699, 700: 700, 701: 700} {
+		list, err := Gather(first(limit, bot.Sessions(t.Context(), Filter{})))
 		noError(t, err)
 		distinct(t, fmt.Sprint("limit ", limit), list, want)
 	}
 }
 
-func TestWhatCannotBeReadHidesNothingElseOfListAndCounts(t *testing.T) {
+func TestWhatCannotBeReadHidesNothingElseOfSessionsAndCounts(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	c := client(t, url)
@@ -227,8 +235,8 @@ func TestWhatCannotBeReadHidesNothingElseOfListAndCounts(t *testing.T) {
 	sessionsOf(t, bot, "s", 40)
 	damaged := session.Ref{Bot: "bot", ID: "s 7"}
 	noError(t, c.Set(t.Context(), st.layout.key("history", st.layout.place(damaged)), "no list", 0).Err())
-	for _, f := range []Filter{{}, {State: "s"}, {Limit: 39}} {
-		list, err := bot.List(t.Context(), f)
+	for _, f := range []Filter{{}, {State: "s"}} {
+		list, err := Gather(bot.Sessions(t.Context(), f))
 		distinct(t, fmt.Sprint(f), list, 39)
 		if !errors.Is(err, session.ErrCorrupt) || !strings.Contains(err.Error(), damaged.String()) || !strings.Contains(err.Error(), "history") {
 			t.Errorf("%+v: the error does not name the history of %s: %v", f, damaged, err)
@@ -270,8 +278,8 @@ func TestWhatCannotBeReadHidesNothingElseOfListAndCounts(t *testing.T) {
 			t.Errorf("%+v: the error is item %d of %d, want the last, %d", f, ends, listed, reached+1)
 		}
 	}
-	for _, f := range []Filter{{}, {State: "s"}, {Limit: 100}, {State: "s", Limit: reached + 1}} {
-		list, err := bot.List(t.Context(), f)
+	for _, f := range []Filter{{}, {State: "s"}} {
+		list, err := Gather(bot.Sessions(t.Context(), f))
 		distinct(t, fmt.Sprint(f), list, reached)
 		partial(fmt.Sprint(f), err)
 	}

@@ -22,7 +22,6 @@ import (
 type Filter struct {
 	State string // State is the state that they are in; empty means any.
 	User  string // User is the user that they belong to; empty means any.
-	Limit int    // Limit is the most that List returns; 0 or less means no limit.
 	after string
 }
 

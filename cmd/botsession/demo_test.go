@@ -147,8 +147,10 @@ func TestDemoFailsWhenASessionWasMeddledWith(t *testing.T) {
 		for sleep(ctx, 5*time.Millisecond) == nil {
 			bots, _ := w.st.Bots(ctx)
 			for _, bot := range bots {
-				sessions, _ := w.st.Bot(bot, nil).List(ctx, store.Filter{Limit: 1})
-				for _, s := range sessions {
+				for s, err := range w.st.Bot(bot, nil).Sessions(ctx, store.Filter{}) {
+					if err != nil {
+						break
+					}
 					stray := session.Message{From: session.FromBot, Type: session.Text, Content: "Who are you?"}
 					if err := w.st.Bot(bot, nil).Session(s.Ref.ID).Record(ctx, stray); err == nil {
 						return

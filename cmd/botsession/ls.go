@@ -22,6 +22,7 @@ type listOptions struct {
 	*env
 	bot    string // empty: all bots
 	filter store.Filter
+	limit  int // of each bot, and of all; 0 or less: none
 	json   bool
 }
 
@@ -31,6 +32,7 @@ func newList(e *env) *cobra.Command {
 		Use:   "ls [BOT]",
 		Short: "List live sessions, newest first",
 		Long: `List the live sessions of one bot, or of all bots, the last active first.
+Of more sessions in a state or of a user than --limit, the first by id are shown.
 
 WAITING counts events in the inbox, the one in hand included. HELD BY is the
 replica whose turn runs on the session now; where the last attempt failed, when
@@ -54,7 +56,7 @@ it is tried again. IDLE is the time since the session last changed.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.filter.State, "state", "", "only sessions in this state")
 	flags.StringVar(&o.filter.User, "user", "", "only sessions of this user")
-	flags.IntVar(&o.filter.Limit, "limit", 100, "at most so many; 0 or less means all")
+	flags.IntVar(&o.limit, "limit", 100, "at most so many; 0 or less means all")
 	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
 	return cmd
 }
@@ -98,7 +100,11 @@ func (o *listOptions) run(ctx context.Context) error {
 		o.table(sessions)
 	}
 	if more {
-		fmt.Fprintf(o.err, "these are the newest %d; --limit 0 lists all\n", len(sessions))
+		which := "newest"
+		if o.filter != (store.Filter{}) {
+			which = "first" // of each bot, by id
+		}
+		fmt.Fprintf(o.err, "these are the %s %d; --limit 0 lists all\n", which, len(sessions))
 	}
 	return failed
 }
@@ -111,22 +117,29 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 			return nil, false, err
 		}
 	}
-	filter := o.filter
-	if filter.Limit > 0 {
-		filter.Limit++ // to see whether there are more
-	}
 	var failures []error
 	for _, bot := range bots {
-		some, err := st.Bot(bot, nil).List(ctx, filter)
-		failures = append(failures, err)
-		sessions = append(sessions, some...)
+		n := 0
+		for st, err := range st.Bot(bot, nil).Sessions(ctx, o.filter) {
+			if err != nil {
+				failures = append(failures, err)
+				continue
+			}
+			sessions = append(sessions, st)
+			if n++; o.limit > 0 && n > o.limit { // one more, to see whether there are more
+				break
+			}
+		}
 	}
 	err = errors.Join(failures...)
-	slices.SortStableFunc(sessions, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
-	if o.filter.Limit > 0 && len(sessions) > o.filter.Limit {
-		return sessions[:o.filter.Limit], true, err
+	if o.limit > 0 && len(sessions) > o.limit && o.filter != (store.Filter{}) {
+		sessions, more = sessions[:o.limit], true
 	}
-	return sessions, false, err
+	slices.SortStableFunc(sessions, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
+	if o.limit > 0 && len(sessions) > o.limit {
+		sessions, more = sessions[:o.limit], true
+	}
+	return sessions, more, err
 }
 
 // nothing says that there are no sessions, and where there are some.
@@ -248,13 +261,17 @@ func (e *env) completeRef(cmd *cobra.Command, args []string, begun string) ([]st
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer st.Close()
-	sessions, err := st.Bot(bot, nil).List(ctx, store.Filter{Limit: 100})
-	if err != nil && len(sessions) == 0 {
-		return nil, cobra.ShellCompDirectiveError
-	}
 	var refs []string
-	for _, s := range sessions {
-		refs = append(refs, s.Ref.String())
+	for status, err := range st.Bot(bot, nil).Sessions(ctx, store.Filter{}) {
+		if err != nil && len(refs) == 0 && !errors.Is(err, session.ErrCorrupt) {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		if err == nil {
+			refs = append(refs, status.Ref.String())
+		}
+		if len(refs) == 100 {
+			break
+		}
 	}
 	return refs, cobra.ShellCompDirectiveNoFileComp
 }

@@ -28,7 +28,7 @@ func tornApart(s *scene) {
 	s.ok(err)
 	equal(s, "sessions", counts.Sessions, int64(len(ids)))
 	equal(s, "states counted", counts.States, map[string]int64{"start": int64(len(ids))})
-	anns, err := bot.List(s.Context(), store.Filter{User: "ann"})
+	anns, err := gather(bot.Sessions(s.Context(), store.Filter{User: "ann"}))
 	s.ok(err)
 	equal(s, "sessions listed of ann", len(anns), len(ids)-1)
 }

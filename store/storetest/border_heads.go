@@ -40,7 +40,7 @@ var theHeads = []check{
 	{promise: "state and user of a filter hold together, and expired sessions do not count", run: filters},
 	{promise: "a session and the end of its chat are those of one moment", run: chatOfOneMoment},
 	{promise: "name and bytes of a file are those of one moment", run: fileOfOneMoment},
-	{promise: "what List says of a session is of one moment", run: statusOfOneMoment},
+	{promise: "what Sessions says of a session is of one moment", run: statusOfOneMoment},
 	{promise: "an id is remembered as promised, whatever window others have, and while its event waits", run: otherWindows},
 	{promise: "many ids in a session are swept a part at a time", run: sweptInParts},
 	{promise: "a failing handler is in the log, with session, event, attempt and replica", run: failuresAreLogged},

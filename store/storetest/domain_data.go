@@ -213,7 +213,7 @@ func destroyThenCreate(s *scene) {
 	s.gone(sess)
 	_, err = sess.Destroy(s.Context())
 	s.is(err, session.ErrNotFound)
-	all, err := bot.List(s.Context(), store.Filter{})
+	all, err := gather(bot.Sessions(s.Context(), store.Filter{}))
 	s.ok(err)
 	equal(s, "sessions listed", len(all), 0)
 	s.create(sess, store.Origin{User: "bob"})

@@ -109,8 +109,8 @@ func hostileIDs(s *scene) {
 			}
 			equal(s, fmt.Sprintf("chat of %q", id), s.chat(bot.Session(id)), []string{"u hi", "b " + state})
 		}
-		for what, filter := range map[string]store.Filter{"all": {Limit: -1}, "of the user u": {User: "u", Limit: -1}} {
-			all, err := bot.List(s.Context(), filter)
+		for what, filter := range map[string]store.Filter{"all": {}, "of the user u": {User: "u"}} {
+			all, err := gather(bot.Sessions(s.Context(), filter))
 			s.ok(err)
 			found := map[string]string{}
 			for _, status := range all {
@@ -122,7 +122,7 @@ func hostileIDs(s *scene) {
 	}
 	check()
 	for i, id := range idsToTry {
-		one, err := bot.List(s.Context(), store.Filter{State: fmt.Sprint("s", i)})
+		one, err := gather(bot.Sessions(s.Context(), store.Filter{State: fmt.Sprint("s", i)}))
 		s.ok(err)
 		if len(one) != 1 || one[0].Ref.ID != id {
 			s.Errorf("sessions in state s%d: %+v, want one, %q", i, one, id)
@@ -163,7 +163,7 @@ func hostileNames(s *scene) {
 			if what == "user" && name == "" {
 				continue // means any
 			}
-			one, err := bot.List(s.Context(), filter)
+			one, err := gather(bot.Sessions(s.Context(), filter))
 			s.ok(err)
 			if len(one) != 1 || one[0].Ref != sess.Ref() {
 				s.Errorf("sessions by the %s %q: %+v, want %s", what, name, one, sess.Ref())
@@ -222,7 +222,7 @@ func namespaces(s *scene) {
 	s.create(c.Session("1"), store.Origin{State: "there"})
 	equal(s, "in the same namespace", s.load(b.Session("1")).State, "here")
 	equal(s, "in the other namespace", s.load(c.Session("1")).State, "there")
-	all, err := a.List(s.Context(), store.Filter{})
+	all, err := gather(a.Sessions(s.Context(), store.Filter{}))
 	s.ok(err)
 	equal(s, "sessions listed in one namespace", len(all), 1)
 }

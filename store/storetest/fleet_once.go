@@ -44,7 +44,7 @@ func createsRace(s *scene) {
 	})
 	s.ok(errors.Join(errs.list()...))
 	equal(s, "callers told that they created the session", made.Load(), 1)
-	all, err := bots[0].List(s.Context(), store.Filter{})
+	all, err := gather(bots[0].Sessions(s.Context(), store.Filter{}))
 	s.ok(err)
 	equal(s, "sessions", len(all), 1)
 }

@@ -283,7 +283,7 @@ func destroyDuringTurn(s *scene) {
 	}
 	stop() // the turn has ended
 	s.gone(other.Session("1"))
-	all, err := other.List(s.Context(), store.Filter{})
+	all, err := gather(other.Sessions(s.Context(), store.Filter{}))
 	s.ok(err)
 	equal(s, "sessions listed", len(all), 0)
 	kinds := s.keys(s.replica().client, first.Ref)

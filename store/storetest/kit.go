@@ -194,7 +194,7 @@ func (k *Kit) drain(ctx context.Context) {
 // nextDue returns the first moment until end at which something is tried again.
 func (k *Kit) nextDue(ctx context.Context, end time.Time) time.Time {
 	k.t.Helper()
-	all, err := k.bot.List(ctx, store.Filter{Limit: -1})
+	all, err := gather(k.bot.Sessions(ctx, store.Filter{}))
 	if err != nil {
 		k.t.Fatalf("listing the sessions: %v", err)
 	}

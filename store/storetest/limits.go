@@ -178,7 +178,7 @@ func readOnly(s *scene) {
 	equal(s, "session", s.load(own), s.load(sess))
 	equal(s, "chat", s.chat(own), s.chat(sess))
 	s.status(own)
-	all, err := looking.List(s.Context(), store.Filter{})
+	all, err := gather(looking.Sessions(s.Context(), store.Filter{}))
 	s.ok(err)
 	equal(s, "sessions listed", len(all), 1)
 	_, err = looking.Counts(s.Context())

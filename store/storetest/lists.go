@@ -30,6 +30,18 @@ func all[T any](s *scene, list iter.Seq2[T, error]) (items []T) {
 	return items
 }
 
+// gather returns the items of a list, and its errors joined.
+func gather[T any](list iter.Seq2[T, error]) (items []T, err error) {
+	for item, e := range list {
+		if e != nil {
+			err = errors.Join(err, e)
+			continue
+		}
+		items = append(items, item)
+	}
+	return items, err
+}
+
 func ids(list []session.Status) (ids []string) {
 	for _, st := range list {
 		ids = append(ids, st.Ref.ID)

@@ -63,7 +63,7 @@ func slides(s *scene) {
 	s.status(sess)
 	s.chat(sess)
 	for _, err := range []error{
-		second(sess.File(ctx)), second(sess.DeadLetters(ctx)), second(bot.List(ctx, store.Filter{})), second(bot.Counts(ctx)), r.Check(ctx),
+		second(sess.File(ctx)), second(sess.DeadLetters(ctx)), second(gather(bot.Sessions(ctx, store.Filter{}))), second(bot.Counts(ctx)), r.Check(ctx),
 		second(bot.Receipt("1", "a").Wait(ctx)),
 	} {
 		s.ok(err)
@@ -89,7 +89,7 @@ func expiresWhole(s *scene) {
 	for limit := began.Add(patience); ; time.Sleep(glance) {
 		chat, chatErr := sess.History(s.Context(), session.All())
 		file, fileErr := sess.File(s.Context())
-		all, err := bot.List(s.Context(), store.Filter{})
+		all, err := gather(bot.Sessions(s.Context(), store.Filter{}))
 		s.ok(err)
 		snap, err := sess.Load(s.Context())
 		if errors.Is(err, session.ErrNotFound) {
@@ -116,7 +116,7 @@ func expiresWhole(s *scene) {
 	_, err = sess.Status(s.Context())
 	s.is(err, session.ErrNotFound)
 	s.eventually("it is not listed any more", func() bool {
-		all, err := bot.List(s.Context(), store.Filter{})
+		all, err := gather(bot.Sessions(s.Context(), store.Filter{}))
 		s.ok(err)
 		return len(all) == 0
 	})
@@ -255,7 +255,7 @@ func waitingKeepsAlive(s *scene) {
 	})
 	time.Sleep(50 * time.Millisecond)
 	equal(s, "data of the session that an event waits for", s.load(sess).Data, map[string]any{"k": "v"})
-	all, err := bot.List(s.Context(), store.Filter{})
+	all, err := gather(bot.Sessions(s.Context(), store.Filter{}))
 	s.ok(err)
 	equal(s, "sessions listed", len(all), 1)
 	var first bool
@@ -318,7 +318,7 @@ func reaped(s *scene) {
 			}
 		}
 	}
-	all, err := bot.List(s.Context(), store.Filter{})
+	all, err := gather(bot.Sessions(s.Context(), store.Filter{}))
 	s.ok(err)
 	equal(s, "sessions listed", len(all), 1)
 }

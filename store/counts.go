@@ -15,42 +15,6 @@ import (
 	"github.com/botsession/botsession/store/internal/causes"
 )
 
-// List returns what [Bot.Sessions] does, those with the latest activity first, and
-// at most so many, with all errors joined.
-func (b *Bot) List(ctx context.Context, f Filter) (list []session.Status, err error) {
-	var faults []error
-	for st, err := range b.Sessions(ctx, f) {
-		if err != nil {
-			faults = append(faults, err)
-			continue
-		}
-		if list = append(list, st); len(list) == f.Limit {
-			break
-		}
-	}
-	slices.SortStableFunc(list, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
-	return list, causes.Join(faults...)
-}
-
-// each runs a script that writes nothing for each place.
-func (b *Bot) each(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
-	requests := make([]call.Request, len(places))
-	for i, at := range places {
-		requests[i] = call.Request{Script: script, Keys: b.store.layout.keys(script, at), Args: args, Node: at.bucket}
-	}
-	return b.store.caller.Each(ctx, requests)
-}
-
-// present pairs those fields that a hash has with their values.
-func present(fields []string, values []any) (pairs []string) {
-	for i, v := range values {
-		if text, ok := v.(string); ok {
-			pairs = append(pairs, fields[i], text)
-		}
-	}
-	return pairs
-}
-
 // Counts are statistics of one bot.
 type Counts struct {
 	Sessions int64            // living
