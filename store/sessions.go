@@ -57,6 +57,23 @@ func (b *Bot) Sessions(ctx context.Context, f Filter) iter.Seq2[session.Status, 
 	}
 }
 
+// Waiting returns the status of the sessions that have work, waiting or in hand: events,
+// replies that are not sent, an Update. Those that are looked at first come first. Why
+// they wait, the status says: Waiting and Unsent, how Event and Reply failed and when
+// each is tried again, and the Lease of who holds them. Of sessions that get work while
+// the loop runs, some come. The errors are as the package's comment says.
+func (b *Bot) Waiting(ctx context.Context) iter.Seq2[session.Status, error] {
+	return func(yield func(session.Status, error) bool) {
+		if err := b.usable(); err != nil {
+			yield(session.Status{}, fmt.Errorf("waiting: %w", err))
+			return
+		}
+		b.list(ctx, "waiting", b.newWalk("due", "", false, nil), yield, func(st *session.Status, _ step) bool {
+			return st.Waiting > 0 || st.Unsent > 0 || st.Lease.Work != session.WorkNone
+		})
+	}
+}
+
 // filtered returns the walk that comes to all sessions that f selects. A state or a
 // user costs one command to each bucket's part of the names, because any bucket may
 // have one of their sessions: the client sends them as one pipeline to each server.

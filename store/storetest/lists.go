@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -17,6 +18,7 @@ var theLists = []check{
 	{promise: "sessions come with the latest activity first, those of a state or a user in the order of their ids", run: listOrder},
 	{promise: "a cursor goes on in another replica, and misses none that stays, though sessions are created, move and go", run: cursorGoesOn},
 	{promise: "a cursor that is none, or is another filter's, is refused", run: badCursors},
+	{promise: "what waits is listed with why, and what does not is not", run: waitingSessions},
 	{promise: "a session that cannot be read comes as an error that names it, and the loop goes on", run: listOfCorrupt},
 }
 
@@ -176,4 +178,35 @@ func listOfCorrupt(s *scene) {
 		equal(s, "sessions that can be read", read, []string{"0", "1", "2", "3", "5", "6", "7", "8"})
 		equal(s, "sessions that cannot", corrupt, []string{"4"})
 	}
+}
+
+func waitingSessions(s *scene) {
+	var sent record[store.Delivery]
+	bot := s.replica().Bot("bot", sender(longLease, &sent))
+	s.create(bot.Session("idle"), store.Origin{})
+	s.create(bot.Session("replies"), store.Origin{})
+	s.create(bot.Session("held"), store.Origin{})
+	s.accept(bot, "fails", "1")
+	s.drain(bot, func(context.Context, *store.Turn) error { return store.RetryAfter(time.Hour, errors.New("not today")) })
+	s.accept(bot, "waits", "1")
+	s.accept(bot, "waits", "2")
+	s.ok(bot.Session("replies").Reply(s.Context(), "unsent"))
+	found := map[string]session.Status{}
+	for _, st := range all(s, bot.Waiting(s.Context())) {
+		found[st.Ref.ID] = st
+	}
+	equal(s, "sessions that wait", len(found), 3)
+	equal(s, "events that wait", found["waits"].Waiting, 2)
+	equal(s, "replies that wait", found["replies"].Unsent, 1)
+	if of := found["fails"]; of.Event.Failures != 1 || of.Event.Error != "not today" || !of.Event.At.After(of.Now) {
+		s.Errorf("%+v does not say why it waits", of)
+	}
+	s.ok(second(bot.Update(s.Context(), "held", func(ctx context.Context, _ *store.Turn) error {
+		held := false
+		for _, st := range all(s, bot.Waiting(ctx)) {
+			held = held || st.Ref.ID == "held" && st.Lease.Work == session.WorkUpdate && st.Lease.Holder != ""
+		}
+		equal(s, "a session in an Update's hand is listed", held, true)
+		return nil
+	})))
 }
