@@ -447,17 +447,11 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 		return nil, s.wrongType("letters", call.NoRight(err))
 	}
 	var faults []error
-	oldest := s.bot.store.caller.Clock.Now(at.bucket).Add(-deadLife)
-	for _, element := range elements.Val {
-		letter, err := stored.DecodeDeadLetter([]byte(element))
-		if err != nil {
-			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "dead letters", Reason: err})
+	for letter, err := range s.bot.letters(at, elements.Val) {
+		faults = append(faults, err)
+		if !letter.Time.IsZero() {
+			letters = append(letters, letter)
 		}
-		if letter.Time.Before(oldest) {
-			continue
-		}
-		letter.Ref = s.ref
-		letters = append(letters, letter)
 	}
 	return letters, causes.Join(faults...)
 }

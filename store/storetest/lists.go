@@ -19,6 +19,7 @@ var theLists = []check{
 	{promise: "a cursor goes on in another replica, and misses none that stays, though sessions are created, move and go", run: cursorGoesOn},
 	{promise: "a cursor that is none, or is another filter's, is refused", run: badCursors},
 	{promise: "what waits is listed with why, and what does not is not", run: waitingSessions},
+	{promise: "dead letters of all sessions are listed, oldest first, of those too that are gone", run: lettersOfAll},
 	{promise: "a session that cannot be read comes as an error that names it, and the loop goes on", run: listOfCorrupt},
 }
 
@@ -209,4 +210,45 @@ func waitingSessions(s *scene) {
 		equal(s, "a session in an Update's hand is listed", held, true)
 		return nil
 	})))
+}
+
+func lettersOfAll(s *scene) {
+	r := s.replica()
+	bot := r.Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	var want []string
+	for _, text := range []string{"b 1", "b 2", "a 1", "c 1", "d 1"} {
+		s.accept(bot, text[:1], text)
+		s.drain(bot, func(context.Context, *store.Turn) error { return errors.New("no " + text) })
+		want = append(want, text+": no "+text)
+		time.Sleep(5 * time.Millisecond) // by the server's clock, for the order
+	}
+	s.ok(second(bot.Session("a").Destroy(s.Context())))
+	texts := func() (texts, corrupt []string) {
+		for letter, err := range bot.DeadLetters(s.Context()) {
+			var of *session.CorruptError
+			if errors.As(err, &of) {
+				corrupt = append(corrupt, of.Ref.ID)
+				continue
+			}
+			s.ok(err)
+			equal(s, "the session of "+letter.Event.ID, letter.Ref, session.Ref{Bot: "bot", ID: letter.Event.ID[:1]})
+			texts = append(texts, letter.Event.Text+": "+letter.Error)
+		}
+		return texts, corrupt
+	}
+	got, corrupt := texts()
+	equal(s, "dead letters", got, want)
+	equal(s, "sessions whose letters cannot be read", corrupt, nil)
+	for range bot.DeadLetters(s.Context()) {
+		break // a reader who stops at once
+	}
+	key := s.keys(r.client, bot.Session("c").Ref())["x"]
+	elements, err := r.client.LRange(s.Context(), key, 0, -1).Result()
+	s.ok(err)
+	s.ok(r.client.Set(s.Context(), key, "no list", 0).Err())
+	got, corrupt = texts()
+	s.ok(r.client.Del(s.Context(), key).Err())
+	s.ok(r.client.RPush(s.Context(), key, elements).Err())
+	equal(s, "dead letters but for c's", got, slices.Delete(slices.Clone(want), 3, 4))
+	equal(s, "sessions whose letters cannot be read", corrupt, []string{"c"})
 }
