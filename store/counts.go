@@ -83,7 +83,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	slices.SortFunc(c.Moves, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
-	replicas, err := b.Replicas(ctx)
+	replicas, err := b.replicas(ctx)
 	c.Replicas = replicas
 	if err := causes.Join(partly(failed, len(places), why), err); err != nil {
 		return c, fmt.Errorf("count %s: %w", b.name, call.NoRight(err))

@@ -80,12 +80,13 @@
 //
 // # Lists
 //
-// [Bot.Sessions], [Bot.Waiting] and [Bot.DeadLetters] are loops that read on as
-// their reader does, in bounded commands, and end with its break. Each loop over one
-// of them begins anew. An error comes with a zero value. A [session.CorruptError] is
-// of one item, whose Ref it has, and the loop may go on; any other error is the last
-// item, and what came before it is whole in itself: of a cluster with a server down,
-// all that the others have. A cursor is a field of the item.
+// [Bot.Sessions], [Bot.Waiting], [Bot.DeadLetters] and [Bot.Replicas] are loops that
+// read on as their reader does, in bounded commands, and end with its break. Each
+// loop over one of them begins anew. An error comes with a zero value. A
+// [session.CorruptError] is of one item, whose Ref it has, and the loop may go on;
+// any other error is the last item, and what came before it is whole in itself: of a
+// cluster with a server down, all that the others have. A cursor is a field of the
+// item.
 //
 // # What is guaranteed
 //

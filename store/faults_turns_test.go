@@ -267,7 +267,7 @@ func (s *scene) serve(bot *store.Bot, n int, handler store.Handler) (stop func()
 	})
 	s.Cleanup(stop)
 	s.eventually("it serves", func() bool {
-		names, err := s.eye.Replicas(s.Context())
+		names, err := store.Gather(s.eye.Replicas(s.Context()))
 		s.ok(err)
 		return len(names) == n
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"iter"
 	"slices"
 	"strconv"
 	"sync"
@@ -158,7 +159,7 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 		if err := b.store.followAtTimes(ctx); err != nil {
 			return err
 		}
-		found, err := b.Replicas(ctx)
+		found, err := b.replicas(ctx)
 		if err != nil {
 			return err
 		}
@@ -175,8 +176,29 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 	return b.store.caller.Do(ctx, call.Publish(b.wakeChannel(b.store.identity().id, to), at.ref.ID))
 }
 
-// Replicas returns the names of the replicas that serve the bot and have room.
-func (b *Bot) Replicas(ctx context.Context) ([]string, error) {
+// A Replica is a process that serves a bot.
+type Replica struct {
+	Name string // Name is its [Store.Name], by which leases show who holds them.
+}
+
+// Replicas returns the replicas that serve the bot and have room, in no order. The
+// errors are as the package's comment says.
+func (b *Bot) Replicas(ctx context.Context) iter.Seq2[Replica, error] {
+	return func(yield func(Replica, error) bool) {
+		names, err := b.replicas(ctx)
+		if err != nil {
+			yield(Replica{}, err)
+			return
+		}
+		for _, name := range names {
+			if !yield(Replica{Name: name}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (b *Bot) replicas(ctx context.Context) ([]string, error) {
 	if err := b.usable(); err != nil {
 		return nil, fmt.Errorf("replicas: %w", err)
 	}

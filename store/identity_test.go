@@ -117,7 +117,7 @@ func TestWakeUpsTravelBetweenProcessesOnBothSidesOfAFlush(t *testing.T) {
 	channel := ""
 	eventually(t, "the replica listens on the channel of the new data", func() bool {
 		channel = serving.Bot("bot", nil).wakeChannel(after.identity().id, serving.Name())
-		names, err := after.Bot("bot", nil).Replicas(ctx)
+		names, err := after.Bot("bot", nil).replicas(ctx)
 		return err == nil && len(names) == 1 && c.PubSubNumSub(ctx, channel).Val()[channel] == 1
 	})
 	for _, st := range []*Store{before, after} {
@@ -238,7 +238,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			go func() {
 				ended <- bot.Serve(ctx, func(context.Context, *Turn) error { return nil })
 			}()
-			eventually(t, "a replica", func() bool { names, _ := bot.Replicas(ctx); return len(names) == 1 })
+			eventually(t, "a replica", func() bool { names, _ := bot.replicas(ctx); return len(names) == 1 })
 			if test.change == nil {
 				c.Del(ctx, "bs:meta")
 				c.LPush(ctx, "bs:meta", "x")
@@ -250,7 +250,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			_, accept := bot.Accept(ctx, "1", session.Event{ID: "1"})
 			_, list := Gather(bot.Sessions(ctx, Filter{}))
 			_, counts := bot.Counts(ctx)
-			_, replicas := bot.Replicas(ctx)
+			_, replicas := Gather(bot.Replicas(ctx))
 			_, bots := st.Bots(ctx)
 			_, load := s.Load(ctx)
 			_, letters := s.DeadLetters(ctx)

@@ -222,7 +222,7 @@ func TestARightThatIsTakenAwayLaterIsNamed(t *testing.T) {
 	}
 	_, list := store.Gather(bot.Sessions(t.Context(), store.Filter{}))
 	_, counts := bot.Counts(t.Context())
-	_, replicas := bot.Replicas(t.Context())
+	_, replicas := store.Gather(bot.Replicas(t.Context()))
 	_, bots := st.Bots(t.Context())
 	_, letters := bot.Session("1").DeadLetters(t.Context())
 	_, load := bot.Session("1").Load(t.Context())

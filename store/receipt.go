@@ -158,7 +158,7 @@ func (r *Receipt) gaveUp(ctx context.Context, trouble error) error {
 	}
 	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 	defer cancel()
-	if names, e := r.bot.Replicas(ask); e == nil && len(names) == 0 {
+	if names, e := r.bot.replicas(ask); e == nil && len(names) == 0 {
 		return fmt.Errorf("%w: no replica serves %s, or none has room", err, r.Ref.Bot)
 	}
 	return err

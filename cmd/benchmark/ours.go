@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -76,9 +75,10 @@ func newOurs(ctx context.Context, e env, last int, hook redis.Hook) (*ours, erro
 // awaitReplica waits until a replica serves the bot.
 func awaitReplica(ctx context.Context, bot *store.Bot, name string) error {
 	for {
-		replicas, err := bot.Replicas(ctx)
-		if err != nil || slices.Contains(replicas, name) {
-			return err
+		for r, err := range bot.Replicas(ctx) {
+			if err != nil || r.Name == name {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
