@@ -61,29 +61,30 @@ func (s *Script) IsFinal(status string) bool {
 
 // The scripts.
 var (
-	Accept  = load("accept")
-	Beat    = load("beat")
-	Change  = load("change")
-	Commit  = load("commit")
-	Create  = load("create")
-	Dead    = load("dead")
-	Destroy = load("destroy")
-	File    = load("file")
-	History = load("history")
-	Lease   = load("lease")
-	Load    = load("load")
-	Look    = load("look")
-	Outcome = load("outcome")
-	Probe   = load("probe")
-	Release = load("release")
-	Renew   = load("renew")
-	Sent    = load("sent")
-	Status  = load("status")
-	Tally   = load("tally")
+	Accept   = load("accept")
+	Beat     = load("beat")
+	Change   = load("change")
+	Commit   = load("commit")
+	Create   = load("create")
+	Dead     = load("dead")
+	Destroy  = load("destroy")
+	File     = load("file")
+	History  = load("history")
+	Lease    = load("lease")
+	Load     = load("load")
+	Look     = load("look")
+	Outcome  = load("outcome")
+	Probe    = load("probe")
+	Release  = load("release")
+	Renew    = load("renew")
+	Sent     = load("sent")
+	Settings = load("settings")
+	Status   = load("status")
+	Tally    = load("tally")
 )
 
 // All lists the scripts, by name.
-var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Status, Tally}
+var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Settings, Status, Tally}
 
 // load joins a script with the pieces that its header names. It panics on a
 // header it cannot read: the files are part of the program.

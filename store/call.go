@@ -113,6 +113,8 @@ func refusal(r reply, ref session.Ref) error {
 		return &session.StateError{Ref: ref, Found: r.Text(2)}
 	case "CHANGED":
 		return fmt.Errorf("%w: its version is %d", session.ErrChanged, r.Int(2))
+	case "OTHER":
+		return errors.New("another process has changed the settings")
 	case "LAYOUT":
 		if version, err := strconv.ParseInt(r.Text(2), 10, 64); err == nil {
 			if err := stored.OtherLayout(version, stored.Layout); err != nil {

@@ -16,6 +16,7 @@ import (
 // the bot pizza, and 256 buckets:
 //
 //	bs:meta                       HASH    layout, buckets, id of this store
+//	bs:bots                       HASH    bot -> its settings, one line of JSON (settings.go)
 //	bs:serve:pizza                ZSET    replicas that serve the bot and have room, by when to forget them
 //
 //	bs:{256.17.3f}:s:pizza/42     HASH    the session (package stored shows one)
@@ -35,7 +36,7 @@ import (
 //	bs:{256.17.3f}:dead:pizza     ZSET    sessions with dead letters, by the time of the last
 //	bs:{256.17.3f}:w:pizza        STRING  the channel of those who watch, with a life of seconds
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
-//	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call
+//	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call (for bs:bots: bs:ack:{bs:bots})
 //
 // A line of e is one of
 //
@@ -61,7 +62,7 @@ type keyForm struct {
 	of   owns   // of is whose key it is
 }
 
-// owns is whose a key is. Only that of the replicas is in no bucket.
+// owns is whose a key is. Those of the replicas and of the settings are in no bucket.
 type owns int
 
 const (
@@ -69,6 +70,7 @@ const (
 	ofBot                 // a bot's, in each bucket
 	ofBucket              // a bucket's
 	ofFleet               // a bot's
+	ofStore               // the store's
 )
 
 // forms has every key that scripts touch, by the names that they give them.
@@ -90,6 +92,7 @@ var forms = map[string]keyForm{
 	"watch":    {"w", "string", ofBot},
 	"bots":     {"b", "hash", ofBucket},
 	"replicas": {"serve", "zset", ofFleet},
+	"settings": {"bots", "hash", ofStore},
 }
 
 // layout builds every key there is.
@@ -133,14 +136,14 @@ func (l layout) write(key *strings.Builder, name string, at place) {
 	if !ok {
 		panic(fmt.Sprintf("store: no key is called %q", name))
 	}
-	if form.of == ofFleet {
+	if form.of == ofFleet || form.of == ofStore {
 		key.WriteString(l.namespace)
 		key.WriteByte(':')
 	} else {
 		key.WriteString(l.tags[at.bucket])
 	}
 	key.WriteString(form.kind)
-	if form.of == ofBucket {
+	if form.of == ofBucket || form.of == ofStore {
 		return
 	}
 	key.WriteByte(':')
@@ -166,6 +169,9 @@ func (l layout) keys(script *lua.Script, at place) []string {
 }
 
 func (l layout) meta() string { return l.namespace + ":meta" }
+
+// settings is the key of all bots' settings, which is in no bucket.
+func (l layout) settings() string { return l.key("settings", place{}) }
 
 // slots is how many hash slots a Redis cluster has.
 const slots = 16384

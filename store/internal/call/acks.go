@@ -133,6 +133,10 @@ func writes(cmd redis.Cmder) bool {
 
 // markKey is the key that is written in the bucket of another, see pipeAndWait.
 func markKey(key string) string {
-	tag, _, _ := strings.Cut(key, "}:")
+	tag, _, found := strings.Cut(key, "}:")
+	if !found { // the key of the settings: it has no tag, so its slot is that of all of its name
+		namespace, _, _ := strings.Cut(key, ":")
+		return namespace + ":ack:{" + key + "}"
+	}
 	return tag + "}:ack"
 }
