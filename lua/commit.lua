@@ -59,7 +59,13 @@ if c.destroy then -- out of the index; the hash only carries the lease on until 
   redis.call('DEL', history)
   s.ended, s.ttl = true, '-'
 end
-local step = onward(want)
+local step
+if digest == '' and unsent > 0 and s.owait <= now then -- an Update sends nothing: a replica is woken
+  free()
+  step = 'due'
+else
+  step = onward(want)
+end
 save(put)
 notice('committed', digest)
 if step == 'ended' then

@@ -108,8 +108,8 @@ var (
 // The causes with which the context of a handler ends, beside [ErrFenced]. No
 // call returns them alone, and no webhook gets them.
 var (
-	// ErrMaxTurn says that the turn took longer than BotOptions.MaxTurn.
-	ErrMaxTurn = errors.New("the turn took longer than BotOptions.MaxTurn")
+	// ErrMaxTurn says that the turn took longer than Options.MaxTurn.
+	ErrMaxTurn = errors.New("the turn took longer than Options.MaxTurn")
 
 	// ErrShutdown says that the replica stops, and Serve's grace is over.
 	ErrShutdown = errors.New("the replica stops")

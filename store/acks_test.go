@@ -21,7 +21,7 @@ import (
 func TestAcksAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	url, replica := redistest.Pair(t)
-	bot := open(t, url, &store.Options{Acks: 1, Timeout: 20 * time.Second}).Bot("bot", nil)
+	bot := botOf(t, open(t, url, &store.Options{Acks: 1, Timeout: 20 * time.Second}), "bot", nil)
 	s := bot.Session("1")
 	ctx := t.Context()
 	if _, err := s.Create(ctx, store.Origin{}); err != nil {
@@ -50,7 +50,7 @@ func TestAcksAreWaitedFor(t *testing.T) {
 	if err := replica.ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
 	}
-	bot = open(t, url, &store.Options{Acks: 1, Timeout: 2 * time.Second}).Bot("bot", nil)
+	bot = botOf(t, open(t, url, &store.Options{Acks: 1, Timeout: 2 * time.Second}), "bot", nil)
 	s = bot.Session("1")
 	err := s.Set(ctx, "alone", true)
 	if !errors.Is(err, session.ErrUnknownOutcome) || !errors.Is(err, session.ErrNotAcked) {
@@ -85,7 +85,7 @@ func TestAFailOverUndoesNothingThatWasAcked(t *testing.T) {
 	t.Parallel()
 	url := redistest.Sentinel(t)
 	st := open(t, url, &store.Options{Acks: 1, Timeout: 20 * time.Second})
-	bot := st.Bot("bot", nil)
+	bot := botOf(t, st, "bot", nil)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
@@ -134,7 +134,7 @@ func TestAFailOverUndoesNothingThatWasAcked(t *testing.T) {
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() {
-		served <- bot.Serve(serving, func(context.Context, *store.Turn) error { return nil })
+		served <- bot.Serve(serving, func(context.Context, *store.Turn) error { return nil }, nil)
 	}()
 	lost := 0
 	accepted.Range(func(event, id any) bool {

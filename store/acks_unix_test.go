@@ -22,7 +22,7 @@ func TestADuplicateWaitsForWhatAnotherConnectionWrote(t *testing.T) {
 	ctx := t.Context()
 	event := session.Event{ID: "e", Text: "hi"}
 	accept := func(timeout time.Duration) (*store.Receipt, error) {
-		return open(t, url, &store.Options{Acks: 1, Timeout: timeout}).Bot("bot", nil).Accept(ctx, "1", event)
+		return botOf(t, open(t, url, &store.Options{Acks: 1, Timeout: timeout}), "bot", nil).Accept(ctx, "1", event)
 	}
 	process := processOf(t, replica)
 	must(t, process.Signal(syscall.SIGSTOP))

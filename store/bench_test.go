@@ -19,11 +19,11 @@ func BenchmarkTurn(b *testing.B) {
 		b.Run("send="+strconv.FormatBool(sends), func(b *testing.B) {
 			url := redistest.Single(b)
 			st, client := open(b, url, nil), observer(b, url)
-			opts := &store.BotOptions{HistoryLimit: 100}
+			var brings store.ServeOptions
 			if sends {
-				opts.Send = func(context.Context, store.Delivery) error { return nil }
+				brings.Send = func(context.Context, store.Delivery) error { return nil }
 			}
-			bot := st.Bot("b", opts)
+			bot := botWith(b, st, "b", store.BotOptions{HistoryLimit: 100}, brings)
 			ctx, stop := context.WithCancel(b.Context())
 			done := make(chan error, 1)
 			go func() {
@@ -34,7 +34,7 @@ func BenchmarkTurn(b *testing.B) {
 					t.Set("count", 2)
 					t.Reply("a large pizza it is")
 					return nil
-				})
+				}, &brings)
 			}()
 			var n int
 			turn := func() {
@@ -73,7 +73,7 @@ func BenchmarkAccept(b *testing.B) {
 	for _, opts := range []store.Options{{}, {Fsync: true}, {Acks: 1}, {Acks: 1, Fsync: true}} {
 		b.Run(fmt.Sprintf("acks=%d/fsync=%t", opts.Acks, opts.Fsync), func(b *testing.B) {
 			url, _ := redistest.Pair(b, safest...)
-			bot := open(b, url, &opts).Bot("b", nil)
+			bot := botOf(b, open(b, url, &opts), "b", nil)
 			for n := 0; b.Loop(); n++ {
 				if _, err := bot.Accept(b.Context(), strconv.Itoa(n/20), session.Event{ID: strconv.Itoa(n), Text: "hi"}); err != nil {
 					b.Fatal(err)

@@ -3,9 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -16,73 +14,13 @@ import (
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
-// BotOptions say how a bot's sessions are handled. Give the same in every
-// process that uses the bot: whether there is an outbox, for instance, depends
-// on Send being there. The zero value is ready for use.
-type BotOptions struct {
-	Initial string                     // the state in which a session begins; zero means "start"
-	Start   func(session.Event) string // if set, the initial state of a session that this event creates
-
-	Send func(context.Context, Delivery) error     // sends a reply to the platform; nil: replies are only recorded, there is no outbox
-	Dead func(context.Context, session.DeadLetter) // told of a dead letter, once, by the replica that made it, so that the user can be told; beside what comes next for the session, so two of them come in any order
-
-	TTL     time.Duration // idle time after which a session expires; zero means 30 days, negative never
-	Lease   time.Duration // for how long a replica holds a session without renewing; zero means 15 s, at least 30 ms
-	MaxTurn time.Duration // after which a handler, or one Send, is cancelled and its lease no longer renewed; zero means 5 min
-	Grace   time.Duration // for turns that run when Serve's context ends; zero means 10 s
-
-	MaxAttempts int           // failures of one event, or of sending one reply, until it is a dead letter; zero means 5
-	Backoff     time.Duration // after the first failure; doubles with each, up to 60 times itself; zero means 1 s
-	Concurrency int           // sessions that this replica handles at once; zero means 64
-
-	HistoryLimit int           // messages kept of a chat; zero means all
-	InboxLimit   int           // events that may wait for one session; zero means 1000
-	InboxBytes   int           // and their bytes; zero means 16 MiB
-	DedupeWindow time.Duration // for how long an event's id is remembered, at least Options.Timeout; zero means 24 h
-}
-
 // crashFactor is how many more hand-outs than failures an event may have that
 // were never heard of again. A replica that dies takes all its turns with it,
 // and most of them are not to blame.
 const crashFactor = 4
 
-// deadLife is how long a dead letter is kept, and deadLimit how many of a session.
-const (
-	deadLife  = 30 * 24 * time.Hour
-	deadLimit = 100
-)
-
-func (o *BotOptions) withDefaults() (BotOptions, error) {
-	var opts BotOptions
-	if o != nil {
-		opts = *o
-	}
-	def(&opts.Initial, "start")
-	def(&opts.TTL, 30*24*time.Hour)
-	def(&opts.Lease, 15*time.Second)
-	def(&opts.MaxTurn, 5*time.Minute)
-	def(&opts.Grace, 10*time.Second)
-	def(&opts.MaxAttempts, 5)
-	def(&opts.Backoff, time.Second)
-	def(&opts.Concurrency, 64)
-	def(&opts.InboxLimit, 1000)
-	def(&opts.InboxBytes, 16<<20)
-	def(&opts.DedupeWindow, 24*time.Hour)
-	if err := session.ValidState(opts.Initial); err != nil {
-		return opts, fmt.Errorf("initial %w", err)
-	}
-	for name, bad := range map[string]bool{
-		"Lease": opts.Lease < 30*time.Millisecond, "MaxTurn": opts.MaxTurn < 0, "Grace": opts.Grace < 0,
-		"MaxAttempts": opts.MaxAttempts < 0, "Backoff": opts.Backoff < 0, "Concurrency": opts.Concurrency < 0,
-		"HistoryLimit": opts.HistoryLimit < 0, "InboxLimit": opts.InboxLimit < 0, "InboxBytes": opts.InboxBytes < 0,
-		"DedupeWindow": opts.DedupeWindow < 0,
-	} {
-		if bad {
-			return opts, fmt.Errorf("%w: BotOptions.%s is negative, or a Lease under 30 ms", session.ErrInvalid, name)
-		}
-	}
-	return opts, nil
-}
+// deadLife is how long a dead letter is kept.
+const deadLife = 30 * 24 * time.Hour
 
 // def gives a zero option its default.
 func def[T comparable](option *T, value T) {
@@ -97,29 +35,18 @@ func def[T comparable](option *T, value T) {
 type Bot struct {
 	store *Store
 	name  string
-	opts  BotOptions
-	err   error // of the name or the options, answered by every method
+	given *BotOptions // what this program declared, with defaults; nil if nothing. Guarded by store.bots.mu
+	kept  atomic.Pointer[settings]
 
 	serving atomic.Pointer[runner] // while Serve runs
 	fleet   fleet
-}
-
-// Bot returns the bot of that name. There is no I/O, and nothing to close. A bad
-// name or bad options show as [session.ErrInvalid] at the first use.
-func (s *Store) Bot(name string, opts *BotOptions) *Bot {
-	b := &Bot{store: s, name: name}
-	b.opts, b.err = opts.withDefaults()
-	if err := session.ValidBot(name); err != nil {
-		b.err = err
-	}
-	return b
 }
 
 // Name returns the bot's name.
 func (b *Bot) Name() string { return b.name }
 
 func (b *Bot) place(id string) (place, error) {
-	if err := b.usable(); err != nil {
+	if err := b.store.usable(); err != nil {
 		return place{}, err
 	}
 	ref := session.Ref{Bot: b.name, ID: id}
@@ -143,9 +70,6 @@ func (b *Bot) place(id string) (place, error) {
 // safe); [session.ErrCorrupt] or [session.ErrNewerLayout] for a session that
 // cannot be read; else the server's or the network's error.
 func (b *Bot) Accept(ctx context.Context, id string, e session.Event) (*Receipt, error) {
-	if b.err != nil { // not the event's fault: no ErrInvalid, by which a webhook would drop it
-		return nil, fmt.Errorf("accept: the bot cannot be used: %v", b.err)
-	}
 	at, err := b.place(id)
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
@@ -158,31 +82,22 @@ func (b *Bot) Accept(ctx context.Context, id string, e session.Event) (*Receipt,
 }
 
 func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, error) {
-	event, err := b.encodeEvent(e)
+	opts := b.current(ctx)
+	event, err := b.encodeEvent(e, opts)
 	if err != nil {
 		return nil, err
-	}
-	initial := b.opts.Initial
-	if b.opts.Start != nil {
-		log := func() *slog.Logger { return b.store.log.With("session", at.ref.String(), "event", e.ID) }
-		if fail := protect(log, "Start", func() error { initial = b.opts.Start(event.Event); return nil }); fail != nil {
-			return nil, errors.New(fail.text)
-		}
-		if err := session.ValidState(initial); err != nil {
-			return nil, fmt.Errorf("BotOptions.Start: initial %v", err) // the program's fault, not the event's
-		}
 	}
 	r := b.serving.Load()
 	var s *slot
 	want := ""
 	if r != nil {
 		if s = r.tryEnter(); s != nil {
-			want = b.room()
+			want = opts.room()
 		}
 	}
 	began := time.Now()
-	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, event.digest, string(event.encoded), millis(b.opts.DedupeWindow),
-		strconv.Itoa(b.opts.InboxLimit), strconv.Itoa(b.opts.InboxBytes), want, millis(b.opts.Lease), initial, e.Platform, e.User, millis(b.opts.TTL))
+	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, event.digest, string(event.encoded), millis(opts.DedupeWindow),
+		strconv.Itoa(opts.InboxLimit), strconv.Itoa(opts.InboxBytes), want, millis(b.store.opts.Lease), opts.Initial, e.Platform, e.User, millis(opts.TTL))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.Status() == "OK" {
 		receipt.Created = answer.Int(2) == 1
@@ -251,7 +166,7 @@ func (e *event) settle(status session.OutcomeStatus, why string, chat []entry) {
 	e.promise = nil
 }
 
-func (b *Bot) encodeEvent(e session.Event) (*event, error) {
+func (b *Bot) encodeEvent(e session.Event, opts *BotOptions) (*event, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
@@ -262,7 +177,7 @@ func (b *Bot) encodeEvent(e session.Event) (*event, error) {
 	if err := b.store.tooLarge("event", e.ID, len(encoded)); err != nil {
 		return nil, err
 	}
-	if most := b.opts.InboxBytes; stored.EventHead+len(encoded) > most {
+	if most := opts.InboxBytes; stored.EventHead+len(encoded) > most {
 		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, stored.EventHead+len(encoded), most)
 	}
 	// Decoded again, so that the handler sees the same here as on any replica.

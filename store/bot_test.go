@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -9,24 +10,44 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
+// botOf declares a bot; with nil options one that records its replies, or
+// whatever is there.
+func botOf(t testing.TB, st *Store, name string, opts *BotOptions) *Bot {
+	t.Helper()
+	bot, err := st.Bot(t.Context(), name, opts)
+	if opts == nil && errors.Is(err, session.ErrNotFound) {
+		bot, err = st.Bot(t.Context(), name, &BotOptions{RecordOnly: true})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bot
+}
+
 // A webhook drops an event whose Accept returns ErrInvalid: so what is wrong with
-// the program must never be that.
+// the program must never be that, and is an error of Bot.
 func TestAcceptBlamesNoEventForTheProgram(t *testing.T) {
 	t.Parallel()
-	st := opened(t, "redis://"+miniredis.RunT(t).Addr(), nil)
-	for what, bot := range map[string]*Bot{
-		"a negative back-off":            st.Bot("bot", &BotOptions{Backoff: -1}),
-		"an initial state too long":      st.Bot("bot", &BotOptions{Initial: string(make([]byte, 300))}),
-		"a bad name":                     st.Bot("a bot", nil),
-		"a Start with a bad state":       st.Bot("bot", &BotOptions{Start: func(session.Event) string { return "" }}),
-		"a Start that panics":            st.Bot("bot", &BotOptions{Start: func(session.Event) string { panic("no") }}),
-		"a lease that is much too short": st.Bot("bot", &BotOptions{Lease: 1}),
+	url := "redis://" + miniredis.RunT(t).Addr()
+	st := opened(t, url, nil)
+	for field, opts := range map[string]*BotOptions{
+		"Backoff": {Backoff: -1}, "MaxAttempts": {MaxAttempts: -1}, "HistoryLimit": {HistoryLimit: -1}, "InboxLimit": {InboxLimit: -1},
+		"InboxBytes": {InboxBytes: -1}, "DedupeWindow": {DedupeWindow: -1}, "MaxWait": {MaxWait: -1}, "DeadLimit": {DeadLimit: -1},
+		"Initial": {Initial: string(make([]byte, 300))},
 	} {
-		if _, err := bot.Accept(t.Context(), "1", session.Event{ID: "1", Text: "hi"}); err == nil || errors.Is(err, session.ErrInvalid) {
-			t.Errorf("%s: %v", what, err)
+		if bot, err := st.Bot(t.Context(), "bot", opts); bot != nil || !errors.Is(err, session.ErrInvalid) || !strings.Contains(err.Error(), "BotOptions."+field) {
+			t.Errorf("a bad %s: %v, %v; want ErrInvalid with its name", field, bot, err)
 		}
 	}
-	good := st.Bot("bot", nil)
+	if _, err := st.Bot(t.Context(), "a bot", &BotOptions{}); !errors.Is(err, session.ErrInvalid) {
+		t.Errorf("a bad name: %v", err)
+	}
+	for field, opts := range map[string]*Options{"Lease": {Lease: 1}, "MaxTurn": {MaxTurn: 1}} {
+		if _, err := Open(t.Context(), url, opts); !errors.Is(err, session.ErrInvalid) || !strings.Contains(err.Error(), "Options."+field) {
+			t.Errorf("a %s that is much too short: %v", field, err)
+		}
+	}
+	good := botOf(t, st, "bot", nil)
 	for what, e := range map[string]session.Event{"no id": {Text: "hi"}, "a payload without an encoding": {ID: "1", Payload: func() {}}} {
 		if _, err := good.Accept(t.Context(), "1", e); !errors.Is(err, session.ErrInvalid) {
 			t.Errorf("%s: %v", what, err)

@@ -117,12 +117,11 @@ func TestDamageIsSurvivedByTheNeighbours(t *testing.T) {
 func survive(t *testing.T, url string, client *redis.Client, namespace string, d damage) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	st := open(t, url, &store.Options{Namespace: namespace, Buckets: 1, Timeout: 10 * time.Second})
-	opts := &store.BotOptions{
-		Lease: 100 * time.Millisecond, Backoff: time.Millisecond, MaxAttempts: 2,
+	st := open(t, url, &store.Options{Namespace: namespace, Buckets: 1, Timeout: 10 * time.Second, Lease: 100 * time.Millisecond})
+	brings := store.ServeOptions{
 		Send: func(context.Context, store.Delivery) error { return nil },
 	}
-	bot := st.Bot("bot", opts)
+	bot := botWith(t, st, "bot", store.BotOptions{Backoff: time.Millisecond, MaxAttempts: 2}, brings)
 	handler := func(_ context.Context, t *store.Turn) error {
 		if t.Event().Text == "fail" {
 			return errors.New("as it was told")
@@ -140,7 +139,7 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 			t.Fatal(err)
 		}
 	}
-	if _, err := bot.Drain(ctx, handler); err != nil {
+	if _, err := bot.Drain(ctx, handler, &brings); err != nil {
 		t.Fatal(err)
 	}
 	for _, err := range []error{
@@ -200,7 +199,7 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 	}
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- bot.Serve(serving, handler) }()
+	go func() { served <- bot.Serve(serving, handler, &brings) }()
 	for _, id := range []string{"good", "better"} {
 		r, err := bot.Accept(ctx, id, session.Event{ID: "1", Text: "hello"})
 		if err != nil {

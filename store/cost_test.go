@@ -107,18 +107,18 @@ func TestAnUncontendedTurnTakesTwoRoundTripsUntilItsRepliesCanBeSent(t *testing.
 				t.Fatal(err)
 			}
 			defer client.Close()
-			st, err := store.New(t.Context(), client, nil)
+			st, err := store.New(t.Context(), client, &store.Options{Lease: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
 			hook := &trips{}
 			client.AddHook(hook)
 			atSend := make(chan int64, 1)
-			opts := &store.BotOptions{Lease: time.Minute}
+			var brings store.ServeOptions
 			if sends {
-				opts.Send = func(context.Context, store.Delivery) error { atSend <- hook.n.Load(); return nil }
+				brings.Send = func(context.Context, store.Delivery) error { atSend <- hook.n.Load(); return nil }
 			}
-			bot := st.Bot("b", opts)
+			bot := botWith(t, st, "b", store.BotOptions{}, brings)
 			serve(t, bot, func(ctx context.Context, turn *store.Turn) error {
 				turn.Reply("yes")
 				return nil
@@ -162,7 +162,7 @@ func serve(t *testing.T, bot *store.Bot, h store.Handler) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- bot.Serve(ctx, h) }()
+	go func() { done <- bot.Serve(ctx, h, with(bot)) }()
 	t.Cleanup(func() {
 		stop()
 		if err := bounded.Receive(t, "Serve ends", done); err != nil {
@@ -189,8 +189,8 @@ func idle(t *testing.T, bot *store.Bot, id string) {
 func TestFlatTheCostOfATurnDoesNotGrowWithTheChatHistory(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
-	st, client := open(t, url, nil), observer(t, url)
-	bot := st.Bot("b", &store.BotOptions{Lease: time.Minute, InboxLimit: 10000})
+	st, client := open(t, url, &store.Options{Lease: time.Minute}), observer(t, url)
+	bot := botOf(t, st, "b", &store.BotOptions{InboxLimit: 10000, RecordOnly: true})
 	turn := func(ctx context.Context, turn *store.Turn) error {
 		turn.SetIntent(&session.Intent{Name: "order", Score: 0.9})
 		turn.Move("ordering")
@@ -214,7 +214,7 @@ func TestFlatTheCostOfATurnDoesNotGrowWithTheChatHistory(t *testing.T) {
 			if _, err := bot.Accept(t.Context(), id, session.Event{ID: strconv.Itoa(i), Text: "a large one please"}); err != nil {
 				t.Fatal(err)
 			}
-			at, err := bot.Drain(t.Context(), turn)
+			at, err := bot.Drain(t.Context(), turn, nil)
 			if err != nil || at != 1 {
 				t.Fatalf("%d turns, %v", at, err)
 			}
@@ -246,8 +246,8 @@ func TestAnIdleFleetHardlyPolls(t *testing.T) {
 		defer stop()
 		for range replicas {
 			st := open(t, url, nil)
-			bot := st.Bot("b", nil)
-			go bot.Serve(ctx, func(context.Context, *store.Turn) error { return nil })
+			bot := botOf(t, st, "b", nil)
+			go bot.Serve(ctx, func(context.Context, *store.Turn) error { return nil }, nil)
 		}
 		time.Sleep(3 * time.Second) // until all know each other
 		before, began := count(t, client), time.Now()

@@ -38,7 +38,7 @@ type Flow struct {
 // with the figures of the others.
 func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	c := Counts{States: map[string]int64{}}
-	if err := b.usable(); err != nil {
+	if err := b.store.usable(); err != nil {
 		return c, fmt.Errorf("count: %w", err)
 	}
 	type bucket struct {

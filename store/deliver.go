@@ -45,7 +45,7 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 		return r.gone(h, session.ErrFenced)
 	}
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, h.parcels[n-1].name(), strconv.Itoa(n), r.want(), millis(b.opts.Lease))
+	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, h.parcels[n-1].name(), strconv.Itoa(n), r.want(), millis(b.store.opts.Lease))
 	if err != nil {
 		return r.gone(h, err)
 	}
@@ -80,14 +80,18 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 	if err != nil {
 		return hopeless(err)
 	}
-	if b.opts.Send == nil {
-		return failed(errors.New("a reply waits, and this replica's BotOptions have no Send"))
+	if r.serve.Send == nil {
+		if h.opts.RecordOnly { // it was to be sent before the bot was made to record only
+			h.log().Warn("reply not sent: the bot records its replies only")
+			return nil
+		}
+		return taken("", RetryAfter(time.Second, errors.New("the bot's replies are sent, and this replica has no ServeOptions.Send: it stops serving")))
 	}
 	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, EventID: p.event, Attempt: h.attempt(), Key: p.key()}
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
 	return protect(h.log, "Send", func() error {
 		defer lower()
-		return b.opts.Send(ctx, d)
+		return r.serve.Send(ctx, d)
 	})
 }
 
@@ -110,17 +114,14 @@ func parcelsOf(c written, chat []entry, h *hold) []parcel {
 	return parcels
 }
 
-// maxWait is for how long Send may put a reply off, from the first time.
-const maxWait = 24 * time.Hour
-
 // putOff waits as Send asks. That counts as nothing, and so ends by time.
 func (r *runner) putOff(h *hold, f *failure) *hold {
-	left := maxWait
+	left := h.opts.MaxWait
 	if !h.since.IsZero() {
 		left -= r.bot.store.caller.Clock.Now(h.at.bucket).Sub(h.since)
 	}
 	if left <= 0 {
-		return r.bury(h, fit(fmt.Sprintf("put off for %v: %s", maxWait, f.text)))
+		return r.bury(h, fit(fmt.Sprintf("put off for %v: %s", h.opts.MaxWait, f.text)))
 	}
 	return r.release(h, "wait", min(max(f.after, 10*time.Millisecond), left), f.text)
 }

@@ -6,13 +6,13 @@
 //	if err != nil { … }
 //	defer st.Close()
 //
-//	bot := st.Bot("pizza", &store.BotOptions{
-//		Initial: "greeting",
-//		Send:    func(ctx context.Context, d store.Delivery) error { return telegram.Send(ctx, d.Ref.ID, d.Message) },
-//	})
+//	bot, err := st.Bot(ctx, "pizza", &store.BotOptions{Initial: "greeting"}) // kept with the data, the same for all processes
+//	if err != nil { … }
 //	go bot.Serve(ctx, func(ctx context.Context, t *store.Turn) error { // on every replica
 //		t.Reply("You said: " + t.Event().Text)
 //		return nil
+//	}, &store.ServeOptions{
+//		Send: func(ctx context.Context, d store.Delivery) error { return telegram.Send(ctx, d.Ref.ID, d.Message) },
 //	})
 //
 //	// in the webhook, on any replica; on an error answer 503: the platform delivers again
@@ -47,7 +47,7 @@
 //
 // Every way in which an event or a reply comes back is listed, with its bound,
 // above the type runner in runner.go. A dead letter holds what was accepted, byte
-// for byte; a session keeps its last hundred for thirty days each.
+// for byte; a session keeps the last [BotOptions.DeadLimit] for thirty days each.
 //
 // # A session's lease
 //
@@ -133,7 +133,7 @@
 //   - A session whose fleet is wholly down for a week longer than its time to live is dropped by Redis itself; an event
 //     that waits for it then is handled in a fresh session.
 //   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new. An id is remembered for as long as the
-//     process promised that accepted it, and while its event waits.
+//     window was when it was accepted, and while its event waits.
 //   - A server's clock that is set back makes leases and waits longer by as much, and a request that is on its way then
 //     may be applied later than [session.ErrUnknownOutcome] says: its deadline is in that clock's time.
 //   - A function that does not return cannot be ended. It is left alone after MaxTurn: what it does to its turn is

@@ -34,7 +34,10 @@ func Example() {
 	st := openExample(ctx)
 	defer st.Close()
 
-	bot := st.Bot("pizza", &store.BotOptions{Initial: "greeting"})
+	bot, err := st.Bot(ctx, "pizza", &store.BotOptions{Initial: "greeting", RecordOnly: true})
+	if err != nil {
+		log.Fatal(err)
+	}
 	const size store.Key[string] = "size"
 	go bot.Serve(ctx, func(ctx context.Context, t *store.Turn) error {
 		switch t.State() {
@@ -46,7 +49,7 @@ func Example() {
 			t.Reply("A " + t.Event().Text + " pizza it is.")
 		}
 		return nil
-	})
+	}, nil)
 
 	for i, text := range []string{"a pizza", "large", "large"} {
 		id := fmt.Sprint("update-", min(i, 1)) // the platform delivers the second one twice
@@ -74,7 +77,10 @@ func ExampleBot_Update() {
 	ctx := context.Background()
 	st := openExample(ctx)
 	defer st.Close()
-	bot := st.Bot("pizza", nil)
+	bot, err := st.Bot(ctx, "pizza", &store.BotOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	const visits store.Key[int] = "visits"
 
 	if _, err := bot.Session("ann").Create(ctx, store.Origin{}); err != nil {
@@ -99,9 +105,13 @@ func ExampleSession() {
 	ctx := context.Background()
 	st := openExample(ctx)
 	defer st.Close()
-	s := st.Bot("pizza", &store.BotOptions{Initial: "greeting"}).Session("ann")
+	bot, err := st.Bot(ctx, "pizza", &store.BotOptions{Initial: "greeting"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	s := bot.Session("ann")
 
-	err := s.Set(ctx, "vip", true)
+	err = s.Set(ctx, "vip", true)
 	fmt.Println(errors.Is(err, session.ErrNotFound), err)
 
 	created, err := s.Create(ctx, store.Origin{User: "Ann"})
@@ -132,7 +142,10 @@ func ExampleBot_Accept_webhook() {
 	ctx := context.Background()
 	st := openExample(ctx)
 	defer st.Close()
-	bot := st.Bot("pizza", &store.BotOptions{InboxLimit: 1})
+	bot, err := st.Bot(ctx, "pizza", &store.BotOptions{InboxLimit: 1, RecordOnly: true})
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	webhook := func(w http.ResponseWriter, r *http.Request) {
 		var update struct{ ID, User, Text string }
@@ -162,7 +175,7 @@ func ExampleBot_Accept_webhook() {
 	deliver(`{"id": "u-1", "user": "ann", "text": "a pizza"}`)
 	deliver(`{"id": "u-2", "user": "ann", "text": "large"}`)
 	deliver(`{"user": "ann", "text": "no id"}`)
-	turns, err := bot.Drain(ctx, func(ctx context.Context, t *store.Turn) error { return nil })
+	turns, err := bot.Drain(ctx, func(ctx context.Context, t *store.Turn) error { return nil }, nil)
 	fmt.Println(turns, "turn", err)
 	deliver(`{"id": "u-2", "user": "ann", "text": "large"}`)
 	// Output:

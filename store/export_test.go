@@ -2,6 +2,7 @@ package store
 
 import (
 	"iter"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,6 +14,12 @@ import (
 // the sender, and go on when they share a flight.
 func (s *Store) Simulate(name string, way func(cmd redis.Cmder, send func() error) error) {
 	s.name, s.caller.Name, s.caller.Around = name, name, way
+}
+
+// AskForSettings sets how old the store's copy of the settings may be: a test that
+// counts requests wants none for them in between. Call it before the first Bot.
+func (s *Store) AskForSettings(every time.Duration) {
+	s.bots.age = every
 }
 
 // Gather returns the items of a list, and its errors joined.

@@ -168,7 +168,7 @@ func calls() []call {
 func (s *scene) rest() {
 	s.Helper()
 	s.eventually("nothing is left to do", func() bool {
-		_, err := s.eye.Drain(s.Context(), func(context.Context, *store.Turn) error { return nil })
+		_, err := s.eye.Drain(s.Context(), func(context.Context, *store.Turn) error { return nil }, with(s.eye))
 		s.ok(err)
 		status, err := s.session().Status(s.Context())
 		return err != nil || status.Unsent+status.Waiting == 0

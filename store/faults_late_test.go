@@ -23,7 +23,7 @@ func turns() []call {
 			name:  name,
 			begin: func(s *scene) { quiet(s); s.events("one") },
 			do: func(ctx context.Context, b *store.Bot) (any, error) {
-				_, err := b.Drain(ctx, func(_ context.Context, t *store.Turn) error { echo(t); return verdict })
+				_, err := b.Drain(ctx, func(_ context.Context, t *store.Turn) error { echo(t); return verdict }, with(b))
 				return nil, err
 			},
 		})
@@ -40,7 +40,7 @@ var meanwhile = map[string]func(s *scene){
 	"its expiry": expire,
 	"its expiry and removal": func(s *scene) {
 		expire(s)
-		_, err := s.eye.Drain(s.Context(), func(context.Context, *store.Turn) error { return nil })
+		_, err := s.eye.Drain(s.Context(), func(context.Context, *store.Turn) error { return nil }, with(s.eye))
 		s.ok(err)
 	},
 }

@@ -77,8 +77,8 @@ func newLabs(t *testing.T, n int, space string, timeout time.Duration) (labs []*
 	addr, bots := strings.TrimPrefix(redistest.Single(t), "redis://"), new(atomic.Int64)
 	lab := func(read, timeout, lease time.Duration) *lab {
 		l := &lab{net: faultnet.New(t, addr), lease: lease, bots: bots}
-		l.far, _ = openLab(t, l.net.Addr(), space, read, timeout)
-		l.near, l.client = openLab(t, addr, space, patience, patience)
+		l.far, _ = openLab(t, l.net.Addr(), space, read, timeout, lease)
+		l.near, l.client = openLab(t, addr, space, patience, patience, patience) // nothing happens to it
 		return l
 	}
 	for range n {
@@ -93,7 +93,7 @@ func newLabs(t *testing.T, n int, space string, timeout time.Duration) (labs []*
 	return labs, calm
 }
 
-func openLab(t *testing.T, addr, space string, read, timeout time.Duration) (*store.Store, *redis.Client) {
+func openLab(t *testing.T, addr, space string, read, timeout, lease time.Duration) (*store.Store, *redis.Client) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{
 		Addr: addr, ReadTimeout: read, ContextTimeoutEnabled: true, DisableIdentity: true, PoolSize: 8,
@@ -102,8 +102,9 @@ func openLab(t *testing.T, addr, space string, read, timeout time.Duration) (*st
 	t.Cleanup(func() { client.Close() })
 	for limit := time.Now().Add(patience); ; { // a slow machine may need more than one short time-out
 		// One bucket, so that a Drain looks at it with one request.
-		st, err := store.New(t.Context(), client, &store.Options{Namespace: space, Buckets: 1, Timeout: timeout})
+		st, err := store.New(t.Context(), client, &store.Options{Namespace: space, Buckets: 1, Timeout: timeout, Lease: lease})
 		if err == nil {
+			st.AskForSettings(time.Hour)
 			return st, client
 		}
 		if time.Now().After(limit) {
@@ -136,8 +137,9 @@ type scene struct {
 	*lab
 	name   string
 	opts   store.BotOptions
-	bot    *store.Bot // behind the proxy
-	eye    *store.Bot // undisturbed
+	brings store.ServeOptions // of replicas behind the proxy
+	bot    *store.Bot         // behind the proxy
+	eye    *store.Bot         // undisturbed
 	sent   *deliveries
 	refuse func(reply string) error // answers why it is not sent
 	inHand func()                   // called when the undisturbed replica is about to send
@@ -146,23 +148,28 @@ type scene struct {
 const theID = "1"
 
 func (l *lab) scene(t *testing.T, opts store.BotOptions) *scene {
+	return l.sceneWith(t, opts, store.ServeOptions{})
+}
+
+func (l *lab) sceneWith(t *testing.T, opts store.BotOptions, brings store.ServeOptions) *scene {
 	s := &scene{
 		T: t, lab: l, name: fmt.Sprint("bot", l.bots.Add(1)), sent: &deliveries{},
 		refuse: func(string) error { return nil }, inHand: func() {},
 	}
-	opts.Lease, opts.Backoff, opts.Initial, opts.Grace = l.lease, 20*time.Millisecond, "s0", time.Second
-	opts.Send = func(_ context.Context, d store.Delivery) error {
+	opts.Backoff, opts.Initial, brings.Grace = 20*time.Millisecond, "s0", time.Second
+	brings.Send = func(_ context.Context, d store.Delivery) error {
 		if err := s.refuse(d.Message.String()); err != nil {
 			return err
 		}
 		s.sent.add(d)
 		return nil
 	}
-	s.opts = opts
-	near := opts
-	near.Lease = patience // nothing happens to it
-	near.Send = func(ctx context.Context, d store.Delivery) error { s.inHand(); return opts.Send(ctx, d) }
-	s.bot, s.eye = l.far.Bot(s.name, &opts), l.near.Bot(s.name, &near)
+	l.net.Strike()
+	s.opts, s.brings = opts, brings
+	near := brings
+	near.Send = func(ctx context.Context, d store.Delivery) error { s.inHand(); return brings.Send(ctx, d) }
+	s.eye = botWith(t, l.near, s.name, opts, near)
+	s.bot = botWith(t, l.far, s.name, opts, brings)
 	l.net.Strike()
 	return s
 }

@@ -138,11 +138,11 @@ func (p plight) String() string { return fmt.Sprintf("%s (%s), %s", p.story.name
 func (p plight) play(t *testing.T, l *lab) (end ending, seen faultnet.Counts) {
 	t.Helper()
 	var dead atomic.Int64
-	opts := store.BotOptions{MaxAttempts: 1, Dead: func(context.Context, session.DeadLetter) { dead.Add(1) }}
+	opts := store.BotOptions{MaxAttempts: 1}
 	if p.fails {
 		opts.MaxAttempts = 2 // the network's failures must not count
 	}
-	s := l.scene(t, opts)
+	s := l.sceneWith(t, opts, store.ServeOptions{Dead: func(context.Context, session.DeadLetter) { dead.Add(1) }})
 	var ran, sent atomic.Bool
 	if p.refuse != nil {
 		s.refuse = func(reply string) error { return p.refuse(sent.CompareAndSwap(false, true), reply) }
@@ -155,7 +155,7 @@ func (p plight) play(t *testing.T, l *lab) (end ending, seen faultnet.Counts) {
 		for _, text := range p.events {
 			s.deliver(s.bot, text)
 		}
-		_, _ = s.bot.Drain(t.Context(), handler) // what it leaves, the other one finds
+		_, _ = s.bot.Drain(t.Context(), handler, with(s.bot)) // what it leaves, the other one finds
 	}
 	switch p.cast {
 	case drains:
@@ -185,12 +185,12 @@ func (p plight) play(t *testing.T, l *lab) (end ending, seen faultnet.Counts) {
 		l.net.Strike(p.rules...)
 		ctx, cancel := context.WithCancel(t.Context())
 		var loser sync.WaitGroup
-		loser.Go(func() { _, _ = s.bot.Drain(ctx, handler); cancel() })
+		loser.Go(func() { _, _ = s.bot.Drain(ctx, handler, with(s.bot)); cancel() })
 		defer bounded.Wait(t, "Drain of the loser returns", &loser)
 		_ = l.net.Await(ctx, func(n faultnet.Counts) bool { return n.Held > 0 }) // or it has ended without
 	}
 	s.eventually("everything is handled and sent", func() bool {
-		_, _ = s.eye.Drain(t.Context(), heir)
+		_, _ = s.eye.Drain(t.Context(), heir, with(s.eye))
 		end.Outcomes = s.outcomes(p.events)
 		return end.Outcomes != nil && s.over()
 	})
@@ -258,7 +258,7 @@ func (s *scene) serve(bot *store.Bot, n int, handler store.Handler) (stop func()
 	s.Helper()
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan error, 1)
-	go func() { done <- bot.Serve(ctx, handler) }()
+	go func() { done <- bot.Serve(ctx, handler, with(bot)) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := bounded.Receive(s, "Serve ends", done); err != nil {

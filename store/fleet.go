@@ -199,7 +199,7 @@ func (b *Bot) Replicas(ctx context.Context) iter.Seq2[Replica, error] {
 }
 
 func (b *Bot) replicas(ctx context.Context) ([]string, error) {
-	if err := b.usable(); err != nil {
+	if err := b.store.usable(); err != nil {
 		return nil, fmt.Errorf("replicas: %w", err)
 	}
 	at := b.fleetPlace()

@@ -39,9 +39,9 @@ func TestTheAppendOnlyFileIsWaitedFor(t *testing.T) {
 		}
 	}
 	hasty := func() *store.Bot {
-		return open(t, url, &store.Options{Fsync: true, Timeout: 2 * time.Second}).Bot("bot", nil)
+		return botOf(t, open(t, url, &store.Options{Fsync: true, Timeout: 2 * time.Second}), "bot", nil)
 	}
-	bot := open(t, url, &store.Options{Fsync: true, Timeout: 20 * time.Second}).Bot("bot", nil)
+	bot := botOf(t, open(t, url, &store.Options{Fsync: true, Timeout: 20 * time.Second}), "bot", nil)
 	s := bot.Session("1")
 	if _, err := s.Create(ctx, store.Origin{}); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestTheAppendOnlyFileIsWaitedFor(t *testing.T) {
 	if receipt, err := bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"}); err != nil || !receipt.Duplicate {
 		t.Errorf("the same event, when it is on disk: %v, %v", receipt, err)
 	}
-	if n, err := bot.Drain(ctx, func(context.Context, *store.Turn) error { return nil }); n != 1 || err != nil {
+	if n, err := bot.Drain(ctx, func(context.Context, *store.Turn) error { return nil }, nil); n != 1 || err != nil {
 		t.Errorf("%d events were handled, want 1: %v", n, err)
 	}
 }
@@ -98,8 +98,8 @@ func TestTheFilesOfReplicasAreWaitedFor(t *testing.T) {
 		}
 	}
 	ctx := t.Context()
-	patient := open(t, url, &store.Options{Fsync: true, Acks: 1, Timeout: 20 * time.Second}).Bot("bot", nil)
-	hasty := open(t, url, &store.Options{Fsync: true, Acks: 1, Timeout: 2 * time.Second}).Bot("bot", nil)
+	patient := botOf(t, open(t, url, &store.Options{Fsync: true, Acks: 1, Timeout: 20 * time.Second}), "bot", nil)
+	hasty := botOf(t, open(t, url, &store.Options{Fsync: true, Acks: 1, Timeout: 2 * time.Second}), "bot", nil)
 	if _, err := patient.Session("1").Create(ctx, store.Origin{}); err != nil {
 		t.Fatal(err)
 	}
@@ -108,11 +108,11 @@ func TestTheFilesOfReplicasAreWaitedFor(t *testing.T) {
 	if err := hasty.Session("1").Set(ctx, "k", "v"); !notAcked(err, "0 of 1 replicas have it") {
 		t.Errorf("a write that is in no replica's file: %v", err)
 	}
-	own := open(t, url, &store.Options{Fsync: true, Timeout: 20 * time.Second}).Bot("bot", nil)
+	own := botOf(t, open(t, url, &store.Options{Fsync: true, Timeout: 20 * time.Second}), "bot", nil)
 	if err := own.Session("1").Set(ctx, "k", "v"); err != nil {
 		t.Errorf("a write that needs no replica: %v", err)
 	}
-	acks := open(t, url, &store.Options{Acks: 1, Timeout: 20 * time.Second}).Bot("bot", nil)
+	acks := botOf(t, open(t, url, &store.Options{Acks: 1, Timeout: 20 * time.Second}), "bot", nil)
 	if err := acks.Session("1").Set(ctx, "k", "v"); err != nil {
 		t.Errorf("a write that needs no file: %v", err)
 	}
@@ -128,7 +128,7 @@ func TestEachCallerHearsOfItsOwnFile(t *testing.T) {
 	t.Parallel()
 	url := redistest.Cluster(t, 3, safest...)
 	st := open(t, url, &store.Options{Fsync: true, Timeout: 3 * time.Second})
-	bot := st.Bot("bot", nil)
+	bot := botOf(t, st, "bot", nil)
 	ctx := t.Context()
 	const sessions = 24 // on one server fewer than it has connections for
 	for i := range sessions {
@@ -201,7 +201,7 @@ func oneWithoutFile(t *testing.T) (url string) {
 func TestASlotOnTheMoveSpoilsNoNeighbour(t *testing.T) {
 	t.Parallel()
 	url := redistest.Cluster(t, 2, safest...)
-	bot := open(t, url, &store.Options{Fsync: true, Timeout: 2 * time.Second}).Bot("bot", nil)
+	bot := botOf(t, open(t, url, &store.Options{Fsync: true, Timeout: 2 * time.Second}), "bot", nil)
 	ctx := t.Context()
 	addrs := strings.Split(strings.TrimPrefix(url, "redis+cluster://"), ",")
 	from, to := observer(t, "redis://"+addrs[0]), observer(t, "redis://"+addrs[1])

@@ -24,7 +24,8 @@ import (
 // returned, or by another one, which leaves a function alone that does not.
 type hold struct {
 	runner  *runner
-	slot    *slot // nil where no slot is taken
+	opts    *BotOptions // the one copy of the bot's settings that all of this hold goes by
+	slot    *slot       // nil where no slot is taken
 	at      place
 	work    session.Work
 	token   string
@@ -118,8 +119,8 @@ func (h *hold) taken() int {
 // sent, so that it never ends later here than on the server.
 func (r *runner) hold(at place, began time.Time, next reply) *hold {
 	h := &hold{
-		runner: r, at: at, work: session.Work(next.Text(0)), token: next.Text(1), fails: int(next.Int(2)),
-		crashes: int(next.Int(3)), backs: int(next.Int(4)), until: began.Add(r.bot.opts.Lease),
+		runner: r, opts: r.bot.options(), at: at, work: session.Work(next.Text(0)), token: next.Text(1), fails: int(next.Int(2)),
+		crashes: int(next.Int(3)), backs: int(next.Int(4)), until: began.Add(r.bot.store.opts.Lease),
 	}
 	if ms := next.Int(5); ms > 0 {
 		h.since = time.UnixMilli(ms)
@@ -175,7 +176,7 @@ func (h *hold) begin(parent context.Context) context.Context {
 	overdue := func() { h.lose(errors.New("the lease could not be renewed in time")) }
 	h.mu.Lock()
 	h.began = time.Now()
-	h.turnEnd = h.began.Add(h.runner.bot.opts.MaxTurn)
+	h.turnEnd = h.began.Add(h.runner.bot.store.opts.MaxTurn)
 	h.renew = time.AfterFunc(h.nextRenewal(), h.tick)
 	left := time.Until(h.limit())
 	h.guard = time.AfterFunc(left, overdue)
@@ -195,16 +196,16 @@ func (h *hold) extend() bool {
 		return false
 	}
 	h.began = time.Now()
-	h.turnEnd = h.began.Add(h.runner.bot.opts.MaxTurn)
+	h.turnEnd = h.began.Add(h.runner.bot.store.opts.MaxTurn)
 	return true
 }
 
 // limit is when the holder must have stopped: a tenth of the lease before its end.
-func (h *hold) limit() time.Time { return h.until.Add(-h.runner.bot.opts.Lease / 10) }
+func (h *hold) limit() time.Time { return h.until.Add(-h.runner.bot.store.opts.Lease / 10) }
 
 // nextRenewal is a third of the lease away, or at the end of MaxTurn.
 func (h *hold) nextRenewal() time.Duration {
-	return min(h.runner.bot.opts.Lease/3, max(time.Until(h.turnEnd), 0))
+	return min(h.runner.bot.store.opts.Lease/3, max(time.Until(h.turnEnd), 0))
 }
 
 // tick renews the lease, or ends a turn that takes too long: first by telling
@@ -222,7 +223,7 @@ func (h *hold) tick() {
 			return
 		}
 		h.overrun = true
-		h.turnEnd = time.Now().Add(min(h.runner.bot.opts.Lease/4, time.Second))
+		h.turnEnd = time.Now().Add(min(h.runner.bot.store.opts.Lease/4, time.Second))
 		h.renew.Reset(time.Until(h.turnEnd))
 		h.mu.Unlock()
 		h.cancel(session.ErrMaxTurn)
@@ -237,12 +238,12 @@ func (h *hold) tick() {
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
 	b := h.runner.bot
-	_, err := b.store.do(ctx, lua.Renew, h.at, h.token, millis(b.opts.Lease))
+	_, err := b.store.do(ctx, lua.Renew, h.at, h.token, millis(b.store.opts.Lease))
 	switch {
 	case err == nil:
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.until = began.Add(b.opts.Lease)
+		h.until = began.Add(b.store.opts.Lease)
 		if !h.stopped {
 			h.guard.Reset(time.Until(h.limit()))
 			h.renew.Reset(h.nextRenewal())
@@ -254,7 +255,7 @@ func (h *hold) tick() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if !h.stopped {
-			h.renew.Reset(min(h.nextRenewal(), b.opts.Lease/10))
+			h.renew.Reset(min(h.nextRenewal(), b.store.opts.Lease/10))
 		}
 	}
 }

@@ -132,11 +132,3 @@ func (s *Store) usable() error {
 	}
 	return nil
 }
-
-// usable returns why this bot cannot be used, or nil.
-func (b *Bot) usable() error {
-	if b.err != nil {
-		return b.err
-	}
-	return b.store.usable()
-}

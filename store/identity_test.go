@@ -44,11 +44,11 @@ func TestProcessesFindEachOtherAfterAFlush(t *testing.T) {
 	url := redistest.Single(t)
 	c := client(t, url)
 	before, serving := opened(t, url, nil), opened(t, url, nil)
-	bot := serving.Bot("bot", nil)
+	bot := botOf(t, serving, "bot", nil)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- bot.Serve(ctx, func(_ context.Context, turn *Turn) error { turn.Reply("re"); return nil })
+		ended <- bot.Serve(ctx, func(_ context.Context, turn *Turn) error { turn.Reply("re"); return nil }, nil)
 	}()
 	t.Cleanup(func() { stop(); <-ended })
 	must := func(err error) {
@@ -66,7 +66,7 @@ func TestProcessesFindEachOtherAfterAFlush(t *testing.T) {
 			t.Fatalf("round %d: the identities are %s, %s and %s", round, a, b, d)
 		}
 		for _, st := range []*Store{before, after} {
-			r, err := st.Bot("bot", nil).Accept(ctx, "1", session.Event{ID: "e" + st.Name(), Text: "hi"})
+			r, err := botOf(t, st, "bot", nil).Accept(ctx, "1", session.Event{ID: "e" + st.Name(), Text: "hi"})
 			must(err)
 			o, err := r.Wait(ctx)
 			if err != nil || o.Status != session.Handled {
@@ -103,7 +103,7 @@ func TestWakeUpsTravelBetweenProcessesOnBothSidesOfAFlush(t *testing.T) {
 	serve, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- serving.Bot("bot", nil).Serve(serve, func(context.Context, *Turn) error { return nil })
+		ended <- botOf(t, serving, "bot", nil).Serve(serve, func(context.Context, *Turn) error { return nil }, nil)
 	}()
 	t.Cleanup(func() { stop(); bounded.Receive(t, "Serve ends", ended) })
 	heard := c.PSubscribe(ctx, "bs:*:wake:bot:*")
@@ -116,12 +116,12 @@ func TestWakeUpsTravelBetweenProcessesOnBothSidesOfAFlush(t *testing.T) {
 	after := opened(t, url, nil)
 	channel := ""
 	eventually(t, "the replica listens on the channel of the new data", func() bool {
-		channel = serving.Bot("bot", nil).wakeChannel(after.identity().id, serving.Name())
-		names, err := after.Bot("bot", nil).replicas(ctx)
+		channel = botOf(t, serving, "bot", nil).wakeChannel(after.identity().id, serving.Name())
+		names, err := botOf(t, after, "bot", nil).replicas(ctx)
 		return err == nil && len(names) == 1 && c.PubSubNumSub(ctx, channel).Val()[channel] == 1
 	})
 	for _, st := range []*Store{before, after} {
-		bot := st.Bot("bot", nil)
+		bot := botOf(t, st, "bot", nil)
 		if err := bot.wake(ctx, st.layout.place(session.Ref{Bot: "bot", ID: st.Name()})); err != nil {
 			t.Fatal(err)
 		}
@@ -140,8 +140,8 @@ func TestManyBotsOfOneProcessLookAtTheIdentityOnceASecond(t *testing.T) {
 	st := opened(t, url, nil)
 	began := time.Now()
 	for i := range 40 {
-		b := st.Bot("bot"+strconv.Itoa(i), nil)
-		r := b.newRunner(ctx, func(context.Context, *Turn) error { return nil }, 1)
+		b := botOf(t, st, "bot"+strconv.Itoa(i), nil)
+		r := b.newRunner(ctx, func(context.Context, *Turn) error { return nil }, ServeOptions{}, 1)
 		if err := r.beat(ctx, true); err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +175,7 @@ func TestWatchesOnBothSidesOfAFlushHearOfEverything(t *testing.T) {
 	watch := func(st *Store) <-chan string {
 		ids := make(chan string, 1000)
 		watches.Go(func() {
-			for n, err := range st.Bot("bot", nil).Watch(ctx) {
+			for n, err := range botOf(t, st, "bot", nil).Watch(ctx) {
 				if err != nil {
 					t.Error(err)
 				} else if n.Kind == "created" {
@@ -196,7 +196,7 @@ func TestWatchesOnBothSidesOfAFlushHearOfEverything(t *testing.T) {
 	eventually(t, "both watches on one channel", channels(2))
 	for i := range 20 {
 		id := strconv.Itoa(i)
-		if _, err := st.Bot("bot", nil).Session(id).Create(ctx, Origin{}); err != nil {
+		if _, err := botOf(t, st, "bot", nil).Session(id).Create(ctx, Origin{}); err != nil {
 			t.Fatal(err)
 		}
 		for which, ids := range []<-chan string{before, after} {
@@ -233,10 +233,10 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			c, ctx := client(t, url), t.Context()
 			var log lines
 			st := opened(t, url, &Options{Buckets: 8, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-			bot := st.Bot("bot", nil)
+			bot := botOf(t, st, "bot", nil)
 			ended := make(chan error, 1)
 			go func() {
-				ended <- bot.Serve(ctx, func(context.Context, *Turn) error { return nil })
+				ended <- bot.Serve(ctx, func(context.Context, *Turn) error { return nil }, nil)
 			}()
 			eventually(t, "a replica", func() bool { names, _ := bot.replicas(ctx); return len(names) == 1 })
 			if test.change == nil {
@@ -255,7 +255,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			_, load := s.Load(ctx)
 			_, letters := s.DeadLetters(ctx)
 			_, updated := bot.Update(ctx, "1", func(context.Context, *Turn) error { return nil })
-			_, drain := bot.Drain(ctx, func(context.Context, *Turn) error { return nil })
+			_, drain := bot.Drain(ctx, func(context.Context, *Turn) error { return nil }, nil)
 			watched := make(chan error, 1)
 			go func() {
 				for _, err := range bot.Watch(ctx) {
@@ -396,7 +396,7 @@ func TestALeaseThatAFewRoundTripsWouldEndIsWarnedOf(t *testing.T) {
 func TestWatchGoesOnWhileItsCallerIsBusyAndTellsOfGaps(t *testing.T) {
 	url := redistest.Single(t)
 	c := client(t, url)
-	bot := opened(t, url, &Options{Buckets: 2}).Bot("bot", nil)
+	bot := botOf(t, opened(t, url, &Options{Buckets: 2}), "bot", nil)
 	life, queue := watchLife, watchQueue
 	watchLife, watchQueue = 300*time.Millisecond, 20
 	defer func() { watchLife, watchQueue = life, queue }()

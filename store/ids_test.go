@@ -52,7 +52,7 @@ func TestEachCallForgetsABoundedPart(t *testing.T) {
 			t.Parallel()
 			url := redistest.Single(t)
 			c, st := client(t, url), opened(t, url, nil)
-			bot := st.Bot("bot", &BotOptions{InboxLimit: ids})
+			bot := botOf(t, st, "bot", &BotOptions{InboxLimit: ids, RecordOnly: true})
 			if _, err := bot.Session("1").Create(t.Context(), Origin{}); err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +90,7 @@ func TestASweepWithADamagedCursorBeginsAgain(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	c, st := client(t, url), opened(t, url, nil)
-	bot := st.Bot("bot", nil)
+	bot := botOf(t, st, "bot", nil)
 	s := bot.Session("1")
 	if _, err := s.Create(t.Context(), Origin{}); err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func accepted(t *testing.T, bot *Bot, id string) *Receipt {
 
 func drained(t *testing.T, bot *Bot, h Handler) int {
 	t.Helper()
-	n, err := bot.Drain(t.Context(), h)
+	n, err := bot.Drain(t.Context(), h, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,13 +154,16 @@ func nothing(context.Context, *Turn) error { return nil }
 func TestAnIDIsRememberedAsPromisedWhoeverSweeps(t *testing.T) {
 	t.Parallel()
 	c := newClocked(t)
-	long := c.open(t, time.Minute).Bot("bot", &BotOptions{DedupeWindow: 24 * time.Hour})
-	short := c.open(t, time.Second).Bot("bot", &BotOptions{DedupeWindow: time.Second})
+	long := botOf(t, c.open(t, time.Second), "bot", &BotOptions{DedupeWindow: 24 * time.Hour, RecordOnly: true})
+	short := botOf(t, c.open(t, time.Second), "bot", nil)
 	const ids = 300 // more than one part of a sweep
 	for i := range ids {
 		accepted(t, long, fmt.Sprint("long ", i))
 	}
 	drained(t, long, nothing)
+	if err := short.Configure(t.Context(), func(o *BotOptions) { o.DedupeWindow = time.Second }); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 40 {
 		c.pass(30 * time.Minute)
 		accepted(t, short, fmt.Sprint("short ", i))
@@ -184,7 +187,7 @@ func TestAnIDIsKnownForAsLongAsItsEventWaits(t *testing.T) {
 	t.Parallel()
 	begin := func(t *testing.T, waits time.Duration) (*clocked, *Bot) {
 		c := newClocked(t)
-		bot := c.open(t, time.Second).Bot("bot", &BotOptions{DedupeWindow: time.Second, TTL: -1})
+		bot := botOf(t, c.open(t, time.Second), "bot", &BotOptions{DedupeWindow: time.Second, TTL: -1, RecordOnly: true})
 		for _, id := range []string{"a", "b", "c"} {
 			accepted(t, bot, id)
 		}

@@ -130,7 +130,7 @@ func (s *Store) warnOfShortLease(ctx context.Context, bot string, lease time.Dur
 	}
 	slices.Sort(trips)
 	if trip := trips[len(trips)/2]; lease < 10*trip {
-		s.log.Warn("BotOptions.Lease is shorter than ten round trips to the server: replicas will lose their turns", "bot", bot, "lease", lease, "round trip", trip)
+		s.log.Warn("Options.Lease is shorter than ten round trips to the server: replicas will lose their turns", "bot", bot, "lease", lease, "round trip", trip)
 	}
 }
 

@@ -88,14 +88,14 @@ func TestNoRightOfAReplicaIsIdle(t *testing.T) {
 func TestTheRightsOfALookerOn(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
-	bot := open(t, url, nil).Bot("bot", nil)
+	bot := botOf(t, open(t, url, nil), "bot", nil)
 	s := bot.Session("1")
 	if _, err := s.Create(t.Context(), store.Origin{}); err != nil {
 		t.Fatal(err)
 	}
 	looker := asUser(t, url, "looker", rights(t, "looker")...)
 	st := open(t, looker, &store.Options{ReadOnly: true})
-	seen := st.Bot("bot", nil)
+	seen := botOf(t, st, "bot", nil)
 	if _, err := seen.Session("1").Load(t.Context()); err != nil {
 		t.Error("Load:", err)
 	}
@@ -139,7 +139,7 @@ func TestTheRightsOfALookerOn(t *testing.T) {
 func TestTheCommandsThatInspectNeedALookersRights(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
-	bot := open(t, url, nil).Bot("bot", nil)
+	bot := botOf(t, open(t, url, nil), "bot", nil)
 	if _, err := bot.Accept(t.Context(), "1", session.Event{ID: "e", Text: "a pizza"}); err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestAServerThatIsFullIsOpened(t *testing.T) {
 	if err := observer(t, url).ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, url, nil).Bot("bot", nil).Session("1")
+	s := botOf(t, open(t, url, nil), "bot", nil).Session("1")
 	if _, err := s.Load(t.Context()); !errors.Is(err, session.ErrNotFound) {
 		t.Error(err)
 	}
@@ -216,7 +216,7 @@ func TestARightThatIsTakenAwayLaterIsNamed(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	st := open(t, asUser(t, url, "u", rights(t, "replica")...), nil)
-	bot := st.Bot("bot", nil)
+	bot := botOf(t, st, "bot", nil)
 	if err := observer(t, url).Do(t.Context(), "ACL", "SETUSER", "u", "-@all", "+hello", "+ping").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -260,14 +260,14 @@ func TestAnEventBehindABackOffWithoutAnEventIsListed(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	st, client := open(t, url, nil), observer(t, url)
-	bot := st.Bot("bot", &store.BotOptions{Backoff: time.Hour})
+	bot := botOf(t, st, "bot", &store.BotOptions{Backoff: time.Hour, RecordOnly: true})
 	if _, err := bot.Accept(t.Context(), "1", session.Event{ID: "one", Text: "one"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := bot.Drain(t.Context(), func(ctx context.Context, _ *store.Turn) error {
 		inbox, err := client.Keys(ctx, "*:q:bot/1").Result()
 		return errors.Join(errors.New("as it was told"), err, client.Del(ctx, inbox...).Err())
-	}); err != nil {
+	}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := bot.Accept(t.Context(), "1", session.Event{ID: "two", Text: "two"}); err != nil {

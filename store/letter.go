@@ -38,7 +38,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 	c.chat = c.own.chat
 	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeWhy(c, letter) })
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(deadLimit)}, b.wire(c)...)
+	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.store.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(h.opts.DeadLimit)}, h.opts.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)
 	if err != nil {
 		return r.gone(h, err)
@@ -55,16 +55,16 @@ func (r *runner) bury(h *hold, why string) *hold {
 // take its time.
 func (r *runner) tell(h *hold, letter session.DeadLetter) {
 	b := r.bot
-	if b.opts.Dead == nil {
+	if r.serve.Dead == nil {
 		return
 	}
 	log := h.log()
 	r.wg.Add(1)
 	go func() {
 		defer r.wg.Done()
-		ctx, cancel := context.WithTimeout(r.calls, b.opts.MaxTurn)
+		ctx, cancel := context.WithTimeout(r.calls, b.store.opts.MaxTurn)
 		defer cancel()
-		protect(func() *slog.Logger { return log }, "Dead", func() error { b.opts.Dead(ctx, letter); return nil })
+		protect(func() *slog.Logger { return log }, "Dead", func() error { r.serve.Dead(ctx, letter); return nil })
 	}()
 }
 
@@ -73,7 +73,7 @@ func (r *runner) tell(h *hold, letter session.DeadLetter) {
 func (r *runner) told(ctx context.Context) {
 	done := make(chan struct{})
 	go func() { r.wg.Wait(); close(done) }()
-	timer := time.NewTimer(r.bot.opts.MaxTurn)
+	timer := time.NewTimer(r.bot.store.opts.MaxTurn)
 	defer timer.Stop()
 	select {
 	case <-done:

@@ -16,7 +16,7 @@ import (
 // comes once, perhaps without it. The errors are as the package's comment says.
 func (b *Bot) DeadLetters(ctx context.Context) iter.Seq2[session.DeadLetter, error] {
 	return func(yield func(session.DeadLetter, error) bool) {
-		if err := b.usable(); err != nil {
+		if err := b.store.usable(); err != nil {
 			yield(session.DeadLetter{}, fmt.Errorf("dead letters: %w", err))
 			return
 		}

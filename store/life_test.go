@@ -54,19 +54,19 @@ func TestSessionsExpireInThousandsUnderAFleet(t *testing.T) {
 	t.Parallel()
 	const n = 2000
 	url := redistest.Single(t)
-	opts := &store.BotOptions{TTL: 300 * time.Millisecond}
+	opts := &store.BotOptions{TTL: 300 * time.Millisecond, RecordOnly: true}
 	serving, stop := context.WithCancel(t.Context())
 	var fleet sync.WaitGroup
 	for range 2 {
-		bot := open(t, url, nil).Bot("bot", opts)
+		bot := botOf(t, open(t, url, nil), "bot", opts)
 		fleet.Go(func() {
-			if err := bot.Serve(serving, func(_ context.Context, t *store.Turn) error { t.Move("talking"); t.Reply("hi"); return nil }); err != nil {
+			if err := bot.Serve(serving, func(_ context.Context, t *store.Turn) error { t.Move("talking"); t.Reply("hi"); return nil }, nil); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	st, client := open(t, url, nil), observer(t, url)
-	bot := st.Bot("bot", opts)
+	bot := botOf(t, st, "bot", opts)
 	crowd(t, n, func(id string) {
 		if _, err := bot.Accept(t.Context(), id, session.Event{ID: "hello", Text: "hello"}); err != nil {
 			t.Error(err)
@@ -98,7 +98,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 	const n = 1000
 	url := redistest.Single(t)
 	st, client := open(t, url, nil), observer(t, url)
-	bot := st.Bot("bot", &store.BotOptions{TTL: 50 * time.Millisecond})
+	bot := botOf(t, st, "bot", &store.BotOptions{TTL: 50 * time.Millisecond, RecordOnly: true})
 	crowd(t, n, func(id string) {
 		if _, err := bot.Session(id).Create(t.Context(), store.Origin{State: "old", User: id}); err != nil {
 			t.Error(err)
@@ -124,7 +124,8 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 		t.Error("before anybody looked:", err)
 	}
 
-	forever := st.Bot("bot", &store.BotOptions{TTL: -1})
+	forever := bot
+	must(t, bot.Configure(t.Context(), func(o *store.BotOptions) { o.TTL = -1 }))
 	var back atomic.Int64
 	crowd(t, n/2, func(id string) {
 		created, err := forever.Session(id).Create(t.Context(), store.Origin{State: "new"})
@@ -133,7 +134,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 		}
 		back.Add(1)
 	})
-	if _, err := forever.Drain(t.Context(), func(context.Context, *store.Turn) error { return nil }); err != nil {
+	if _, err := forever.Drain(t.Context(), func(context.Context, *store.Turn) error { return nil }, nil); err != nil {
 		t.Fatal(err)
 	}
 	counts, err := bot.Counts(t.Context())

@@ -201,15 +201,13 @@ func TestAFleetThatIsBrokenIsCaught(t *testing.T) {
 // broken.
 func stage(t *testing.T, spoil spoiler) (p *past, broken *store.Bot) {
 	l := newLifetime(t, nil)
-	st, client := openLab(t, l.addr, "linear", patience, patience)
+	st, client := openLab(t, l.addr, "linear", patience, patience, patience)
 	if spoil != nil {
 		client.AddHook(spoil)
 	}
-	opts := options()
-	opts.Lease = patience
 	p = &past{lifetime: l, id: "1"}
 	p.do(t.Context(), l.near, 0, act{verb: "create"}, patience)
-	return p, st.Bot("bot", opts)
+	return p, newBot(t, st)
 }
 
 // end looks at the session, and returns the verdict.
@@ -264,7 +262,7 @@ func TestAnEventThatIsAppliedTwiceIsCaught(t *testing.T) {
 		}
 		// As if the second one's receipt had said what it should: what it did is enough.
 		p.record(1, event, result{what: duplicate}, call)
-		if _, err := p.near.Drain(ctx, handle); err != nil {
+		if _, err := p.near.Drain(ctx, handle, nil); err != nil {
 			t.Fatal(err)
 		}
 		bounded.Wait(t, "all who wait return", &p.wait)

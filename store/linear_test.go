@@ -110,13 +110,15 @@ func TestConcurrentCallsAndTurnsAreLinearizable(t *testing.T) {
 
 func newLifetime(t *testing.T, spoil spoiler) *lifetime {
 	l := &lifetime{t: t, addr: strings.TrimPrefix(redistest.Single(t), "redis://"), spoil: spoil, epoch: time.Now(), kinds: map[string]int{}}
-	st, _ := openLab(t, l.addr, "linear", patience, patience)
-	l.near = st.Bot("bot", options())
+	st, _ := openLab(t, l.addr, "linear", patience, patience, mortalLease)
+	l.near = newBot(t, st)
 	return l
 }
 
-func options() *store.BotOptions {
-	return &store.BotOptions{Initial: "s0", Lease: 250 * time.Millisecond, Backoff: 5 * time.Millisecond, Grace: 50 * time.Millisecond, MaxAttempts: 1000}
+const mortalLease = 250 * time.Millisecond
+
+func newBot(t *testing.T, st *store.Store) *store.Bot {
+	return botWith(t, st, "bot", store.BotOptions{Initial: "s0", Backoff: 5 * time.Millisecond, MaxAttempts: 1000}, store.ServeOptions{Grace: 50 * time.Millisecond})
 }
 
 // run has total operations done and checked, or until one history is wrong. It
@@ -131,7 +133,7 @@ func (l *lifetime) run(total int) (deaths int) {
 	}
 	l.serve.Go(func() { // one replica that nothing disturbs, so that what the dead leave is soon found
 		for ctx.Err() == nil {
-			_, _ = l.near.Drain(ctx, handle)
+			_, _ = l.near.Drain(ctx, handle, with(l.near))
 			time.Sleep(50 * time.Millisecond)
 		}
 	})
@@ -179,14 +181,14 @@ func (l *lifetime) replace(ctx context.Context, i int, seed uint64) {
 		old.stop()
 	}
 	r := &mortal{net: faultnet.New(l.t, l.addr)}
-	st, client := openLab(l.t, r.net.Addr(), "linear", 100*time.Millisecond, 300*time.Millisecond)
+	st, client := openLab(l.t, r.net.Addr(), "linear", 100*time.Millisecond, 300*time.Millisecond, mortalLease)
 	if l.spoil != nil {
 		client.AddHook(l.spoil)
 	}
-	r.bot = st.Bot("bot", options())
+	r.bot = newBot(l.t, st)
 	ctx, r.stop = context.WithCancel(ctx)
 	l.serve.Go(func() {
-		if err := r.bot.Serve(ctx, handle); err != nil {
+		if err := r.bot.Serve(ctx, handle, with(r.bot)); err != nil {
 			l.t.Errorf("Serve: %v", err)
 		}
 	})

@@ -97,7 +97,7 @@ func first[T any](most int, list iter.Seq2[T, error]) iter.Seq2[T, error] {
 func TestSessionsReadsNoMoreOfALargeIndexThanItNeeds(t *testing.T) {
 	t.Parallel()
 	st := opened(t, redistest.Single(t), &Options{Buckets: 4})
-	bot := st.Bot("bot", nil)
+	bot := botOf(t, st, "bot", nil)
 	sessionsOf(t, bot, "rare", 3)
 	sessionsOf(t, bot, "common", 1000)
 	var read atomic.Int64
@@ -135,7 +135,7 @@ func TestSessionsMissesNoneBecauseOthersAreRemovedOrActiveMeanwhile(t *testing.T
 		url := redistest.Single(t)
 		c := client(t, url)
 		st := opened(t, url, &Options{Buckets: 1})
-		bot := st.Bot("bot", nil)
+		bot := botOf(t, st, "bot", nil)
 		at := place{ref: session.Ref{Bot: "bot"}}
 		sessionsOf(t, bot, "s", 300)
 		sessionsOf(t, bot, "gone", 250)
@@ -172,7 +172,7 @@ func TestALoopComesInTheEndToWhatWasActiveMeanwhile(t *testing.T) {
 	c := client(t, url)
 	st := opened(t, url, &Options{Buckets: 2})
 	for _, parts := range []int{1, 3} {
-		bot := st.Bot(fmt.Sprint("bot", parts), nil)
+		bot := botOf(t, st, fmt.Sprint("bot", parts), nil)
 		sessionsOf(t, bot, "s", 300)
 		active := func(id string, ago time.Duration) {
 			at := st.layout.place(session.Ref{Bot: bot.name, ID: id})
@@ -213,7 +213,7 @@ func TestSessionsReturnsEachOfManySessionsOfOneMillisecondOnce(t *testing.T) {
 	url := redistest.Single(t)
 	c := client(t, url)
 	st := opened(t, url, &Options{Buckets: 1})
-	bot := st.Bot("bot", nil)
+	bot := botOf(t, st, "bot", nil)
 	sessionsOf(t, bot, "s", 700)
 	key := st.layout.key("activity", place{ref: session.Ref{Bot: "bot"}})
 	for _, id := range c.ZRange(t.Context(), key, 0, -1).Val() {
@@ -231,7 +231,7 @@ func TestWhatCannotBeReadHidesNothingElseOfSessionsAndCounts(t *testing.T) {
 	url := redistest.Single(t)
 	c := client(t, url)
 	st := opened(t, url, &Options{Buckets: 4})
-	bot := st.Bot("bot", nil)
+	bot := botOf(t, st, "bot", nil)
 	sessionsOf(t, bot, "s", 40)
 	damaged := session.Ref{Bot: "bot", ID: "s 7"}
 	noError(t, c.Set(t.Context(), st.layout.key("history", st.layout.place(damaged)), "no list", 0).Err())

@@ -57,7 +57,8 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 	if err != nil {
 		return false, err
 	}
-	def(&o.State, s.bot.opts.Initial)
+	opts := s.bot.current(ctx)
+	def(&o.State, opts.Initial)
 	if err := causes.Join(session.ValidState(o.State), session.ValidLabel("platform", o.Platform), session.ValidLabel("user", o.User)); err != nil {
 		return false, err
 	}
@@ -76,7 +77,7 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 	if o.TTL != 0 {
 		own = millis(o.TTL)
 	}
-	args := append([]string{s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(s.bot.opts.TTL)}, w.set...)
+	args := append([]string{s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(opts.TTL)}, w.set...)
 	r, err := s.bot.store.do(ctx, lua.Create, at, args...)
 	return r.Status() == "OK", err
 }
@@ -271,7 +272,7 @@ func (s *Session) Apply(ctx context.Context, c session.Change) (version int64, e
 // the one made; zero if the id is that of an event which Accept took.
 func (s *Session) ApplyOnce(ctx context.Context, eventID string, c session.Change) (version int64, duplicate bool, err error) {
 	defer s.wrap("change", &err)
-	once, err := s.bot.onceUnder(eventID)
+	once, err := s.bot.onceUnder(ctx, eventID)
 	if err != nil {
 		return 0, false, err
 	}
@@ -306,7 +307,7 @@ func (s *Session) apply(ctx context.Context, once string, c session.Change) (rep
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), once}, s.bot.wire(w)...)
+	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), once}, s.bot.current(ctx).wire(w)...)
 	r, err := s.bot.store.do(ctx, lua.Change, at, args...)
 	if err != nil {
 		var wrong *session.StateError

@@ -1,10 +1,15 @@
 package store_test
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -30,4 +35,43 @@ func until(t *testing.T, what string, done func() bool) {
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}
+}
+
+// botOf declares a bot; with nil options one that records its replies, or
+// whatever is there.
+func botOf(t testing.TB, st *store.Store, name string, opts *store.BotOptions) *store.Bot {
+	t.Helper()
+	bot, err := st.Bot(t.Context(), name, opts)
+	for range 100 { // a slow machine may need more than one short time-out
+		if !errors.Is(err, context.DeadlineExceeded) || t.Context().Err() != nil {
+			break
+		}
+		bot, err = st.Bot(t.Context(), name, opts)
+	}
+	if opts == nil && errors.Is(err, session.ErrNotFound) {
+		bot, err = st.Bot(t.Context(), name, &store.BotOptions{RecordOnly: true})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bot
+}
+
+var brings sync.Map // *store.Bot -> *store.ServeOptions
+
+// botWith declares a bot, and notes what it is served with.
+func botWith(t testing.TB, st *store.Store, name string, opts store.BotOptions, serve store.ServeOptions) *store.Bot {
+	t.Helper()
+	opts.RecordOnly = serve.Send == nil
+	bot := botOf(t, st, name, &opts)
+	brings.Store(bot, &serve)
+	return bot
+}
+
+// with returns what a bot is served with: nothing, unless botWith was told.
+func with(bot *store.Bot) *store.ServeOptions {
+	if serve, ok := brings.Load(bot); ok {
+		return serve.(*store.ServeOptions)
+	}
+	return nil
 }

@@ -21,7 +21,7 @@ func TestAReceiptHasNoOtherTurnsReplies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	bot := st.Bot("bot", &store.BotOptions{HistoryLimit: 2})
+	bot := botOf(t, st, "bot", &store.BotOptions{HistoryLimit: 2, RecordOnly: true})
 	var receipts []*store.Receipt
 	for _, id := range []string{"one", "two"} {
 		if _, err := bot.Accept(t.Context(), "1", session.Event{ID: id, Text: id}); err != nil {
@@ -30,7 +30,7 @@ func TestAReceiptHasNoOtherTurnsReplies(t *testing.T) {
 		if _, err := bot.Drain(t.Context(), func(_ context.Context, t *store.Turn) error {
 			t.Record(session.Message{Content: "re " + t.Event().Text})
 			return nil
-		}); err != nil {
+		}, nil); err != nil {
 			t.Fatal(err)
 		}
 		receipts = append(receipts, bot.Receipt("1", id))

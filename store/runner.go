@@ -20,9 +20,9 @@ import (
 // in the end:
 //
 //	its handler, or Send, failed          fails, at most BotOptions.MaxAttempts
-//	the handler, or Send, hangs           the same, after BotOptions.MaxTurn
+//	the handler, or Send, hangs           the same, after Options.MaxTurn
 //	it cannot be read, or not written     a dead letter at once, from its stored bytes
-//	Send asked for another moment         not counted; at most maxWait in all
+//	Send asked for another moment         not counted; at most BotOptions.MaxWait in all
 //	its replica was not heard of again    crashes, at most crashFactor times MaxAttempts
 //	its replica stops                     backs, the same number
 //	a live Move came between              backs, each time somewhat later
@@ -32,6 +32,8 @@ import (
 type runner struct {
 	bot    *Bot
 	handle Handler
+	serve  ServeOptions
+	fault  error // why Serve ended before its ctx, once its loops have
 
 	base     context.Context // of handlers; cancelled when the grace is over
 	stop     context.CancelCauseFunc
@@ -45,11 +47,11 @@ type runner struct {
 	turns int // run so far
 }
 
-func (b *Bot) newRunner(ctx context.Context, h Handler, slots int) *runner {
+func (b *Bot) newRunner(ctx context.Context, h Handler, serve ServeOptions, slots int) *runner {
 	calls := context.WithoutCancel(ctx)
 	base, stop := context.WithCancelCause(calls)
 	return &runner{
-		bot: b, handle: h, base: base, stop: stop, calls: calls, stopping: make(chan struct{}),
+		bot: b, handle: h, serve: serve, base: base, stop: stop, calls: calls, stopping: make(chan struct{}),
 		slots: make(chan struct{}, slots), holds: map[*hold]struct{}{},
 	}
 }
@@ -132,8 +134,9 @@ func (r *runner) spawnClaim(at place, s *slot) {
 // It reports whether there was anything.
 func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	b := r.bot
+	opts := b.options()
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room(), "")
+	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), "")
 	switch {
 	case err == nil:
 		h := r.next(at, began, answer.List(2))
@@ -249,7 +252,7 @@ func (r *runner) turn(h *hold) *hold {
 	r.mu.Lock()
 	r.turns++
 	r.mu.Unlock()
-	t := newTurn(b, h.at.ref, h.rec, h.event, h.attempt(), h.log)
+	t := newTurn(b, h.opts, h.at.ref, h.rec, h.event, h.attempt(), h.log)
 	h.runs(t)
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, true)
 	itsOwn := false // the error that the handler returned is that of a verb
@@ -280,7 +283,7 @@ func (r *runner) turn(h *hold) *hold {
 // tooOften returns why a head is not tried again that ended the life of every
 // replica it was handed out to, or came back each time.
 func (r *runner) tooOften(h *hold) error {
-	most := crashFactor * r.bot.opts.MaxAttempts
+	most := crashFactor * h.opts.MaxAttempts
 	switch {
 	case h.crashes > most:
 		return fmt.Errorf("handed out %d times, and none of those replicas was heard of again", h.crashes)
@@ -292,7 +295,6 @@ func (r *runner) tooOften(h *hold) error {
 
 // failed decides what becomes of a head that could not be handled or sent.
 func (r *runner) failed(h *hold, f *failure) *hold {
-	b := r.bot
 	if h.work == session.WorkReply && f.chosen && !f.dead {
 		h.log().Warn("reply put off by Send", "for", f.after, "error", f.text)
 		return r.putOff(h, f)
@@ -301,7 +303,7 @@ func (r *runner) failed(h *hold, f *failure) *hold {
 	h.mu.Lock()
 	h.fails++
 	h.mu.Unlock()
-	if dead, wait := b.opts.judge(f, h.fails); !dead {
+	if dead, wait := h.opts.judge(f, h.fails); !dead {
 		return r.release(h, "retry", wait, f.text)
 	}
 	return r.bury(h, f.text)
@@ -321,13 +323,13 @@ func (r *runner) want() string {
 	if cap(r.slots) == 0 || r.isStopping() {
 		return ""
 	}
-	return r.bot.room()
+	return r.bot.options().room()
 }
 
 // room is what scripts are told who hand out an event: so many replies, and so
 // many bytes of them, may be unsent before turns wait for them.
-func (b *Bot) room() string {
-	return strconv.Itoa(b.opts.InboxLimit) + " " + strconv.Itoa(b.opts.InboxBytes)
+func (o *BotOptions) room() string {
+	return strconv.Itoa(o.InboxLimit) + " " + strconv.Itoa(o.InboxBytes)
 }
 
 // commit writes the turn, and returns what comes next for the session.
@@ -345,7 +347,7 @@ func (r *runner) commit(h *hold, c written) *hold {
 		return r.failed(h, failed(err)) // it will not get better
 	}
 	h.log().Error("turn not committed", "error", err)
-	return r.release(h, "back", r.bot.opts.backoff(h.backs+1), err.Error()) // the server's failure: nobody is to blame
+	return r.release(h, "back", h.opts.backoff(h.backs+1), err.Error()) // the server's failure: nobody is to blame
 }
 
 // write commits a turn by the script of that name: see lua/commit.lua. version is
@@ -360,7 +362,7 @@ func (r *runner) write(h *hold, c written, once string) (after *hold, version in
 		digest = h.event.digest
 	}
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.opts.Lease), once}, b.wire(c)...)
+	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.store.opts.Lease), once}, h.opts.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Commit, h.at, args...)
 	if err != nil {
 		return nil, 0, err

@@ -64,7 +64,7 @@ func BenchmarkScripts(b *testing.B) {
 	}
 	tape := &recorder{last: map[string][]string{}}
 	client.AddHook(tape)
-	bot := st.Bot("bot", &BotOptions{Concurrency: 1})
+	bot := botOf(b, st, "bot", nil)
 	ctx, stop := context.WithCancel(b.Context())
 	defer stop()
 	go bot.Serve(ctx, func(_ context.Context, t *Turn) error {
@@ -78,7 +78,7 @@ func BenchmarkScripts(b *testing.B) {
 		t.Set("count", 2)
 		t.Reply("A large pizza it is. Shall I bring it to Mill Lane?")
 		return nil
-	})
+	}, &ServeOptions{Concurrency: 1})
 	for bot.serving.Load() == nil {
 		time.Sleep(time.Millisecond)
 	}

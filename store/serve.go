@@ -17,17 +17,20 @@ import (
 // Serve makes this process one of the bot's replicas: it handles events, sends
 // replies, takes over what other replicas left, and removes what has expired,
 // until ctx ends. Then it starts nothing new, lets running turns finish within
-// [BotOptions.Grace], hands the rest back so that another replica goes on at
+// [ServeOptions.Grace], hands the rest back so that another replica goes on at
 // once, and returns nil.
 //
-// A process serves a bot once at a time; a second Serve on the same Bot answers
-// [session.ErrExists], a nil handler [session.ErrInvalid]. A server that cannot
+// A process serves a bot once at a time; a second Serve on the same Bot returns
+// [session.ErrExists], a nil handler [session.ErrInvalid]. So does a bot whose
+// replies are sent where opts has no Send, or one with [BotOptions.RecordOnly]
+// where it has one; a [Bot.Configure] that has replies sent from now on ends a
+// Serve without Send, too. A server that cannot
 // be reached meanwhile is no error: Serve tries until it can. Data that was
 // replaced, while the process runs, by data of another layout or another number of
 // buckets ends it: [session.ErrUnsupported], [session.ErrNewerLayout] or
 // [session.ErrCorrupt], as at [Open].
-func (b *Bot) Serve(ctx context.Context, h Handler) error {
-	if err := b.usable(); err != nil {
+func (b *Bot) Serve(ctx context.Context, h Handler, opts *ServeOptions) error {
+	if err := b.store.usable(); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	if h == nil {
@@ -38,14 +41,25 @@ func (b *Bot) Serve(ctx context.Context, h Handler) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := b.newRunner(ctx, h, b.opts.Concurrency)
+	serve, err := opts.withDefaults()
+	if err == nil {
+		err = b.current(ctx).fits(serve)
+	}
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", b.name, err)
+	}
+	r := b.newRunner(ctx, h, serve, serve.Concurrency)
 	if !b.serving.CompareAndSwap(nil, r) {
 		return fmt.Errorf("serve %s: %w: this process serves it", b.name, session.ErrExists)
 	}
 	defer b.serving.Store(nil)
 
 	var loops sync.WaitGroup
-	loops.Go(func() { b.store.warnOfShortLease(ctx, b.name, b.opts.Lease) })
+	loops.Go(func() { b.store.warnOfShortLease(ctx, b.name, b.store.opts.Lease) })
+	loops.Go(func() {
+		r.fault = r.settles(ctx)
+		cancel()
+	})
 	for _, loop := range []func(context.Context){r.beats, r.looks, r.reaps, r.wakes} {
 		loops.Go(func() { loop(ctx) })
 	}
@@ -59,7 +73,11 @@ func (b *Bot) Serve(ctx context.Context, h Handler) error {
 	r.mu.Unlock()
 	r.shutDown()
 	loops.Wait()
-	if err := b.store.usable(); err != nil {
+	err = b.store.usable()
+	if err == nil {
+		err = r.fault
+	}
+	if err != nil {
 		return fmt.Errorf("serve %s: %w", b.name, err)
 	}
 	return nil
@@ -81,13 +99,13 @@ func (r *runner) shutDown() {
 	select {
 	case <-done:
 		return
-	case <-time.After(r.bot.opts.Grace):
+	case <-time.After(r.serve.Grace):
 	}
 	r.stop(session.ErrShutdown)
 	select {
 	case <-done:
 		return
-	case <-time.After(min(r.bot.opts.Lease/3, time.Second)):
+	case <-time.After(min(r.bot.store.opts.Lease/3, time.Second)):
 	}
 	r.mu.Lock()
 	var hung []*hold
@@ -175,7 +193,7 @@ func (r *runner) reap(ctx context.Context, buckets []int) error {
 // postpone puts off a session that cannot be read, so that it does not stand in
 // the way of others in its list. It reports whether err was of that kind.
 func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Duration, err error) bool {
-	if !unreadable(err) || b.usable() != nil {
+	if !unreadable(err) || b.store.usable() != nil {
 		return false
 	}
 	when := float64(b.store.caller.Clock.At(at.bucket, time.Now().Add(d)))
@@ -229,15 +247,23 @@ func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []pl
 // Drain handles, on the caller's goroutine, everything that is due now, buries
 // what has expired, and returns how many turns it ran: for tests, and for programs that run now and
 // then instead of serving (a scheduled job, a function). What fails is left for
-// a later Drain or for the replicas that serve.
-func (b *Bot) Drain(ctx context.Context, h Handler) (turns int, err error) {
-	if err := b.usable(); err != nil {
+// a later Drain or for the replicas that serve. Of opts it needs Send and Dead, by
+// the same rules as [Bot.Serve].
+func (b *Bot) Drain(ctx context.Context, h Handler, opts *ServeOptions) (turns int, err error) {
+	if err := b.store.usable(); err != nil {
 		return 0, fmt.Errorf("drain: %w", err)
 	}
 	if h == nil {
 		return 0, fmt.Errorf("drain %s: %w: %w", b.name, session.ErrInvalid, errNoHandler)
 	}
-	r := b.newRunner(ctx, h, 1)
+	serve, err := opts.withDefaults()
+	if err == nil {
+		err = b.current(ctx).fits(serve)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("drain %s: %w", b.name, err)
+	}
+	r := b.newRunner(ctx, h, serve, 1)
 	// Its end is the replica's: the handler that runs is told, and its event handed back.
 	defer context.AfterFunc(ctx, func() { r.stop(session.ErrShutdown) })()
 	defer r.told(ctx)

@@ -64,7 +64,7 @@ func (b *Bot) Sessions(ctx context.Context, f Filter) iter.Seq2[session.Status, 
 // the loop runs, some come. The errors are as the package's comment says.
 func (b *Bot) Waiting(ctx context.Context) iter.Seq2[session.Status, error] {
 	return func(yield func(session.Status, error) bool) {
-		if err := b.usable(); err != nil {
+		if err := b.store.usable(); err != nil {
 			yield(session.Status{}, fmt.Errorf("waiting: %w", err))
 			return
 		}
@@ -78,7 +78,7 @@ func (b *Bot) Waiting(ctx context.Context) iter.Seq2[session.Status, error] {
 // user costs one command to each bucket's part of the names, because any bucket may
 // have one of their sessions: the client sends them as one pipeline to each server.
 func (b *Bot) filtered(f Filter) (*walk, error) {
-	if err := b.usable(); err != nil {
+	if err := b.store.usable(); err != nil {
 		return nil, err
 	}
 	last, since, newest, err := f.position(b.name)

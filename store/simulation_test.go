@@ -111,6 +111,7 @@ type simulation struct {
 	*world
 	ctx      context.Context
 	opts     store.BotOptions
+	brings   store.ServeOptions
 	eye      *store.Bot // on a good network
 	eyes     *store.Store
 	replicas []*replica // those that serve
@@ -166,10 +167,8 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 		s = &simulation{world: newWorld(t, seed), ctx: ctx, runs: map[string]int{}, tries: map[string]int{}}
 		defer s.server.Close()
 		s.calm = s.start.Add(simCalm)
-		s.opts = store.BotOptions{
-			Send: s.send, Lease: simLease, MaxTurn: 3 * time.Second, Grace: simLease / 2,
-			MaxAttempts: 3, Backoff: 100 * time.Millisecond, Concurrency: 8, TTL: time.Hour, DedupeWindow: simWindow,
-		}
+		s.opts = store.BotOptions{MaxAttempts: 3, Backoff: 100 * time.Millisecond, TTL: time.Hour, DedupeWindow: simWindow}
+		s.brings = store.ServeOptions{Send: s.send, Grace: simLease / 2, Concurrency: 8}
 		look := newLink(s.world, "eye")
 		look.open = true
 		client := s.connect(look)
@@ -180,8 +179,8 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 			}
 		}
 		s.server.HSet("bs:meta", "layout", "1", "buckets", fmt.Sprint(1+s.dice("buckets").IntN(2)), "id", "simulated")
-		s.eyes = s.open(look, client, store.Options{})
-		s.eye = s.eyes.Bot("bot", &s.opts)
+		s.eyes = s.open(look, client, look.name, store.Options{})
+		s.eye = botWith(t, s.eyes, "bot", s.opts, s.brings)
 		s.run()
 	})
 	slices.Sort(s.log) // lines of one nanosecond come in any order
@@ -194,13 +193,13 @@ func (s *simulation) find(format string, args ...any) {
 	s.findings = append(s.findings, fmt.Sprintf(format, args...))
 }
 
-func (s *simulation) open(l *link, client *redis.Client, opts store.Options) *store.Store {
-	opts.Timeout, opts.Logger = time.Second, s.logger(l.name)
+func (s *simulation) open(l *link, client *redis.Client, name string, opts store.Options) *store.Store {
+	opts.Timeout, opts.Lease, opts.MaxTurn, opts.Logger = time.Second, simLease, 3*time.Second, s.logger(l.name)
 	st, err := store.New(s.ctx, client, &opts)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	st.Simulate(l.name, l.stagger)
+	st.Simulate(name, l.stagger)
 	return st
 }
 
@@ -218,7 +217,9 @@ func (s *simulation) join() {
 	if choice.IntN(4) == 0 {
 		opts.MaxValue = simSmall
 	}
-	r.store = s.open(r.link, r.client, opts)
+	r.store = s.open(r.link, r.client, name, opts)
+	r.bot = botWith(s.t, r.store, "bot", s.opts, s.brings)
+	r.front = botWith(s.t, s.open(r.link, r.client, "front-"+name, opts), "bot", s.opts, s.brings)
 	r.open = false
 	dice := s.dice("pauses", name)
 	for range dice.IntN(3) {
@@ -228,11 +229,10 @@ func (s *simulation) join() {
 			r.pause = append(r.pause, span{from, until})
 		}
 	}
-	r.bot, r.front = r.store.Bot("bot", &s.opts), r.store.Bot("bot", &s.opts)
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(s.ctx)
 	s.note("%s joins", name)
-	s.serving.Go(func() { r.ended <- r.bot.Serve(ctx, s.handler(r)) })
+	s.serving.Go(func() { r.ended <- r.bot.Serve(ctx, s.handler(r), &s.brings) })
 	s.mu.Lock()
 	s.replicas = append(s.replicas, r)
 	s.mu.Unlock()

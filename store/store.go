@@ -30,6 +30,8 @@ type Options struct {
 	MaxChange int           // bytes of everything that one change or turn brings; zero means 8 MiB
 	MaxData   int           // bytes of all private data of one session, encoded; zero means 16 MiB. A turn reads all of it: 50 MB make each one take a third of a second
 	Timeout   time.Duration // of one call, its retries included; zero means 5 s
+	Lease     time.Duration // Lease is for how long this process holds a session without renewing: in a turn, in an Update, and in what Accept hands out. Zero means 15 s; it is at least 30 ms
+	MaxTurn   time.Duration // MaxTurn is the time after which a handler, the function of an Update, or one Send is cancelled, and its lease no longer renewed. Zero means 5 min; it is at least 30 ms
 	Logger    *slog.Logger  // zero means slog.Default(), warnings and worse
 	Acks      int           // replicas of the server that must have a write before it counts as done, so that no fail-over undoes it; zero means none. See [session.ErrNotAcked]
 	Fsync     bool          // a write counts as done only when it is in the server's append-only file on disk, and in those of so many replicas as Acks says. Needs Redis 7.2 or Valkey, and appendonly yes; set appendfsync always, or each write waits for up to a second. See [session.ErrNotAcked]
@@ -71,6 +73,13 @@ func (o *Options) withDefaults() (Options, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = 5 * time.Second
 	}
+	def(&opts.Lease, 15*time.Second)
+	def(&opts.MaxTurn, 5*time.Minute)
+	for name, d := range map[string]time.Duration{"Lease": opts.Lease, "MaxTurn": opts.MaxTurn} {
+		if d < 30*time.Millisecond {
+			return opts, fmt.Errorf("%w: Options.%s is %v, and must be at least 30ms", session.ErrInvalid, name, d)
+		}
+	}
 	if opts.MaxValue < 0 || opts.MaxChange < 0 || opts.MaxData < 0 || opts.Timeout < 0 || opts.Acks < 0 {
 		return opts, fmt.Errorf("%w: a negative MaxValue, MaxChange, MaxData, Timeout or Acks", session.ErrInvalid)
 	}
@@ -98,6 +107,7 @@ type Store struct {
 	foreign  atomic.Pointer[error] // why nothing may be done any more, see follow
 	ended    chan struct{}         // closed when there is such a reason
 
+	bots     bots
 	warnings []string
 }
 
@@ -140,7 +150,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	}
 	s := &Store{
 		client: client, opts: opts, log: opts.Logger,
-		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]), ended: make(chan struct{}),
+		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]), ended: make(chan struct{}), bots: newBots(),
 	}
 	s.caller = call.New(client, s.name, opts.Acks, opts.Fsync)
 	s.log = s.log.With("replica", s.name)

@@ -43,7 +43,7 @@ func (p *patient) say(ctx context.Context, text string) error {
 }
 
 func (p *patient) drain(ctx context.Context) error {
-	_, err := p.bot.Drain(ctx, p.handler)
+	_, err := p.bot.Drain(ctx, p.handler, with(p.bot))
 	return err
 }
 
@@ -103,11 +103,10 @@ func TestTurnsWithoutARightAreHandledOnceAllTheSame(t *testing.T) {
 	stopped := 0
 	for _, command := range neededByScripts(t) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		st, err := store.New(ctx, client, &store.Options{Namespace: "n-" + command, Buckets: 1, Timeout: 300 * time.Millisecond})
+		st, err := store.New(ctx, client, &store.Options{Namespace: "n-" + command, Buckets: 1, Timeout: 300 * time.Millisecond, Lease: 30 * time.Millisecond})
 		must(t, err)
 		runs, sent := map[string]int{}, map[string]bool{}
-		p := &patient{bot: st.Bot("bot", &store.BotOptions{
-			Lease: 30 * time.Millisecond, Backoff: time.Millisecond,
+		p := &patient{bot: botWith(t, st, "bot", store.BotOptions{Backoff: time.Millisecond}, store.ServeOptions{
 			Send: func(_ context.Context, d store.Delivery) error { sent[d.Message.String()] = true; return nil },
 		})}
 		p.session = p.bot.Session("1")
@@ -177,7 +176,7 @@ func TestAUserOfSomeKeysIsServedWhateverRanBefore(t *testing.T) {
 	url := asUser(t, server.URL, "replica", rights(t, "replica")...)
 	root, ctx := observer(t, server.URL), t.Context()
 	must(t, root.Do(ctx, "ACL", "SAVE").Err())
-	bot := open(t, url, nil).Bot("bot", nil)
+	bot := botOf(t, open(t, url, nil), "bot", nil)
 	s := bot.Session("1")
 	_, err := s.Create(ctx, store.Origin{})
 	must(t, err)
@@ -193,7 +192,7 @@ func TestAUserOfSomeKeysIsServedWhateverRanBefore(t *testing.T) {
 	must(t, s.Set(ctx, "k", 2))
 	_, err = bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"})
 	must(t, err)
-	n, err := bot.Drain(ctx, func(context.Context, *store.Turn) error { return others() })
+	n, err := bot.Drain(ctx, func(context.Context, *store.Turn) error { return others() }, nil)
 	if n != 1 || err != nil {
 		t.Errorf("%d turns, %v", n, err)
 	}
@@ -217,10 +216,9 @@ func (c struck) strike(t *testing.T, root *redis.Client, client redis.UniversalC
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	st, err := store.New(ctx, client, &store.Options{Namespace: space, Buckets: 1})
+	st, err := store.New(ctx, client, &store.Options{Namespace: space, Buckets: 1, Lease: 30 * time.Millisecond})
 	must(t, err)
-	p := &patient{bot: st.Bot("bot", &store.BotOptions{
-		Lease: 30 * time.Millisecond, Backoff: time.Millisecond,
+	p := &patient{bot: botWith(t, st, "bot", store.BotOptions{Backoff: time.Millisecond}, store.ServeOptions{
 		Send: func(context.Context, store.Delivery) error { return nil },
 	})}
 	p.session = p.bot.Session("1")

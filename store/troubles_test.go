@@ -71,8 +71,8 @@ func (tr trouble) endure(t *testing.T) (report string) {
 	url, strike := tr.begin(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
 	defer cancel()
-	opts, botOpts := &store.Options{Acks: tr.acks, Fsync: tr.fsync, Timeout: patienceOfCalls}, &store.BotOptions{Lease: time.Second}
-	replica := open(t, url, opts).Bot("bot", botOpts)
+	opts, botOpts := &store.Options{Acks: tr.acks, Fsync: tr.fsync, Timeout: patienceOfCalls, Lease: time.Second}, &store.BotOptions{RecordOnly: true}
+	replica := botOf(t, open(t, url, opts), "bot", botOpts)
 	const count store.Key[int] = "count"
 	serve(t, replica, func(_ context.Context, turn *store.Turn) error {
 		n, _ := count.Get(turn)
@@ -80,7 +80,7 @@ func (tr trouble) endure(t *testing.T) (report string) {
 		return nil
 	})
 	st := open(t, url, opts)
-	bot := st.Bot("bot", botOpts)
+	bot := botOf(t, st, "bot", botOpts)
 
 	const users, callersEach = 4, 2
 	callers := make([]*caller, users*callersEach)

@@ -29,6 +29,7 @@ import (
 // that is logged, and [Turn.Err] says so.
 type Turn struct {
 	bot     *Bot
+	opts    *BotOptions
 	ref     session.Ref
 	event   *event // nil in an Update
 	attempt int
@@ -51,8 +52,8 @@ type Turn struct {
 	badData   error // the first failure of a verb that a Reset makes good
 }
 
-func newTurn(b *Bot, ref session.Ref, rec *stored.Record, e *event, attempt int, log func() *slog.Logger) *Turn {
-	t := &Turn{bot: b, ref: ref, event: e, attempt: attempt, rec: rec, log: log, state: rec.State()}
+func newTurn(b *Bot, opts *BotOptions, ref session.Ref, rec *stored.Record, e *event, attempt int, log func() *slog.Logger) *Turn {
+	t := &Turn{bot: b, opts: opts, ref: ref, event: e, attempt: attempt, rec: rec, log: log, state: rec.State()}
 	t.change.From = rec.State()
 	if e == nil {
 		return t
@@ -543,7 +544,7 @@ func (t *Turn) reset(verb string, err error, c session.Change) {
 	t.own.fields, t.own.file, t.file = nil, nil, nil
 	t.intent, t.intentSet, t.flags = nil, false, nil
 	t.cleared, t.badData = true, nil
-	t.state = t.bot.opts.Initial
+	t.state = t.opts.Initial
 }
 
 var errNoHandler = errors.New("the handler is nil")

@@ -16,8 +16,9 @@ import (
 // crosses another turn, and commits what fn did, whole. This is how to change a
 // session depending on what is in it. It waits for the session until ctx ends,
 // and then answers [session.ErrBusy]; a session that has no rest between its
-// turns makes way for one that waits. Replies are sent before Update returns, as
-// far as Send lets them.
+// turns makes way for one that waits. Its replies are sent by a replica that
+// serves the bot, as soon as it is woken, and by none before that: Update itself
+// sends nothing.
 //
 // It returns the version that it made. If fn changed nothing, nothing is written,
 // and the version is that of the session as fn saw it. With an error it is zero.
@@ -42,7 +43,7 @@ func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64,
 // A call that returned an error may be made again: fn runs again unless it was
 // applied. The id of an fn that changed nothing is remembered, too.
 func (b *Bot) UpdateOnce(ctx context.Context, id, eventID string, fn Handler) (version int64, duplicate bool, err error) {
-	once, err := b.onceUnder(eventID)
+	once, err := b.onceUnder(ctx, eventID)
 	if err != nil {
 		return 0, false, fmt.Errorf("update: %w", err)
 	}
@@ -59,11 +60,11 @@ var errDuplicate = errors.New("made before, under the same id")
 
 // onceUnder is what scripts are told of a change that is to be made once: the
 // digest of the event's id, and for how long it is remembered.
-func (b *Bot) onceUnder(eventID string) (string, error) {
+func (b *Bot) onceUnder(ctx context.Context, eventID string) (string, error) {
 	if err := (session.Event{ID: eventID}).Validate(); err != nil {
 		return "", err
 	}
-	return digestOf(eventID) + millis(b.opts.DedupeWindow), nil
+	return digestOf(eventID) + millis(b.current(ctx).DedupeWindow), nil
 }
 
 func (b *Bot) updateOnce(ctx context.Context, id, once string, fn Handler) (version int64, err error) {
@@ -102,7 +103,7 @@ func (b *Bot) update(ctx context.Context, at place, once string, fn Handler) (ve
 	if answer.Status() == "DUPLICATE" {
 		return answer.Int(2), errDuplicate
 	}
-	r := b.newRunner(ctx, fn, 0)
+	r := b.newRunner(ctx, fn, ServeOptions{}, 0)
 	h := r.hold(at, began, answer.List(2))
 	h.begin(ctx)
 	defer h.cancel(nil)
@@ -114,7 +115,7 @@ func (b *Bot) update(ctx context.Context, at place, once string, fn Handler) (ve
 		r.release(h, "back", 0, "")
 		return 0, causes.Join(session.ErrBusy, context.Cause(ctx))
 	}
-	t := newTurn(b, at.ref, h.rec, nil, 1, h.log)
+	t := newTurn(b, h.opts, at.ref, h.rec, nil, 1, h.log)
 	h.runs(t)
 	returned := false
 	defer func() {
@@ -144,37 +145,14 @@ func (b *Bot) update(ctx context.Context, at place, once string, fn Handler) (ve
 		r.release(h, "back", 0, "")
 		return 0, context.Cause(ctx)
 	}
-	after, version, err := r.write(h, w, once)
+	_, version, err = r.write(h, w, once)
 	if err != nil {
 		r.release(h, "back", 0, "")
 	}
 	if errors.Is(err, session.ErrWrongState) {
 		return 0, errStateMoved
 	}
-	if err != nil {
-		return version, err
-	}
-	if after != nil {
-		r.sendHere(ctx, after)
-	}
-	return version, nil
-}
-
-// sendHere sends what the Update said, beside its caller, whose goroutine is not
-// Send's to end or to keep. The caller waits for it, but not for a Send that hangs.
-func (r *runner) sendHere(ctx context.Context, h *hold) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.run(h, nil)
-		r.told(ctx)
-	}()
-	timer := time.NewTimer(r.bot.opts.MaxTurn + r.bot.opts.Lease)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	}
+	return version, err
 }
 
 // updateBy runs fn, and returns its error: the user's own, to whom it goes back.
@@ -195,6 +173,7 @@ func (r *runner) updateBy(h *hold, t *Turn, fn Handler) (err error) {
 // ends meanwhile: a lease that was granted and not heard of would keep the
 // session from everybody for as long as it lasts.
 func (b *Bot) leaseForUpdate(ctx context.Context, at place, once string) (began time.Time, answer reply, err error) {
+	opts := b.current(ctx)
 	var busy error
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 40*time.Millisecond) {
 		if ctx.Err() != nil {
@@ -202,7 +181,7 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place, once string) (began 
 		}
 		began = time.Now()
 		answer, err = b.store.do(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
-			millis(b.opts.Lease), b.opts.Initial, millis(b.opts.TTL), b.room(), once)
+			millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), once)
 		switch {
 		case err == nil:
 			return began, answer, nil

@@ -46,8 +46,8 @@ type Delivery struct {
 
 // RetryAfter is an error that asks for the next attempt after d instead of the
 // usual back-off. A handler's counts as a failure like any other. That of Send
-// does not: the platform asked for it. It ends after 24 hours, when the reply
-// becomes a dead letter.
+// does not: the platform asked for it. It ends after [BotOptions.MaxWait], when
+// the reply becomes a dead letter.
 func RetryAfter(d time.Duration, err error) error {
 	return &verdict{err: err, after: max(d, 0), chosen: true}
 }

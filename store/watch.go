@@ -40,7 +40,7 @@ var (
 // takes for one notice, the watch goes on. Nothing is published when nobody watches.
 func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
-		err := b.usable()
+		err := b.store.usable()
 		if err == nil && b.store.opts.ReadOnly {
 			err = fmt.Errorf("%w: a watcher makes itself known", session.ErrReadOnly)
 		}

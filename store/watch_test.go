@@ -73,7 +73,7 @@ func TestAWatchThatTheServerForgotTellsOfAGapBeforeWhatComesNext(t *testing.T) {
 	url := redistest.Single(t)
 	c := client(t, url)
 	st := opened(t, url, &Options{Buckets: 1})
-	bot := st.Bot("bot", nil)
+	bot := botOf(t, st, "bot", nil)
 	var down atomic.Bool
 	st.client.AddHook(pipes{fails: func(cmd redis.Cmder) error {
 		if cmd.Name() == "set" && down.Load() {
@@ -159,10 +159,10 @@ func TestAWatchLeavesAConnectionThatIsDeadWithoutAWord(t *testing.T) {
 	defer through.Close()
 	st, err := New(t.Context(), through, &Options{Buckets: 1})
 	noError(t, err)
-	bot := opened(t, url, &Options{Buckets: 1}).Bot("bot", nil)
+	bot := botOf(t, opened(t, url, &Options{Buckets: 1}), "bot", nil)
 	_, err = bot.Session("1").Create(t.Context(), Origin{})
 	noError(t, err)
-	notices, _ := watched(t, st.Bot("bot", nil), c)
+	notices, _ := watched(t, botOf(t, st, "bot", nil), c)
 	if n := firstOf(t, bot, notices); n.Kind != "changed" {
 		t.Errorf("the first notice is %+v, want a change", n)
 	}
@@ -184,7 +184,7 @@ func TestNothingIsLeftOfAWatchThatEnded(t *testing.T) {
 	quickWatch(t)
 	url := redistest.Single(t)
 	c := client(t, url)
-	bot := opened(t, url, &Options{Buckets: 1}).Bot("bot", nil)
+	bot := botOf(t, opened(t, url, &Options{Buckets: 1}), "bot", nil)
 	_, err := bot.Session("1").Create(t.Context(), Origin{})
 	noError(t, err)
 	ends := map[string]func(cancel func()) (goOn bool){

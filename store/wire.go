@@ -76,11 +76,11 @@ func (b *Bot) encode(w *written) (err error) {
 
 // wire turns a change into the arguments that prelude/change.lua reads: five
 // fixed ones, four counts, the strings they count, and the special part.
-func (b *Bot) wire(w written) []string {
-	special := b.special(w)
+func (o *BotOptions) wire(w written) []string {
+	special := o.special(w)
 	fields := len(w.set) + len(w.own.fields)
 	args := make([]string, 0, 9+len(w.change.Moves)+fields+len(w.del)+2*len(w.chat)+len(special))
-	args = append(args, w.change.From, millis(b.opts.TTL), strconv.Itoa(b.opts.HistoryLimit), flag(w.dirty), flag(len(special) > 0),
+	args = append(args, w.change.From, millis(o.TTL), strconv.Itoa(o.HistoryLimit), flag(w.dirty), flag(len(special) > 0),
 		strconv.Itoa(len(w.change.Moves)), strconv.Itoa(fields), strconv.Itoa(len(w.del)), strconv.Itoa(2*len(w.chat)))
 	args = append(args, w.change.Moves...)
 	args = append(args, w.own.fields...)
@@ -88,7 +88,7 @@ func (b *Bot) wire(w written) []string {
 	args = append(args, w.del...)
 	for _, e := range w.chat {
 		send := ""
-		if e.send && b.opts.Send != nil {
+		if e.send && !o.RecordOnly {
 			send = "1" + w.event
 		}
 		args = append(args, send, string(e.encoded))
@@ -97,7 +97,7 @@ func (b *Bot) wire(w written) []string {
 }
 
 // special is the last part of a change, which most changes do not have.
-func (b *Bot) special(w written) []string {
+func (o *BotOptions) special(w written) []string {
 	bytes := w.file
 	if bytes == nil {
 		bytes = w.own.file
@@ -114,9 +114,9 @@ func (b *Bot) special(w written) []string {
 		ttl = millis(*w.change.TTL)
 	}
 	if bytes == nil {
-		return []string{reset, b.opts.Initial, flag(w.change.Destroy), ttl, "", ""}
+		return []string{reset, o.Initial, flag(w.change.Destroy), ttl, "", ""}
 	}
-	return []string{reset, b.opts.Initial, flag(w.change.Destroy), ttl, "1", *bytes}
+	return []string{reset, o.Initial, flag(w.change.Destroy), ttl, "1", *bytes}
 }
 
 func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {

@@ -62,10 +62,12 @@ func newOurs(ctx context.Context, e env, last int, hook redis.Hook) (*ours, erro
 	o := &ours{env: e, client: client, store: st, last: last, served: make(chan error, 1), at: map[string]string{}}
 	o.name = st.Name()[strings.LastIndexByte(st.Name(), '-')+1:]
 	// Room for every caller at once: they all wait in this process.
-	o.bot = st.Bot(oursBot, &store.BotOptions{Initial: states[0], Concurrency: 512})
+	if o.bot, err = st.Bot(ctx, oursBot, &store.BotOptions{Initial: states[0], RecordOnly: true}); err != nil {
+		return nil, errors.Join(err, st.Close(), client.Close())
+	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	o.stop = stop
-	go func() { o.served <- o.bot.Serve(serving, o.handle) }()
+	go func() { o.served <- o.bot.Serve(serving, o.handle, &store.ServeOptions{Concurrency: 512}) }()
 	if err := awaitReplica(ctx, o.bot, st.Name()); err != nil {
 		return nil, errors.Join(err, o.close())
 	}

@@ -47,7 +47,13 @@ func (b *bench) wake(ctx context.Context, w *woken) (err error) {
 		}
 		defer stores[i].Close()
 	}
-	accepting, serving := stores[0].Bot(oursBot, nil), stores[1].Bot(oursBot, nil)
+	var bots [2]*store.Bot
+	for i := range bots {
+		if bots[i], err = stores[i].Bot(ctx, oursBot, &store.BotOptions{RecordOnly: true}); err != nil {
+			return err
+		}
+	}
+	accepting, serving := bots[0], bots[1]
 
 	began := make(chan time.Time, 1)
 	served := make(chan error, 1)
@@ -56,7 +62,7 @@ func (b *bench) wake(ctx context.Context, w *woken) (err error) {
 		served <- serving.Serve(until, func(context.Context, *store.Turn) error {
 			began <- time.Now()
 			return nil
-		})
+		}, nil)
 	}()
 	defer func() {
 		stop()

@@ -381,7 +381,10 @@ func (r *demoRun) watch(ctx context.Context, giveUp func(error)) {
 func (r *demoRun) settle(ctx context.Context, st *store.Store) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+3*r.lease)
 	defer cancel()
-	bot := st.Bot(r.bot, nil)
+	bot, err := st.Bot(ctx, r.bot, nil)
+	if err != nil {
+		return // the comparison says so
+	}
 	readers, ctx := errgroup.WithContext(ctx)
 	readers.SetLimit(16)
 	for _, d := range r.dialogues {
@@ -402,7 +405,10 @@ func (r *demoRun) settle(ctx context.Context, st *store.Store) {
 
 // verify reads all sessions and compares each with its dialogue.
 func (r *demoRun) verify(ctx context.Context, st *store.Store) (result, error) {
-	bot := st.Bot(r.bot, nil)
+	bot, err := st.Bot(ctx, r.bot, nil)
+	if err != nil {
+		return result{}, err
+	}
 	results := make([]result, len(r.dialogues))
 	readers, ctx := errgroup.WithContext(ctx)
 	readers.SetLimit(16)

@@ -147,12 +147,16 @@ func TestDemoFailsWhenASessionWasMeddledWith(t *testing.T) {
 		for sleep(ctx, 5*time.Millisecond) == nil {
 			bots, _ := w.st.Bots(ctx)
 			for _, bot := range bots {
-				for s, err := range w.st.Bot(bot, nil).Sessions(ctx, store.Filter{}) {
+				bot, err := w.st.Bot(ctx, bot, nil)
+				if err != nil {
+					continue
+				}
+				for s, err := range bot.Sessions(ctx, store.Filter{}) {
 					if err != nil {
 						break
 					}
 					stray := session.Message{From: session.FromBot, Type: session.Text, Content: "Who are you?"}
-					if err := w.st.Bot(bot, nil).Session(s.Ref.ID).Record(ctx, stray); err == nil {
+					if err := bot.Session(s.Ref.ID).Record(ctx, stray); err == nil {
 						return
 					}
 				}

@@ -47,7 +47,11 @@ func (o *historyOptions) run(ctx context.Context) error {
 	}
 	defer st.Close()
 	// What could be read is shown, whatever could not.
-	messages, failed := st.Bot(o.ref.Bot, nil).Session(o.ref.ID).History(ctx, session.Last(o.last).WithWaiting())
+	bot, err := st.Bot(ctx, o.ref.Bot, nil)
+	if err != nil {
+		return notFound(o.ref, err)
+	}
+	messages, failed := bot.Session(o.ref.ID).History(ctx, session.Last(o.last).WithWaiting())
 	if failed != nil && len(messages) == 0 {
 		return notFound(o.ref, failed)
 	}

@@ -40,7 +40,7 @@ TIME  user  funghi\x1b[2J
 func TestHistoryOfNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	quiet := w.st.Bot("quiet", nil)
+	quiet := w.bot(t, "quiet", nil)
 	if _, err := quiet.Session("1").Create(t.Context(), store.Origin{State: "start"}); err != nil {
 		t.Fatal(err)
 	}

@@ -119,8 +119,16 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 	}
 	var failures []error
 	for _, bot := range bots {
+		b, err := st.Bot(ctx, bot, nil)
+		if errors.Is(err, session.ErrNotFound) {
+			continue // a bot that nobody has declared has no sessions
+		}
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
 		n := 0
-		for st, err := range st.Bot(bot, nil).Sessions(ctx, o.filter) {
+		for st, err := range b.Sessions(ctx, o.filter) {
 			if err != nil {
 				failures = append(failures, err)
 				continue
@@ -261,8 +269,12 @@ func (e *env) completeRef(cmd *cobra.Command, args []string, begun string) ([]st
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer st.Close()
+	b, err := st.Bot(ctx, bot, nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
 	var refs []string
-	for status, err := range st.Bot(bot, nil).Sessions(ctx, store.Filter{}) {
+	for status, err := range b.Sessions(ctx, store.Filter{}) {
 		if err != nil && len(refs) == 0 && !errors.Is(err, session.ErrCorrupt) {
 			return nil, cobra.ShellCompDirectiveError
 		}

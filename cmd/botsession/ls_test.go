@@ -36,7 +36,7 @@ func TestList(t *testing.T) {
 	tick := func() { time.Sleep(2 * time.Millisecond) } // by the server's clock, for the order
 
 	tick()
-	bank := w.st.Bot("bank", nil)
+	bank := w.bot(t, "bank", nil)
 	w.accept(t, bank, "an id\x1b[2J", session.Event{ID: "1", Text: "hello", Platform: "web\x07", User: "ben"})
 	w.accept(t, bank, "an id\x1b[2J", session.Event{ID: "2", Text: "hello?"})
 	w.drain(t, bank, func(context.Context, *store.Turn) error {
@@ -45,7 +45,7 @@ func TestList(t *testing.T) {
 
 	tick()
 	// One session in the hands of a replica.
-	held := w.st.Bot("pizza", &store.BotOptions{Grace: time.Millisecond})
+	held := w.bot(t, "pizza", nil)
 	ctx, stop := context.WithCancel(t.Context())
 	entered, served := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -53,7 +53,7 @@ func TestList(t *testing.T) {
 			close(entered)
 			<-ctx.Done()
 			return ctx.Err()
-		})
+		}, &store.ServeOptions{Grace: time.Millisecond})
 	}()
 	t.Cleanup(func() { stop(); receive(t, "Serve ends", served) })
 	w.accept(t, held, "held", session.Event{ID: "1", Text: "hello"})

@@ -87,8 +87,9 @@ func (got transcript) check(t *testing.T, want transcript) {
 
 // world is an embedded store with a few bots on it, in all kinds of states.
 type world struct {
-	st  *embedded.Store
-	env map[string]string // with REDIS_URL
+	st     *embedded.Store
+	env    map[string]string   // with REDIS_URL
+	brings *store.ServeOptions // with which its bots are served
 }
 
 func newWorld(t *testing.T) world {
@@ -98,7 +99,20 @@ func newWorld(t *testing.T) world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	return world{st, map[string]string{"REDIS_URL": st.URL()}}
+	return world{st, map[string]string{"REDIS_URL": st.URL()}, nil}
+}
+
+// bot declares a bot; with nil options one that records its replies.
+func (w world) bot(t *testing.T, name string, opts *store.BotOptions) *store.Bot {
+	t.Helper()
+	if opts == nil {
+		opts = &store.BotOptions{RecordOnly: true}
+	}
+	bot, err := w.st.Bot(t.Context(), name, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bot
 }
 
 // accept gives an event to a session, without handling it.
@@ -112,7 +126,7 @@ func (w world) accept(t *testing.T, bot *store.Bot, id string, e session.Event) 
 // drain handles what is due.
 func (w world) drain(t *testing.T, bot *store.Bot, h store.Handler) {
 	t.Helper()
-	if _, err := bot.Drain(t.Context(), h); err != nil {
+	if _, err := bot.Drain(t.Context(), h, w.brings); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -121,7 +135,7 @@ func (w world) drain(t *testing.T, bot *store.Bot, h store.Handler) {
 // everything that a session holds.
 func (w world) pizza(t *testing.T) *store.Bot {
 	t.Helper()
-	bot := w.st.Bot("pizza", nil)
+	bot := w.bot(t, "pizza", nil)
 	w.accept(t, bot, "42", session.Event{ID: "u-1", Text: "hi", Platform: "telegram", User: "ann"})
 	w.drain(t, bot, func(_ context.Context, t *store.Turn) error {
 		t.Reply("Welcome!\nWhat can I do for you?")

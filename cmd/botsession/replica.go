@@ -152,21 +152,21 @@ func serveReplica(ctx context.Context, e *env, config replicaConfig, listen stri
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: level}))
-	st, err := openStore(ctx, r.Redis, &store.Options{Namespace: r.Namespace, Name: r.Name, Logger: log})
+	st, err := openStore(ctx, r.Redis, &store.Options{Namespace: r.Namespace, Name: r.Name, Lease: r.Lease, Logger: log})
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	r.bot = st.Bot(r.Bot, &store.BotOptions{
-		Initial: initialState,
-		Send:    r.send,
-		TTL:     r.TTL,
-		Lease:   r.Lease,
-		Grace:   2 * time.Second,
+	if r.bot, err = st.Bot(ctx, r.Bot, &store.BotOptions{Initial: initialState, TTL: r.TTL}); err != nil {
+		return err
+	}
+	brings := &store.ServeOptions{
+		Send:  r.send,
+		Grace: 2 * time.Second,
 		Dead: func(_ context.Context, d session.DeadLetter) {
 			log.Error("dead letter", "session", d.Ref.String(), "error", d.Error)
 		},
-	})
+	}
 
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
@@ -179,7 +179,7 @@ func serveReplica(ctx context.Context, e *env, config replicaConfig, listen stri
 	go func() { served <- server.Serve(listener) }()
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
-	go func() { served <- r.bot.Serve(serving, r.handle) }()
+	go func() { served <- r.bot.Serve(serving, r.handle, brings) }()
 	if err := writeJSON(e.out, replicaHello{listener.Addr().String()}); err != nil {
 		return err
 	}

@@ -57,7 +57,11 @@ func (o *showOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer st.Close()
-	s := st.Bot(o.ref.Bot, nil).Session(o.ref.ID)
+	bot, err := st.Bot(ctx, o.ref.Bot, nil)
+	if err != nil {
+		return notFound(o.ref, err)
+	}
+	s := bot.Session(o.ref.ID)
 	status, err := s.Status(ctx)
 	if err != nil {
 		return notFound(o.ref, err)

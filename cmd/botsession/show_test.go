@@ -49,10 +49,10 @@ data
 func TestShowSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	bot := w.st.Bot("bank", &store.BotOptions{
-		TTL:  -1,
+	bot := w.bot(t, "bank", &store.BotOptions{TTL: -1})
+	w.brings = &store.ServeOptions{
 		Send: func(context.Context, store.Delivery) error { return errors.New("the platform is down") },
-	})
+	}
 	w.accept(t, bot, "7", session.Event{ID: "e-1", Kind: "transfer", Text: "send 50\x1b[2J"})
 	w.drain(t, bot, func(context.Context, *store.Turn) error { return store.GiveUp(errors.New("no such payee\nat all\x07")) })
 	w.accept(t, bot, "7", session.Event{ID: "e-2", Text: "and now?"})
@@ -93,7 +93,7 @@ dead letters
 func TestShowSaysWhoHoldsIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	bot := w.st.Bot("pizza", &store.BotOptions{Grace: time.Millisecond})
+	bot := w.bot(t, "pizza", nil)
 	ctx, stop := context.WithCancel(t.Context())
 	entered, served := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -101,7 +101,7 @@ func TestShowSaysWhoHoldsIt(t *testing.T) {
 			close(entered)
 			<-ctx.Done()
 			return ctx.Err()
-		})
+		}, &store.ServeOptions{Grace: time.Millisecond})
 	}()
 	t.Cleanup(func() { stop(); receive(t, "Serve ends", served) })
 	w.accept(t, bot, "held", session.Event{ID: "1", Text: "hello"})

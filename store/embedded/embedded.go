@@ -7,11 +7,14 @@
 //	}
 //	defer st.Close()
 //
-//	bot := st.Bot("echo", nil)
+//	bot, err := st.Bot(ctx, "echo", &store.BotOptions{RecordOnly: true})
+//	if err != nil {
+//		return err
+//	}
 //	go bot.Serve(ctx, func(ctx context.Context, t *store.Turn) error {
 //		t.Reply("You said " + t.Event().Text)
 //		return nil
-//	})
+//	}, nil)
 //	receipt, err := bot.Accept(ctx, "42", session.Event{ID: "1", Text: "hello"})
 //
 // # It keeps nothing

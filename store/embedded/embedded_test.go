@@ -59,18 +59,26 @@ func TestTwoStoresShareSessions(t *testing.T) {
 	}
 	t.Cleanup(func() { there.Close() })
 
-	ann := here.Bot("pizza", nil).Session("ann")
+	pizza, err := here.Bot(ctx, "pizza", &store.BotOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, err := there.Bot(ctx, "pizza", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann := pizza.Session("ann")
 	if _, err := ann.Create(ctx, store.Origin{State: "greeting"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := ann.Set(ctx, "size", "large"); err != nil {
 		t.Fatal(err)
 	}
-	size, found, err := there.Bot("pizza", nil).Session("ann").Get(ctx, "size")
+	size, found, err := same.Session("ann").Get(ctx, "size")
 	if err != nil || !found || size != "large" {
 		t.Errorf("the other store reads %v, %v, %v; want large", size, found, err)
 	}
-	_, err = there.Bot("pizza", nil).Session("ben").Load(ctx)
+	_, err = same.Session("ben").Load(ctx)
 	if !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("a session that is not there: %v, want %v", err, session.ErrNotFound)
 	}

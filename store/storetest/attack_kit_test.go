@@ -21,7 +21,7 @@ import (
 
 func TestAChatInUseIsKeptWhole(t *testing.T) {
 	t.Parallel()
-	kit := New(t, echo, nil)
+	kit := New(t, echo, nil, nil)
 	for i := range 20 { // twice as long as its time to live
 		kit.Say("ann", "hello")
 		chat, err := kit.Session("ann").History(t.Context(), session.All())
@@ -47,7 +47,7 @@ func TestASessionIsKeptForAsLongAsItsEventIsRetried(t *testing.T) {
 			return store.RetryAfter(pause, errors.New("later"))
 		}
 		return nil
-	}, &store.BotOptions{TTL: time.Hour})
+	}, &store.BotOptions{TTL: time.Hour}, nil)
 	kit.Say("ann", "set")
 	kit.Say("ann", "later")
 	kit.Advance(pause + time.Hour)
@@ -99,7 +99,7 @@ func TestARetryAfterTheServersClockWentForwardAppliesOnce(t *testing.T) {
 	for _, by := range []time.Duration{4 * time.Second, 20 * time.Second, time.Hour} {
 		s, forward := movable(t)
 		r := s.replica()
-		sess := r.Bot("bot", nil).Session("1")
+		sess := r.bot("bot", nil).Session("1")
 		s.create(sess, store.Origin{})
 		s.ok(sess.Touch(s.Context())) // loads the script
 		first := true
@@ -128,5 +128,5 @@ func TestALookGoesByTheServersClock(t *testing.T) {
 	s.replicas(serving, 1)
 	forward(time.Hour)
 	other.client.AddHook(deaf{}) // its wake-ups are lost: only looking finds the event
-	s.handled(s.accept(other.Bot("bot", nil), "1", "hello"))
+	s.handled(s.accept(other.bot("bot", nil), "1", "hello"))
 }

@@ -16,7 +16,7 @@ import (
 
 func tornApart(s *scene) {
 	r := s.replicaWith(store.Options{Buckets: 1})
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	ids := []string{"b", "a\x00b", "\x00b", "ab"} // one's names in the index end as the other's
 	for _, id := range ids {
 		s.create(bot.Session(id), store.Origin{User: "ann"})
@@ -64,7 +64,7 @@ func (s *scene) wipeAll(r *replica) {
 func unreadableExpired(s *scene) {
 	for _, head := range []string{brokenHead, "99 a layout of later days"} {
 		r := s.replicaWith(store.Options{Buckets: 1})
-		bot := r.Bot("bot", &store.BotOptions{TTL: 20 * time.Millisecond})
+		bot := r.bot("bot", &options{TTL: 20 * time.Millisecond})
 		bad := s.unreadable(r, head, func(id string) { s.create(bot.Session(id), store.Origin{}) })
 		s.create(bot.Session("good"), store.Origin{}) // the last to expire
 		s.eventually("the session has expired", func() bool {
@@ -84,7 +84,7 @@ func unreadableExpired(s *scene) {
 func unreadableDue(s *scene) {
 	for _, head := range []string{brokenHead, "99 a layout of later days"} {
 		r := s.replicaWith(store.Options{Buckets: 1})
-		bot := r.Bot("bot", nil)
+		bot := r.bot("bot", nil)
 		s.unreadable(r, head, func(id string) { s.accept(bot, id, "hi") })
 		good := s.accept(bot, "good", "hi")
 		stop := s.serve(bot, echo)
@@ -99,14 +99,18 @@ func unreadableDue(s *scene) {
 
 func ttlChanges(s *scene) {
 	r := s.replica()
-	with := func(ttl time.Duration) *store.Bot { return r.Bot("bot", &store.BotOptions{TTL: ttl}) }
+	bot := r.bot("bot", nil)
+	with := func(ttl time.Duration) *store.Bot {
+		s.ok(bot.Configure(s.Context(), func(o *store.BotOptions) { o.TTL = ttl }))
+		return bot
+	}
 	for what, ttls := range map[string][2]time.Duration{
 		"shorter": {time.Hour, time.Minute}, "finite": {-1, time.Minute}, "longer": {time.Minute, time.Hour}, "endless": {time.Hour, -1},
 	} {
 		for _, ttl := range ttls {
 			s.say(with(ttl), what, session.Event{Text: "hi"}, echo)
 		}
-		snap, want := s.load(with(time.Hour).Session(what)), max(ttls[1], 0)
+		snap, want := s.load(bot.Session(what)), max(ttls[1], 0)
 		if snap.Expires.IsZero() != (want == 0) || want > 0 && snap.Expires.Sub(snap.Active) != want {
 			s.Errorf("the session whose time was made %s expires at %v, active at %v; want %v between", what, snap.Expires, snap.Active, want)
 		}
@@ -125,9 +129,9 @@ func ttlChanges(s *scene) {
 }
 
 func freshAfterEnd(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{
-		Send:  func(context.Context, store.Delivery) error { return store.RetryAfter(time.Hour, errors.New("not now")) },
-		Start: func(session.Event) string { return "begin" },
+	bot := s.replica().bot("bot", &options{
+		Initial: "begin",
+		Send:    func(context.Context, store.Delivery) error { return store.RetryAfter(time.Hour, errors.New("not now")) },
 	})
 	for _, how := range []string{"Create", "Accept"} {
 		sess := bot.Session(how)
@@ -159,7 +163,7 @@ func freshAfterEnd(s *scene) {
 
 func reaperLeavesWork(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{TTL: 50 * time.Millisecond})
+	bot := r.bot("bot", &options{TTL: 50 * time.Millisecond})
 	sess := bot.Session("1")
 	s.accept(bot, "1", "hi")
 	later := func(context.Context, *store.Turn) error { return store.RetryAfter(time.Hour, errors.New("not yet")) }
@@ -178,7 +182,7 @@ func reaperLeavesWork(s *scene) {
 
 func lateUpdate(s *scene) {
 	r, other := s.replica(), s.bot()
-	bot, sess := r.Bot("bot", &store.BotOptions{Lease: time.Second}), other.Session("1")
+	bot, sess := r.bot("bot", &options{Lease: time.Second}), other.Session("1")
 	s.create(sess, store.Origin{})
 	held, resume := r.hold(lua.Commit)
 	defer resume()
@@ -195,7 +199,7 @@ func lateUpdate(s *scene) {
 
 func watchOfWrongType(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := r.bot("bot", &options{MaxAttempts: 1})
 	ref := bot.Session("1").Ref()
 	hash := s.hashOf(r.client, bot.Session("1"))
 	spoil(s, bot)

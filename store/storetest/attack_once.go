@@ -71,7 +71,7 @@ func (w *wire) loseReplyThen(script *lua.Script, err error) {
 
 func updateTakesNoEvent(s *scene) {
 	var sent record[store.Delivery]
-	bot := s.replica().Bot("bot", sender(longLease, &sent))
+	bot := s.replica().bot("bot", sender(longLease, &sent))
 	receipts := []*store.Receipt{s.accept(bot, "1", "before")}
 	var saw []string
 	s.ok(s.update(bot, "1", func(_ context.Context, t *store.Turn) error {
@@ -82,8 +82,9 @@ func updateTakesNoEvent(s *scene) {
 	}))
 	equal(s, "events that the Update saw", saw, []string{""})
 	equal(s, "events waiting after the Update", s.status(bot.Session("1")).Waiting, 2)
-	equal(s, "replies sent when the Update returns", texts(sent.list()), []string{"from the Update"})
+	equal(s, "replies that the Update has sent by itself", len(sent.list()), 0)
 	s.drain(bot, echo)
+	equal(s, "replies sent", texts(sent.list()), []string{"from the Update", "re before", "re meanwhile"})
 	for _, r := range receipts {
 		s.handled(r)
 	}
@@ -93,7 +94,7 @@ func updateTakesNoEvent(s *scene) {
 func refusedAfterUnknown(s *scene) {
 	for what, refusal := range map[string]error{"an error reply": noMemory, "a closed client": redis.ErrClosed} {
 		r := s.replicaWith(store.Options{Timeout: time.Second})
-		sess := r.Bot("bot", nil).Session(what)
+		sess := r.bot("bot", nil).Session(what)
 		s.create(sess, store.Origin{})
 		s.ok(sess.Touch(s.Context())) // loads the script
 		r.loseReplyThen(lua.Change, refusal)
@@ -108,7 +109,7 @@ func refusedAfterUnknown(s *scene) {
 func answersOutlive(s *scene) {
 	const long = 30 * time.Second
 	patient, hasty := s.replicaWith(store.Options{Timeout: long}), s.bot()
-	sess := patient.Bot("bot", nil).Session("1")
+	sess := patient.bot("bot", nil).Session("1")
 	s.create(sess, store.Origin{})
 	s.ok(sess.Touch(s.Context())) // by now the key is there
 	s.ok(sess.Record(s.Context(), session.Message{From: session.FromBot, Content: "hi"}))
@@ -138,7 +139,7 @@ func commitAfterWindow(s *scene) {
 	opts := sender(longLease, &sent)
 	opts.DedupeWindow = window
 	r := s.replica()
-	bot, other := r.Bot("bot", opts), s.replica().Bot("bot", opts)
+	bot, other := r.bot("bot", opts), s.replica().bot("bot", opts)
 	s.accept(other, "1", "one")
 	two := s.accept(other, "1", "two")
 	s.outlive(other.Session("1"), window)
@@ -166,7 +167,7 @@ func commitAfterWindow(s *scene) {
 func idsForgotten(s *scene) {
 	const window = 10 * time.Millisecond
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{DedupeWindow: window})
+	bot := r.bot("bot", &options{DedupeWindow: window})
 	s.accept(bot, "1", "hi")
 	sess := bot.Session("1")
 	s.outlive(sess, window)
@@ -186,7 +187,7 @@ func refusedAfterCommit(s *scene) {
 	opts := sender(500*time.Millisecond, &sent) // which the reply waits for
 	opts.MaxAttempts = 1
 	r := s.replicaWith(store.Options{Timeout: time.Second}) // which the refused retries go on for
-	bot := r.Bot("bot", opts)
+	bot := r.bot("bot", opts)
 	s.handledOnce(bot, "loads the scripts")
 	receipt := s.accept(bot, "1", "hello")
 	r.loseReplyThen(lua.Commit, noMemory)
@@ -207,7 +208,7 @@ func refusedAfterCommit(s *scene) {
 func serverRefuses(s *scene) {
 	for what, refusal := range map[string]error{"no memory": noMemory, "a replica in its place": readonly} {
 		r := s.replicaWith(store.Options{Timeout: time.Second})
-		bot := r.Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1, Backoff: 10 * time.Millisecond})
+		bot := r.bot("bot", &options{Lease: longLease, MaxAttempts: 1, Backoff: 10 * time.Millisecond})
 		var attempts record[int]
 		r.fail(lua.Commit, func(_ context.Context, q request) error {
 			if len(attempts.list()) == 1 {
@@ -240,11 +241,11 @@ func (s *scene) perish(n int) {
 			r.kill()
 			return errors.New("the dead do nothing")
 		}
-		bot := r.Bot("bot", &store.BotOptions{Lease: 50 * time.Millisecond, MaxAttempts: 1,
+		bot := r.bot("bot", &options{Lease: 50 * time.Millisecond, MaxAttempts: 1,
 			Send: func(context.Context, store.Delivery) error { return dies() }})
 		ctx := s.limited()
 		s.eventually(fmt.Sprintf("replica %d dies", i), func() bool {
-			_, err := bot.Drain(ctx, func(context.Context, *store.Turn) error { return dies() })
+			_, err := bot.Drain(ctx, func(context.Context, *store.Turn) error { return dies() }, s.with(bot))
 			if !died {
 				s.ok(err)
 			}

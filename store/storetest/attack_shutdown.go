@@ -17,7 +17,7 @@ import (
 
 func handlerAfterServe(s *scene) {
 	r, heir := s.replica(), s.bot()
-	bot := r.Bot("bot", &store.BotOptions{Grace: 10 * time.Millisecond, Lease: 600 * time.Millisecond})
+	bot := r.bot("bot", &options{Grace: 10 * time.Millisecond, Lease: 600 * time.Millisecond})
 	var returned atomic.Bool
 	stop := s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		if returned.Load() {
@@ -47,7 +47,7 @@ func handlerAfterServe(s *scene) {
 func hungTogether(s *scene) {
 	const hung, timeout, most = 20, 2 * time.Second, 20 * time.Second // one after the other would take 40 s
 	r, webhook := s.replicaWith(store.Options{Timeout: timeout}), s.bot()
-	bot := r.Bot("bot", &store.BotOptions{Grace: 10 * time.Millisecond, Lease: longLease})
+	bot := r.bot("bot", &options{Grace: 10 * time.Millisecond, Lease: longLease})
 	g := s.gate()
 	defer g.open()
 	var running atomic.Int32
@@ -77,7 +77,7 @@ func hungTogether(s *scene) {
 func acceptedWhileStopping(s *scene) {
 	const events = 20
 	r, heir := s.replica(), s.bot()
-	bot := r.Bot("bot", &store.BotOptions{Grace: time.Millisecond, Lease: 300 * time.Millisecond})
+	bot := r.bot("bot", &options{Grace: time.Millisecond, Lease: 300 * time.Millisecond})
 	stop := s.serve(bot, echo)
 	s.replicas(bot, 1)
 	var errs record[error]

@@ -17,7 +17,7 @@ func crashesOfEvent(s *scene) {
 	var sent record[store.Delivery]
 	opts := sender(longLease, &sent)
 	opts.MaxAttempts = 1
-	bot := s.replica().Bot("bot", opts)
+	bot := s.replica().bot("bot", opts)
 	sess := bot.Session("1")
 	s.accept(bot, "1", "deadly")
 	s.perish(5)
@@ -41,7 +41,7 @@ func crashesOfEvent(s *scene) {
 
 func crashesOfReply(s *scene) {
 	var sent record[store.Delivery]
-	bot := s.replica().Bot("bot", sender(longLease, &sent))
+	bot := s.replica().bot("bot", sender(longLease, &sent))
 	s.create(bot.Session("1"), store.Origin{})
 	s.ok(bot.Session("1").Reply(s.Context(), "news"))
 	s.perish(3)
@@ -62,7 +62,7 @@ func crashesOfReply(s *scene) {
 func maxTurnOfOneSend(s *scene) {
 	const replies, each = 8, 200 * time.Millisecond // all of them take longer than MaxTurn
 	var sent record[store.Delivery]
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxTurn: time.Second, MaxAttempts: 1,
+	bot := s.replica().bot("bot", &options{Lease: longLease, MaxTurn: time.Second, MaxAttempts: 1,
 		Send: func(ctx context.Context, d store.Delivery) error {
 			select {
 			case <-ctx.Done():
@@ -92,7 +92,7 @@ func repliesOutliveHash(s *scene) {
 	var up bool
 	var sent record[store.Delivery]
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{Lease: longLease, Send: func(_ context.Context, d store.Delivery) error {
+	bot := r.bot("bot", &options{Lease: longLease, Send: func(_ context.Context, d store.Delivery) error {
 		if !up {
 			return store.RetryAfter(50*time.Millisecond, errors.New("the platform is down"))
 		}
@@ -158,7 +158,8 @@ func sameStatus(s *scene) {
 func wakesOwnProcess(s *scene) {
 	const turns, most = 6, 3 * time.Second // each would wait a second for the next look
 	r := s.replica()
-	serving, webhook := r.Bot("bot", nil), r.Bot("bot", nil)
+	serving := r.bot("bot", nil)
+	webhook := serving // one process: one Bot
 	var runs atomic.Int32
 	s.serve(serving, func(ctx context.Context, t *store.Turn) error {
 		runs.Add(1)

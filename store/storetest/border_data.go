@@ -16,7 +16,7 @@ import (
 // Of data, chats and indexes at their limits: checks of theHeads.
 
 func otherType(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := s.replica().bot("bot", &options{MaxAttempts: 1})
 	s.create(bot.Session("1"), store.Origin{})
 	s.ok(bot.Session("1").Set(s.Context(), "n", "a text"))
 	const n store.Key[int] = "n"
@@ -86,7 +86,7 @@ func pagesInTurn(s *scene) {
 }
 
 func tooLargeForInbox(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{InboxBytes: 1000})
+	bot := s.replica().bot("bot", &options{InboxBytes: 1000})
 	_, err := bot.Accept(s.Context(), "1", session.Event{ID: "1", Text: strings.Repeat("x", 2000)})
 	s.is(err, session.ErrTooLarge)
 	s.is(err, session.ErrInvalid)
@@ -94,7 +94,7 @@ func tooLargeForInbox(s *scene) {
 }
 
 func tooMuchData(s *scene) {
-	bot := s.replicaWith(store.Options{MaxData: 1000}).Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := s.replicaWith(store.Options{MaxData: 1000}).bot("bot", &options{MaxAttempts: 1})
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	s.ok(sess.Set(s.Context(), "a", strings.Repeat("x", 600)))
@@ -103,14 +103,14 @@ func tooMuchData(s *scene) {
 	s.ok(sess.Set(s.Context(), "a", strings.Repeat("y", 900)))
 	s.ok(second(sess.Apply(s.Context(), session.Change{Delete: []string{"a"}, Set: map[string]any{"b": strings.Repeat("z", 900)}})))
 	equal(s, "keys", len(s.load(sess).Data), 1)
-	small := s.replicaWith(store.Options{MaxData: 10}).Bot("bot", nil) // of another process: what is there may shrink
+	small := s.replicaWith(store.Options{MaxData: 10}).bot("bot", nil) // of another process: what is there may shrink
 	s.ok(small.Session("1").Set(s.Context(), "b", "small, and still over ten"))
 	s.ok(second(small.Update(s.Context(), "1", func(_ context.Context, t *store.Turn) error { t.Reply("no data"); return nil })))
 }
 
 func filters(s *scene) {
 	r := s.replicaWith(store.Options{Buckets: 2})
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	for i := range 10 {
 		s.create(bot.Session(fmt.Sprint("old ", i)), store.Origin{State: fmt.Sprint("s", i%2), User: fmt.Sprint("u", i%3)})
 	}
@@ -221,7 +221,8 @@ func fileOfOneMoment(s *scene) {
 
 func otherWindows(s *scene) {
 	r := s.replica()
-	long, short := r.Bot("bot", nil), s.replica().Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	long, short := r.bot("bot", nil), s.replica().bot("bot", nil)
+	s.configure(short, func(o *store.BotOptions) { o.DedupeWindow = 50 * time.Millisecond }) // the other process hears of it seconds later
 	s.accept(long, "1", "kept")
 	s.drain(long, echo)
 	for i := range 5 {
@@ -248,7 +249,7 @@ func otherWindows(s *scene) {
 
 func sweptInParts(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	bot := r.bot("bot", &options{DedupeWindow: 50 * time.Millisecond})
 	s.accept(bot, "1", "first")
 	s.drain(bot, echo)
 	key := s.keys(r.client, bot.Session("1").Ref())["e"]
@@ -277,7 +278,7 @@ func sweptInParts(s *scene) {
 
 func manyPairs(s *scene) {
 	r := s.replicaWith(store.Options{Buckets: 1})
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	s.create(bot.Session("1"), store.Origin{State: "s"})
 	const moves, atOnce = 1500, 150 // the last pairs that have a counter come in the middle of a change
 	for from := 0; from < moves; from += atOnce {

@@ -55,7 +55,7 @@ var theHeads = []check{
 func oddErrors(s *scene) {
 	for _, c := range []codec.Codec{codec.Msgpack, codec.JSON} {
 		for i, text := range []string{"caf\xe9", strings.Repeat("x", 1999) + "\u00e9", strings.Repeat("\xff", 3000), strings.Repeat("\u00e9", 1001), "\x00", ""} {
-			bot := s.replicaWith(store.Options{Codec: c}).Bot("bot", nil)
+			bot := s.replicaWith(store.Options{Codec: c}).bot("bot", nil)
 			runs := 0
 			o := s.say(bot, fmt.Sprint(c, i), session.Event{Text: "hi"}, func(context.Context, *store.Turn) error {
 				runs++
@@ -78,8 +78,8 @@ func otherLimits(s *scene) {
 		for _, dies := range []bool{false, true} {
 			id := fmt.Sprint(what, dies)
 			e.ID = id
-			from := s.replicaWith(store.Options{Codec: codec.Msgpack}).Bot("bot", nil)
-			to := s.replicaWith(store.Options{Codec: codec.JSON, MaxValue: 1000, MaxChange: 1000}).Bot("bot", nil)
+			from := s.replicaWith(store.Options{Codec: codec.Msgpack}).bot("bot", nil)
+			to := s.replicaWith(store.Options{Codec: codec.JSON, MaxValue: 1000, MaxChange: 1000}).bot("bot", nil)
 			r, err := from.Accept(s.Context(), id, e)
 			s.ok(err)
 			behind := s.accept(from, id, "behind")
@@ -147,7 +147,7 @@ func hostileCode(s *scene) {
 		},
 	}
 	var told atomic.Int64
-	opts := &store.BotOptions{Lease: longLease, MaxAttempts: 2, Backoff: time.Millisecond,
+	opts := &options{Lease: longLease, MaxAttempts: 2, Backoff: time.Millisecond,
 		Dead: func(context.Context, session.DeadLetter) {
 			if told.Add(1)%2 == 0 {
 				runtime.Goexit()
@@ -159,7 +159,7 @@ func hostileCode(s *scene) {
 		},
 	}
 	logger := slog.New(panicHandler{})
-	bot := s.replicaWith(store.Options{Logger: logger}).Bot("bot", opts)
+	bot := s.replicaWith(store.Options{Logger: logger}).bot("bot", opts)
 	s.serve(bot, func(_ context.Context, t *store.Turn) error {
 		if name, reply := strings.CutPrefix(t.Event().Text, "reply "); reply {
 			t.Reply(name)
@@ -202,8 +202,8 @@ func (panicHandler) WithGroup(string) slog.Handler             { return panicHan
 
 func hungHandler(s *scene) {
 	hung := s.gate()
-	opts := &store.BotOptions{Lease: 2 * time.Second, MaxTurn: 100 * time.Millisecond, MaxAttempts: 2, Backoff: time.Millisecond, Concurrency: 2}
-	bot := s.replica().Bot("bot", opts)
+	opts := &options{Lease: 2 * time.Second, MaxTurn: 100 * time.Millisecond, MaxAttempts: 2, Backoff: time.Millisecond, Concurrency: 2}
+	bot := s.replica().bot("bot", opts)
 	s.serve(bot, func(_ context.Context, t *store.Turn) error {
 		if t.Event().Text == "hang" {
 			hung.pass()
@@ -237,7 +237,7 @@ func hungHandler(s *scene) {
 func hungSend(s *scene) {
 	hung := s.gate()
 	var sent record[string]
-	opts := &store.BotOptions{Lease: 2 * time.Second, MaxTurn: 100 * time.Millisecond, MaxAttempts: 2, Backoff: time.Millisecond, Concurrency: 1,
+	opts := &options{Lease: 2 * time.Second, MaxTurn: 100 * time.Millisecond, MaxAttempts: 2, Backoff: time.Millisecond, Concurrency: 1,
 		Send: func(_ context.Context, d store.Delivery) error {
 			if d.Message.String() == "hang.1" {
 				hung.pass()
@@ -246,7 +246,7 @@ func hungSend(s *scene) {
 			sent.add(d.Message.String())
 			return nil
 		}}
-	bot := s.replica().Bot("bot", opts)
+	bot := s.replica().bot("bot", opts)
 	s.serve(bot, three)
 	s.handled(s.accept(bot, "1", "hang"))
 	s.handled(s.accept(bot, "2", "other"))
@@ -260,8 +260,8 @@ func hungSend(s *scene) {
 }
 
 func updatesBetween(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
-	other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
+	bot := s.replica().bot("bot", &options{Lease: longLease})
+	other := s.replica().bot("bot", &options{Lease: longLease})
 	s.create(bot.Session("1"), store.Origin{})
 	var mu sync.Mutex
 	var order []string
@@ -315,7 +315,7 @@ func updatesBetween(s *scene) {
 }
 
 func callsInTurn(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1})
+	bot := s.replica().bot("bot", &options{Lease: longLease, MaxAttempts: 1})
 	earlier := s.accept(bot, "1", "earlier")
 	s.drain(bot, echo)
 	s.create(bot.Session("2"), store.Origin{})
@@ -358,7 +358,7 @@ func callsInTurn(s *scene) {
 }
 
 func resetsItself(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1})
+	bot := s.replica().bot("bot", &options{Lease: longLease, MaxAttempts: 1})
 	s.serve(bot, func(_ context.Context, t *store.Turn) error {
 		return bot.Session(t.Ref().ID).Reset(context.Background(), session.KeepChat) // an error's text must not matter
 	})
@@ -369,8 +369,8 @@ func resetsItself(s *scene) {
 func slowDead(s *scene) {
 	slow := s.gate()
 	var crashes record[int]
-	opts := &store.BotOptions{Lease: shortLease, MaxAttempts: 1, Dead: func(context.Context, session.DeadLetter) { slow.pass() }}
-	bot := s.replica().Bot("bot", opts)
+	opts := &options{Lease: shortLease, MaxAttempts: 1, Dead: func(context.Context, session.DeadLetter) { slow.pass() }}
+	bot := s.replica().bot("bot", opts)
 	s.serve(bot, func(_ context.Context, t *store.Turn) error {
 		if t.Event().Text == "bad" {
 			return errors.New("no")
@@ -386,7 +386,7 @@ func slowDead(s *scene) {
 }
 
 func manyLetters(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := s.replica().bot("bot", &options{MaxAttempts: 1})
 	var receipts []*store.Receipt
 	for i := range 103 {
 		receipts = append(receipts, s.accept(bot, "1", fmt.Sprint(i)))
@@ -411,7 +411,7 @@ func manyLetters(s *scene) {
 
 func verbsTooLate(s *scene) {
 	var log record[string]
-	bot := s.replicaWith(store.Options{Logger: slog.New(slog.NewTextHandler(writer(log.add), nil))}).Bot("bot", nil)
+	bot := s.replicaWith(store.Options{Logger: slog.New(slog.NewTextHandler(writer(log.add), nil))}).bot("bot", nil)
 	var turn *store.Turn
 	s.say(bot, "1", session.Event{Text: "hi"}, func(_ context.Context, t *store.Turn) error {
 		turn = t
@@ -439,7 +439,7 @@ func (w writer) Write(b []byte) (int, error) { w(string(b)); return len(b), nil 
 func failuresAreLogged(s *scene) {
 	var log record[string]
 	st := s.replicaWith(store.Options{Name: "replica-x", Logger: slog.New(slog.NewTextHandler(writer(log.add), nil))})
-	bot := st.Bot("bot", &store.BotOptions{MaxAttempts: 2, Backoff: time.Millisecond})
+	bot := st.bot("bot", &options{MaxAttempts: 2, Backoff: time.Millisecond})
 	s.accept(bot, "ann", "evt-1")
 	s.eventually("the event is dead", func() bool {
 		s.drain(bot, func(context.Context, *store.Turn) error { panic("broken") })
@@ -480,7 +480,7 @@ func waitsOverAnOutage(s *scene) {
 	})
 	waited := make(chan error, 1)
 	go func() {
-		_, err := cut.Bot("bot", nil).Receipt(r.Ref.ID, r.EventID).Wait(s.Context())
+		_, err := cut.bot("bot", nil).Receipt(r.Ref.ID, r.EventID).Wait(s.Context())
 		waited <- err
 	}()
 	s.drain(bot, echo)
@@ -490,16 +490,16 @@ func waitsOverAnOutage(s *scene) {
 func lateRelease(s *scene) {
 	slow := s.replica()
 	held, resume := slow.hold(lua.Release)
-	first := slow.Bot("bot", &store.BotOptions{Lease: shortLease})
+	first := slow.bot("bot", &options{Lease: shortLease})
 	s.accept(first, "1", "hi")
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		_, _ = first.Drain(s.Context(), func(context.Context, *store.Turn) error { return errors.New("no") })
+		_, _ = first.Drain(s.Context(), func(context.Context, *store.Turn) error { return errors.New("no") }, s.with(first))
 	}()
 	s.happens("the failed event is being given back", held)
 	busy := s.gate()
-	second := s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
+	second := s.replica().bot("bot", &options{Lease: longLease})
 	s.serve(second, func(context.Context, *store.Turn) error { busy.pass(); return nil })
 	s.happens("another replica has it", busy.arrived)
 	before := s.status(second.Session("1"))
@@ -513,7 +513,7 @@ func lateRelease(s *scene) {
 
 func leaseNotTakenEarly(s *scene) {
 	dead := s.replica()
-	first := dead.Bot("bot", &store.BotOptions{Lease: time.Second})
+	first := dead.bot("bot", &options{Lease: time.Second})
 	busy := s.gate()
 	s.serve(first, func(context.Context, *store.Turn) error { busy.pass(); return nil })
 	s.accept(first, "1", "hi")
@@ -530,7 +530,7 @@ func leaseNotTakenEarly(s *scene) {
 }
 
 func movesAgainAndAgain(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1})
+	bot := s.replica().bot("bot", &options{Lease: longLease, MaxAttempts: 1})
 	var runs atomic.Int64
 	s.serve(bot, func(_ context.Context, t *store.Turn) error {
 		runs.Add(1)

@@ -31,7 +31,7 @@ var theBorder = slices.Concat([]check{
 func manyReplies(s *scene) {
 	for _, n := range []int{0, 1, 99, 100, 101, 350} {
 		var sent record[store.Delivery]
-		bot := s.replica().Bot(fmt.Sprint("bot", n), sender(longLease, &sent))
+		bot := s.replica().bot(fmt.Sprint("bot", n), sender(longLease, &sent))
 		var want []string
 		for i := range n {
 			want = append(want, fmt.Sprint(i))
@@ -51,14 +51,14 @@ func manyReplies(s *scene) {
 func giveUpInTheMiddle(s *scene) {
 	for _, bad := range []int{0, 1, 99, 100, 101, 120, 149} {
 		var sent record[string]
-		opts := &store.BotOptions{Lease: longLease, Send: func(_ context.Context, d store.Delivery) error {
+		opts := &options{Lease: longLease, Send: func(_ context.Context, d store.Delivery) error {
 			if d.Message.String() == fmt.Sprint(bad) {
 				return store.GiveUp(errors.New("no"))
 			}
 			sent.add(d.Message.String())
 			return nil
 		}}
-		bot := s.replica().Bot(fmt.Sprint("bot", bad), opts)
+		bot := s.replica().bot(fmt.Sprint("bot", bad), opts)
 		s.say(bot, "1", session.Event{Text: "count"}, func(_ context.Context, t *store.Turn) error {
 			for i := range 150 {
 				t.Reply(fmt.Sprint(i))
@@ -95,7 +95,7 @@ func sameForAll(s *scene) {
 	for _, c := range []codec.Codec{codec.Msgpack, codec.JSON} {
 		var first, later record[any]
 		try := map[string]int{}
-		opts := &store.BotOptions{Lease: longLease, Backoff: time.Millisecond, Send: func(_ context.Context, d store.Delivery) error {
+		opts := &options{Lease: longLease, Backoff: time.Millisecond, Send: func(_ context.Context, d store.Delivery) error {
 			try[d.Key]++
 			if try[d.Key] == 1 {
 				first.add(d.Message)
@@ -106,7 +106,7 @@ func sameForAll(s *scene) {
 		}}
 		st := s.replicaWith(store.Options{Codec: c})
 		name := "bot-" + c.String()
-		bot, elsewhere := st.Bot(name, opts), s.replica().Bot(name, nil)
+		bot, elsewhere := st.bot(name, opts), s.replica().bot(name, nil)
 		s.serve(bot, func(_ context.Context, t *store.Turn) error {
 			for _, content := range contents() {
 				t.ReplyWith(session.Message{Type: session.Choices, Content: content})
@@ -130,7 +130,7 @@ func sameForAll(s *scene) {
 
 func keptWhenSaid(s *scene) {
 	var sent record[store.Delivery]
-	bot := s.replica().Bot("bot", sender(longLease, &sent))
+	bot := s.replica().bot("bot", sender(longLease, &sent))
 	intent := &session.Intent{Name: "first", Params: []session.Param{{Name: "n", Value: "one"}}}
 	o := s.say(bot, "1", session.Event{Text: "hi", File: &session.File{Name: "f", Data: []byte("abc")}}, func(_ context.Context, t *store.Turn) error {
 		list, table := []string{"one"}, map[string]any{"n": "one"}
@@ -178,7 +178,7 @@ func notTriedAgain(s *scene) {
 			return nil
 		},
 	} {
-		bot := s.replica().Bot("bot", nil)
+		bot := s.replica().bot("bot", nil)
 		id := what
 		o := s.say(bot, id, session.Event{Text: "hi", Payload: "text"}, fail)
 		if o.Status != session.Dead || o.Reason == "" {
@@ -195,7 +195,7 @@ func notTriedAgain(s *scene) {
 func putOff(s *scene) {
 	var mu sync.Mutex
 	tries, sent := 0, []string(nil)
-	opts := &store.BotOptions{Lease: longLease, MaxAttempts: 2, Send: func(_ context.Context, d store.Delivery) error {
+	opts := &options{Lease: longLease, MaxAttempts: 2, Send: func(_ context.Context, d store.Delivery) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if tries++; tries <= 6 {
@@ -204,7 +204,7 @@ func putOff(s *scene) {
 		sent = append(sent, d.Message.String())
 		return nil
 	}}
-	bot := s.replica().Bot("bot", opts)
+	bot := s.replica().bot("bot", opts)
 	s.serve(bot, echo)
 	first := s.accept(bot, "1", "a")
 	s.handled(first)
@@ -215,7 +215,7 @@ func putOff(s *scene) {
 	s.ok(err)
 	equal(s, "dead letters", len(letters), 0)
 
-	late := s.replica().Bot("late", &store.BotOptions{Lease: longLease, Send: func(context.Context, store.Delivery) error {
+	late := s.replica().bot("late", &options{Lease: longLease, Send: func(context.Context, store.Delivery) error {
 		return store.RetryAfter(time.Hour, errors.New("flood wait"))
 	}})
 	s.say(late, "1", session.Event{Text: "a"}, echo)
@@ -229,14 +229,14 @@ func putOff(s *scene) {
 func crowdedOutbox(s *scene) {
 	blocked := true
 	var sent []string
-	opts := &store.BotOptions{Lease: longLease, InboxLimit: 3, Send: func(_ context.Context, d store.Delivery) error {
+	opts := &options{Lease: longLease, InboxLimit: 3, Send: func(_ context.Context, d store.Delivery) error {
 		if blocked {
 			return store.RetryAfter(300*time.Millisecond, errors.New("wait"))
 		}
 		sent = append(sent, d.Message.String())
 		return nil
 	}}
-	bot := s.replica().Bot("bot", opts)
+	bot := s.replica().bot("bot", opts)
 	for i := range 3 {
 		s.say(bot, "1", session.Event{Text: fmt.Sprint(i)}, echo)
 	}
@@ -252,7 +252,7 @@ func crowdedOutbox(s *scene) {
 }
 
 func retriesApart(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, Backoff: time.Hour, Send: func(context.Context, store.Delivery) error {
+	bot := s.replica().bot("bot", &options{Lease: longLease, Backoff: time.Hour, Send: func(context.Context, store.Delivery) error {
 		return errors.New("send failed")
 	}})
 	r := s.accept(bot, "1", "a")

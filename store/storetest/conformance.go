@@ -35,6 +35,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"calls beside turns", theCalls},
 		{"shutdown", theShutdown},
 		{"limits", theLimits},
+		{"settings", theSettings},
 		{"time to live", theTimeToLive},
 		{"stored form", theStoredForm},
 		{"attacks", theAttacks},

@@ -3,7 +3,7 @@
 //
 // A bot's handler is tested in three lines:
 //
-//	kit := storetest.New(t, handler, &store.BotOptions{Initial: "greeting"})
+//	kit := storetest.New(t, handler, &store.BotOptions{Initial: "greeting"}, nil)
 //	got := kit.Say("ann", "a pizza")
 //	// got.State is "ordering", got.Replies is ["Which size?"]
 //

@@ -38,7 +38,7 @@ var theSession = []check{
 }
 
 func newIsEmpty(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "greeting"})
+	bot := s.replica().bot("bot", &options{Initial: "greeting"})
 	sess := bot.Session("1")
 	before := time.Now().Add(-time.Hour) // generous: the server's clock is not ours
 	s.create(sess, store.Origin{Platform: "telegram", User: "ann"})
@@ -75,27 +75,27 @@ func empty(s *scene, snap session.Snapshot) {
 }
 
 func eventStarts(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{
-		Initial: "greeting",
-		Start: func(e session.Event) string {
-			if e.Text == "/help" {
-				return "help"
-			}
-			return "small talk"
-		},
-	})
+	bot := s.replica().bot("bot", &options{Initial: "greeting"})
 	var first []bool
 	var found []session.Snapshot
 	note := func(_ context.Context, t *store.Turn) error {
 		first, found = append(first, t.First()), append(found, t.Snapshot())
+		switch {
+		case !t.First():
+		case t.Event().Text == "/help":
+			t.Move("help")
+		default:
+			t.Move("small talk")
+		}
 		return nil
 	}
 	s.say(bot, "1", session.Event{Text: "/help", Platform: "telegram", User: "ann"}, note)
 	s.say(bot, "1", session.Event{Text: "hi", Platform: "web", User: "bob"}, note)
 	s.say(bot, "2", session.Event{Text: "hi"}, note)
 	equal(s, "first turns of a life", first, []bool{true, false, true})
-	equal(s, "state of the session that /help started", found[0].State, "help")
-	equal(s, "state of the session that hi started", found[2].State, "small talk")
+	equal(s, "state in which the first turn begins", found[0].State, "greeting")
+	equal(s, "state of the session that /help started", s.load(bot.Session("1")).State, "help")
+	equal(s, "state of the session that hi started", s.load(bot.Session("2")).State, "small talk")
 	equal(s, "message in the first turn", found[0].Message, "")
 	equal(s, "message in the second turn", found[1].Message, "/help")
 	snap := s.load(bot.Session("1"))
@@ -172,7 +172,7 @@ func machine(_ context.Context, t *store.Turn) error {
 }
 
 func intentFiresOnce(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	s.ok(sess.Set(s.Context(), "k", "1"))
@@ -190,7 +190,7 @@ func intentFiresOnce(s *scene) {
 }
 
 func intentUnmatched(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	intent := &session.Intent{Name: "bye", Score: 0.5}
 	s.say(bot, "1", session.Event{Text: "see you"}, func(_ context.Context, t *store.Turn) error {
 		t.SetIntent(intent)
@@ -206,7 +206,7 @@ func intentUnmatched(s *scene) {
 }
 
 func fileAfterIntent(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	intent := &session.Intent{Name: "hi", Score: 1}
 	sess := bot.Session("1")
 	s.say(bot, "1", session.Event{Text: "hi"}, func(_ context.Context, t *store.Turn) error {
@@ -229,7 +229,7 @@ func fileAfterIntent(s *scene) {
 }
 
 func fileFiresOnce(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	next := map[string]string{"s0": "s1", "s1": "s2"}
 	var bytes []string
 	onFile := func(_ context.Context, t *store.Turn) error {
@@ -272,7 +272,7 @@ func noPrediction(s *scene) {
 }
 
 func moveFromWrong(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	s.ok(sess.SetIntent(s.Context(), &session.Intent{Name: "hi"}))
@@ -340,7 +340,7 @@ func movesRace(s *scene) {
 }
 
 func moveWithData(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "ordering", MaxAttempts: 1})
+	bot := s.replica().bot("bot", &options{Initial: "ordering", MaxAttempts: 1})
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	into := session.Change{From: "elsewhere", Moves: []string{"help"}, Set: map[string]any{"prev_state": "ordering"}}
@@ -375,7 +375,7 @@ func moveWithData(s *scene) {
 }
 
 func movesInTurn(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	var states []string
 	var matches []bool
 	s.say(bot, "1", session.Event{Text: "hi"}, func(_ context.Context, t *store.Turn) error {

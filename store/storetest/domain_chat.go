@@ -233,7 +233,7 @@ func defaultAuthor(s *scene) {
 
 func messageMetadata(s *scene) {
 	var sent record[session.Message]
-	bot := s.replica().Bot("bot", &store.BotOptions{MaxAttempts: 1, Send: func(_ context.Context, d store.Delivery) error {
+	bot := s.replica().bot("bot", &options{MaxAttempts: 1, Send: func(_ context.Context, d store.Delivery) error {
 		sent.add(d.Message)
 		return nil
 	}})
@@ -273,7 +273,7 @@ func messageMetadata(s *scene) {
 }
 
 func historyLimit(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{HistoryLimit: 5})
+	bot := s.replica().bot("bot", &options{HistoryLimit: 5})
 	for i := range 5 {
 		s.say(bot, "1", session.Event{Text: strconv.Itoa(i)}, echo)
 	}
@@ -303,7 +303,7 @@ func historyWaiting(s *scene) {
 // at the beginning of a chat and at the end of a long one.
 func flatCost(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	cost := func(id string) traffic {
 		return r.measure(func() {
 			s.accept(bot, id, rand.Text())

@@ -127,7 +127,7 @@ func fill(s *scene, bot *store.Bot, id string) *store.Session {
 
 func resetLive(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := r.bot("bot", &options{Initial: "s0"})
 	for _, keep := range []session.Reset{session.KeepChat, session.DropChat} {
 		sess := fill(s, bot, string(keep))
 		before := s.load(sess)
@@ -167,7 +167,7 @@ func afresh(s *scene, sess *store.Session, before session.Snapshot) {
 }
 
 func resetInTurn(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0", MaxAttempts: 1})
+	bot := s.replica().bot("bot", &options{Initial: "s0", MaxAttempts: 1})
 	for _, keep := range []session.Reset{session.KeepChat, session.DropChat} {
 		id := string(keep)
 		sess := fill(s, bot, id)
@@ -204,7 +204,7 @@ func resetInTurn(s *scene) {
 }
 
 func destroyThenCreate(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	sess := fill(s, bot, "1")
 	before := s.load(sess)
 	dropped, err := sess.Destroy(s.Context())
@@ -232,7 +232,7 @@ func destroyThenCreate(s *scene) {
 
 func destroyInTurn(s *scene) {
 	var sent record[string]
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0", Send: func(_ context.Context, d store.Delivery) error {
+	bot := s.replica().bot("bot", &options{Initial: "s0", Send: func(_ context.Context, d store.Delivery) error {
 		sent.add(d.Message.String())
 		return nil
 	}})
@@ -273,7 +273,7 @@ func destroyInTurn(s *scene) {
 
 func nothingElseCreates(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	sess := bot.Session("1")
 	ctx := s.limited()
 	_, applied := sess.Apply(ctx, session.Change{Set: map[string]any{"k": "v"}})
@@ -304,7 +304,7 @@ func nothingElseCreates(s *scene) {
 
 func createWithData(s *scene) {
 	r := s.replicaWith(store.Options{MaxValue: 5000, MaxData: 8000})
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	data := map[string]any{"nil": nil, "": 1}
 	_, err := bot.Session("1").Create(s.Context(), store.Origin{Data: data})
 	s.is(err, session.ErrInvalid)

@@ -21,7 +21,7 @@ var theIDs = []check{
 }
 
 func unencodable(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := s.replica().bot("bot", &options{MaxAttempts: 1})
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	s.ok(sess.Set(s.Context(), "good", "1"))
@@ -57,12 +57,12 @@ func sameIDElsewhere(s *scene) {
 	r := s.replica()
 	names := []string{"a", "b", "a.b", "A", "a:1", "a-b", "a_b", strings.Repeat("n", session.MaxBot)}
 	for _, name := range names {
-		sess := r.Bot(name, nil).Session("1")
+		sess := r.bot(name, nil).Session("1")
 		s.create(sess, store.Origin{State: "of-" + name})
 		s.ok(sess.Set(s.Context(), "bot", name))
 	}
 	for _, name := range names {
-		bot := r.Bot(name, nil)
+		bot := r.bot(name, nil)
 		snap := s.load(bot.Session("1"))
 		equal(s, "state on "+name, snap.State, "of-"+name)
 		equal(s, "data on "+name, snap.Data, map[string]any{"bot": name})
@@ -70,8 +70,8 @@ func sameIDElsewhere(s *scene) {
 		s.ok(err)
 		equal(s, "states on "+name, counts.States, map[string]int64{"of-" + name: 1})
 	}
-	s.ok(second(r.Bot("a", nil).Session("1").Destroy(s.Context())))
-	equal(s, "the other bot's after one is destroyed", s.load(r.Bot("b", nil).Session("1")).State, "of-b")
+	s.ok(second(r.bot("a", nil).Session("1").Destroy(s.Context())))
+	equal(s, "the other bot's after one is destroyed", s.load(r.bot("b", nil).Session("1")).State, "of-b")
 	bots, err := r.Bots(s.Context())
 	s.ok(err)
 	equal(s, "bots with sessions", bots, []string{"A", "a-b", "a.b", "a:1", "a_b", "b", strings.Repeat("n", session.MaxBot)})
@@ -85,7 +85,7 @@ var idsToTry = []string{
 }
 
 func hostileIDs(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	states := map[string]string{} // what should be there, by id
 	for i, id := range idsToTry {
 		state := fmt.Sprint("s", i)
@@ -174,7 +174,7 @@ func hostileNames(s *scene) {
 
 func invalidNames(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	ctx := s.Context()
@@ -185,13 +185,13 @@ func invalidNames(s *scene) {
 	for what, err := range map[string]error{
 		"an empty id":               create(bot, "", store.Origin{}),
 		"a long id":                 create(bot, long, store.Origin{}),
-		"a bot without a name":      create(r.Bot("", nil), "2", store.Origin{}),
-		"a bot with a slash":        create(r.Bot("a/b", nil), "2", store.Origin{}),
-		"a bot with a brace":        create(r.Bot("{a}", nil), "2", store.Origin{}),
-		"a long bot name":           create(r.Bot(strings.Repeat("n", session.MaxBot+1), nil), "2", store.Origin{}),
+		"a bot without a name":      second(r.tryBot("", nil)),
+		"a bot with a slash":        second(r.tryBot("a/b", nil)),
+		"a bot with a brace":        second(r.tryBot("{a}", nil)),
+		"a long bot name":           second(r.tryBot(strings.Repeat("n", session.MaxBot+1), nil)),
 		"a state with a NUL":        create(bot, "2", store.Origin{State: "a\x00b"}),
 		"a user with a NUL":         create(bot, "2", store.Origin{User: "a\x00b"}),
-		"a negative option":         create(r.Bot("bot", &store.BotOptions{MaxAttempts: -1}), "2", store.Origin{}),
+		"a negative option":         second(r.tryBot("other", &options{MaxAttempts: -1})),
 		"an event without an id":    accept("1", session.Event{Text: "hi"}),
 		"an event with a long id":   accept("1", session.Event{ID: long, Text: "hi"}),
 		"an event for an empty id":  accept("", session.Event{ID: "e"}),
@@ -214,7 +214,7 @@ func invalidNames(s *scene) {
 }
 
 func namespaces(s *scene) {
-	a, b := s.replica().Bot("bot", nil), s.bot()
+	a, b := s.replica().bot("bot", nil), s.bot()
 	other := &scene{T: s.T, connect: s.connect, space: s.space + "x"}
 	s.Cleanup(other.sweep)
 	c := other.bot()

@@ -20,7 +20,7 @@ func ExampleNew() {
 		turn.Move("greeted")
 		return nil
 	}
-	kit := storetest.New(t, greet, &store.BotOptions{Initial: "greeting"})
+	kit := storetest.New(t, greet, &store.BotOptions{Initial: "greeting"}, nil)
 	got := kit.Say("ann", "Ann")
 	fmt.Println(got.State, got.Replies)
 	// Output: greeted [Hello, Ann.]
@@ -36,7 +36,7 @@ func ExampleKit_Advance() {
 		}
 		turn.Reply("Your pizza is in the oven.")
 		return nil
-	}, nil)
+	}, nil, nil)
 	got := kit.Say("ann", "a pizza")
 	fmt.Println(got.Retrying, got.Err)
 	kit.Advance(time.Minute)

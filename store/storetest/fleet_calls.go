@@ -57,8 +57,8 @@ func increment(_ context.Context, t *store.Turn) error {
 
 func increments(s *scene) {
 	const updates, events = 60, 40
-	opts := &store.BotOptions{Lease: longLease}
-	bots := []*store.Bot{s.replica().Bot("bot", opts), s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)}
+	opts := &options{Lease: longLease}
+	bots := []*store.Bot{s.replica().bot("bot", opts), s.replica().bot("bot", opts), s.replica().bot("bot", opts)}
 	s.serve(bots[0], increment)
 	s.serve(bots[1], increment)
 	s.create(bots[0].Session("1"), store.Origin{})
@@ -81,7 +81,7 @@ func increments(s *scene) {
 }
 
 func waits(s *scene) {
-	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease}), s.bot()
+	bot, other := s.replica().bot("bot", &options{Lease: longLease}), s.bot()
 	g := s.gate()
 	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		g.pass()
@@ -115,7 +115,7 @@ func waits(s *scene) {
 
 func unchanged(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	s.ok(sess.Set(s.Context(), "k", "v"))
@@ -161,7 +161,7 @@ func updateFails(s *scene) {
 }
 
 func fairness(s *scene) {
-	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease}), s.bot()
+	bot, other := s.replica().bot("bot", &options{Lease: longLease}), s.bot()
 	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		time.Sleep(2 * time.Millisecond)
 		return increment(ctx, t)
@@ -259,7 +259,7 @@ func otherVersion(s *scene) {
 
 func updateVersion(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	for _, lost := range []int{0, 1} {
@@ -282,7 +282,7 @@ func updateVersion(s *scene) {
 
 func changedOnce(s *scene) {
 	r := s.replica()
-	bots := []*store.Bot{r.Bot("bot", nil), s.bot(), s.bot()}
+	bots := []*store.Bot{r.bot("bot", nil), s.bot(), s.bot()}
 	sess := bots[0].Session("1")
 	s.create(sess, store.Origin{State: "s0"})
 	change := session.Change{From: "s0", Moves: []string{"s1"}, Chat: []session.Entry{{Message: session.Message{From: session.FromBot, Content: "hi"}}}}
@@ -359,7 +359,7 @@ func changedOnce(s *scene) {
 }
 
 func idsOfChanges(s *scene) {
-	bot := s.replica().Bot("bot", nil)
+	bot := s.replica().bot("bot", nil)
 	sess := bot.Session("1")
 	s.accept(bot, "1", "event")
 	set := session.Change{Set: map[string]any{"k": "v"}}
@@ -379,7 +379,8 @@ func idsOfChanges(s *scene) {
 	equal(s, "replies that it waits for", len(s.handled(r)), 0)
 	equal(s, "turns", s.drain(bot, echo), 0)
 
-	short := s.replica().Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	short := s.replica().bot("bot", nil)
+	s.configure(short, func(o *store.BotOptions) { o.DedupeWindow = 50 * time.Millisecond })
 	_, duplicate, err = short.Session("1").ApplyOnce(s.Context(), "short", set)
 	s.ok(err)
 	equal(s, "a change under a new id is a duplicate", duplicate, false)

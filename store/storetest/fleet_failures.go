@@ -31,7 +31,7 @@ type attempt struct {
 
 func retried(s *scene) {
 	const backoff = 500 * time.Millisecond
-	opts := &store.BotOptions{Lease: longLease, Backoff: backoff}
+	opts := &options{Lease: longLease, Backoff: backoff}
 	var attempts record[attempt]
 	handler := func(_ context.Context, t *store.Turn) error {
 		a := attempt{text: t.Event().Text, number: t.Attempt(), began: time.Now()}
@@ -45,7 +45,7 @@ func retried(s *scene) {
 		}
 		return nil
 	}
-	bot, other := s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)
+	bot, other := s.replica().bot("bot", opts), s.replica().bot("bot", opts)
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	before := s.load(sess)
@@ -101,11 +101,11 @@ func deadLetter(s *scene) {
 		return errors.New("the boiler is out")
 	}
 	var letters record[session.DeadLetter]
-	opts := &store.BotOptions{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 3, Dead: func(_ context.Context, d session.DeadLetter) {
+	opts := &options{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 3, Dead: func(_ context.Context, d session.DeadLetter) {
 		letters.add(d)
 		told.Add(1)
 	}}
-	bot, other := s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)
+	bot, other := s.replica().bot("bot", opts), s.replica().bot("bot", opts)
 	s.serve(bot, handler)
 	s.serve(other, handler)
 	sess := bot.Session("1")
@@ -147,7 +147,7 @@ func deadLetter(s *scene) {
 
 func verdicts(s *scene) {
 	const pause = 300 * time.Millisecond
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, Backoff: time.Hour, MaxAttempts: 10})
+	bot := s.replica().bot("bot", &options{Lease: longLease, Backoff: time.Hour, MaxAttempts: 10})
 	reason := errors.New("no such dish")
 	var gaveUp atomic.Int32
 	var attempts record[attempt]
@@ -183,7 +183,7 @@ func verdicts(s *scene) {
 }
 
 func panics(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 2, Concurrency: 2})
+	bot := s.replica().bot("bot", &options{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 2, Concurrency: 2})
 	var runs atomic.Int32
 	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		if t.Event().Text == "bad" {
@@ -216,7 +216,7 @@ func panics(s *scene) {
 }
 
 func hangs(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{MaxTurn: 200 * time.Millisecond, Lease: 2 * time.Second, Backoff: time.Millisecond})
+	bot := s.replica().bot("bot", &options{MaxTurn: 200 * time.Millisecond, Lease: 2 * time.Second, Backoff: time.Millisecond})
 	var cause atomic.Value
 	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		if t.Event().Text == "hang" && t.Attempt() == 1 {
@@ -235,7 +235,7 @@ func hangs(s *scene) {
 }
 
 func movedMeanwhile(s *scene) {
-	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1}), s.bot()
+	bot, other := s.replica().bot("bot", &options{Lease: longLease, MaxAttempts: 1}), s.bot()
 	sess := other.Session("1")
 	s.create(sess, store.Origin{State: "a"})
 	g := s.gate()

@@ -151,7 +151,7 @@ func (s *scene) handledOnce(bot *store.Bot, id string) {
 
 func windowOver(s *scene) {
 	// No window is shorter than the time for which a call may be retried.
-	bot := s.replicaWith(store.Options{Timeout: time.Second}).Bot("bot", &store.BotOptions{DedupeWindow: 50 * time.Millisecond})
+	bot := s.replicaWith(store.Options{Timeout: time.Second}).bot("bot", &options{DedupeWindow: 50 * time.Millisecond})
 	s.accept(bot, "1", "hi")
 	s.drain(bot, echo)
 	s.eventually("the event id is taken as new", func() bool {
@@ -165,7 +165,7 @@ func windowOver(s *scene) {
 
 func lostReplies(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := r.bot("bot", &options{Initial: "s0"})
 	sess := bot.Session("1")
 	ctx := s.Context()
 	lost := func(script *lua.Script, n int, call func()) {
@@ -221,7 +221,7 @@ func lostReplies(s *scene) {
 
 func lostAccept(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	r.loseReplies(lua.Accept, 2)
 	receipt := s.accept(bot, "1", "hi")
 	if receipt.Duplicate || !receipt.Created {
@@ -240,7 +240,7 @@ func lostAccept(s *scene) {
 func lostCommit(s *scene) {
 	var sent record[string]
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{Lease: longLease, Send: func(_ context.Context, d store.Delivery) error {
+	bot := r.bot("bot", &options{Lease: longLease, Send: func(_ context.Context, d store.Delivery) error {
 		sent.add(d.Message.String())
 		return nil
 	}})
@@ -262,7 +262,7 @@ func lostCommit(s *scene) {
 
 func noAnswer(s *scene) {
 	r, other := s.replicaWith(store.Options{Timeout: time.Second}), s.bot()
-	sess, same := r.Bot("bot", nil).Session("1"), other.Session("1")
+	sess, same := r.bot("bot", nil).Session("1"), other.Session("1")
 	s.create(same, store.Origin{})
 	s.ok(same.Touch(s.Context())) // loads the script
 
@@ -293,7 +293,7 @@ func noAnswer(s *scene) {
 
 func retryAfterReset(s *scene) {
 	r, other := s.replica(), s.bot()
-	sess := r.Bot("bot", nil).Session("1")
+	sess := r.bot("bot", nil).Session("1")
 	s.create(sess, store.Origin{})
 	for _, c := range []struct {
 		what  string
@@ -339,7 +339,7 @@ func retryAfterReset(s *scene) {
 
 func cancelled(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	before := s.dump(r.client)

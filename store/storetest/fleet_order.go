@@ -51,10 +51,10 @@ func eventStorm(s *scene, events, deliveries int) {
 		t.Reply("re " + t.Event().Text)
 		return nil
 	}
-	opts := &store.BotOptions{Lease: longLease}
+	opts := &options{Lease: longLease}
 	var bots []*store.Bot
 	for range 4 {
-		bot := s.replica().Bot("bot", opts)
+		bot := s.replica().bot("bot", opts)
 		bots = append(bots, bot)
 		s.serve(bot, handler)
 	}
@@ -126,8 +126,8 @@ func acceptedAtTheEnd(s *scene) {
 	} {
 		r := s.replica()
 		name := strings.ReplaceAll(c.what, " ", "-")
-		opts := &store.BotOptions{Lease: longLease, Send: c.send}
-		bot, other := r.Bot(name, opts), s.replica().Bot(name, opts)
+		opts := &options{Lease: longLease, Send: c.send}
+		bot, other := r.bot(name, opts), s.replica().bot(name, opts)
 		s.serve(bot, echo)
 		s.handled(s.accept(bot, "0", "loads the scripts"))
 		held, resume := c.stop(r.wire, c.script)
@@ -143,8 +143,8 @@ func acceptedAtTheEnd(s *scene) {
 
 func acceptedInTurns(s *scene) {
 	const events = 40
-	opts := &store.BotOptions{Lease: longLease, Send: func(context.Context, store.Delivery) error { return nil }}
-	serving, other := s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)
+	opts := &options{Lease: longLease, Send: func(context.Context, store.Delivery) error { return nil }}
+	serving, other := s.replica().bot("bot", opts), s.replica().bot("bot", opts)
 	s.serve(serving, echo)
 	for i := range events {
 		s.handled(s.accept(other, "1", fmt.Sprint(i))) // answered while the note of the reply is on its way
@@ -153,7 +153,7 @@ func acceptedInTurns(s *scene) {
 }
 
 func sessionsApart(s *scene) {
-	bot := s.replicaWith(store.Options{Buckets: 1}).Bot("bot", &store.BotOptions{Lease: longLease, Concurrency: 4})
+	bot := s.replicaWith(store.Options{Buckets: 1}).bot("bot", &options{Lease: longLease, Concurrency: 4})
 	g := s.gate()
 	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		if t.Ref().ID == "slow" {
@@ -179,13 +179,13 @@ func twoRoundTrips(s *scene) {
 	var before []string
 	steps := []*lua.Script{lua.Accept, lua.Lease, lua.Load, lua.Commit, lua.Sent, lua.Change}
 	var skip int
-	opts := &store.BotOptions{Lease: longLease, Send: func(context.Context, store.Delivery) error {
+	opts := &options{Lease: longLease, Send: func(context.Context, store.Delivery) error {
 		before = r.scripts(steps...)[skip:]
 		return nil
 	}}
-	bot := r.Bot("bot", opts)
+	bot := r.bot("bot", opts)
 	s.serve(bot, echo)
-	s.serve(other.Bot("bot", opts), func(context.Context, *store.Turn) error {
+	s.serve(other.bot("bot", opts), func(context.Context, *store.Turn) error {
 		return errors.New("the other replica got an event that the first had room for")
 	})
 	s.replicas(bot, 2)
@@ -201,8 +201,8 @@ func twoRoundTrips(s *scene) {
 }
 
 func handOver(s *scene) {
-	opts := &store.BotOptions{Lease: longLease, Concurrency: 1}
-	full, free := s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)
+	opts := &options{Lease: longLease, Concurrency: 1}
+	full, free := s.replica().bot("bot", opts), s.replica().bot("bot", opts)
 	g := s.gate()
 	s.serve(full, func(ctx context.Context, t *store.Turn) error {
 		if t.Event().Text == "long" {
@@ -295,7 +295,7 @@ func listAndCounts(s *scene) {
 
 func watching(s *scene) {
 	r := s.replica()
-	bot, other := r.Bot("bot", nil), s.bot()
+	bot, other := r.bot("bot", nil), s.bot()
 	var seen record[store.Notice]
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan struct{})

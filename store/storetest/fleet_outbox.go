@@ -47,9 +47,9 @@ func texts(sent []store.Delivery) []string {
 }
 
 func sentInOrder(s *scene) {
-	viewer := s.bot()
+	var viewer *store.Bot
 	var sent record[store.Delivery]
-	opts := &store.BotOptions{Lease: longLease, Send: func(ctx context.Context, d store.Delivery) error {
+	opts := &options{Lease: longLease, Send: func(ctx context.Context, d store.Delivery) error {
 		m, err := viewer.Session(d.Ref.ID).History(ctx, session.After(d.Message.Seq-1, 1))
 		if err != nil || len(m) != 1 || m[0].String() != d.Message.String() {
 			s.Errorf("%q is sent and the chat shows %v, %v", d.Message, m, err)
@@ -57,7 +57,8 @@ func sentInOrder(s *scene) {
 		sent.add(d)
 		return nil
 	}}
-	bots := []*store.Bot{s.replica().Bot("bot", opts), s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)}
+	bots := []*store.Bot{s.replica().bot("bot", opts), s.replica().bot("bot", opts), s.replica().bot("bot", opts)}
+	viewer = s.bot()
 	s.serve(bots[0], three)
 	s.serve(bots[1], three)
 	var want []string
@@ -89,14 +90,14 @@ func sentInOrder(s *scene) {
 func answersAndAttempts(s *scene) {
 	var sent record[string]
 	var refuse atomic.Bool
-	opts := &store.BotOptions{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 10, Send: func(_ context.Context, d store.Delivery) error {
+	opts := &options{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 10, Send: func(_ context.Context, d store.Delivery) error {
 		sent.add(fmt.Sprintf("%s answers %q, attempt %d", d.Message, d.EventID, d.Attempt))
 		if refuse.CompareAndSwap(true, false) {
 			return errors.New("not now")
 		}
 		return nil
 	}}
-	bots := []*store.Bot{s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)}
+	bots := []*store.Bot{s.replica().bot("bot", opts), s.replica().bot("bot", opts)}
 	handler := func(_ context.Context, t *store.Turn) error {
 		t.Reply("first")
 		t.Reply("second")
@@ -116,13 +117,14 @@ func answersAndAttempts(s *scene) {
 	s.ok(bots[0].Session("1").Reply(s.Context(), "live"))
 	s.drain(bots[1], handler)
 	s.ok(s.update(bots[0], "1", func(_ context.Context, t *store.Turn) error { t.Reply("update"); return nil }))
+	s.drain(bots[1], handler)
 	want = append(want, `live answers "", attempt 1`, `update answers "", attempt 1`)
 	equal(s, "deliveries", sent.list(), want)
 }
 
 // sender returns options that record what is sent.
-func sender(lease time.Duration, sent *record[store.Delivery]) *store.BotOptions {
-	return &store.BotOptions{Lease: lease, Send: func(_ context.Context, d store.Delivery) error {
+func sender(lease time.Duration, sent *record[store.Delivery]) *options {
+	return &options{Lease: lease, Send: func(_ context.Context, d store.Delivery) error {
 		sent.add(d)
 		return nil
 	}}
@@ -133,7 +135,7 @@ func sender(lease time.Duration, sent *record[store.Delivery]) *store.BotOptions
 func heir(s *scene, dead []store.Delivery) {
 	s.Helper()
 	var sent record[store.Delivery]
-	bot := s.replica().Bot("bot", sender(longLease, &sent))
+	bot := s.replica().bot("bot", sender(longLease, &sent))
 	s.serve(bot, three)
 	want := []string{"a.0", "a.1", "a.2"}
 	s.eventually("the replies that were left are sent", func() bool { return slices.Contains(texts(sent.list()), "a.2") })
@@ -155,7 +157,7 @@ func heir(s *scene, dead []store.Delivery) {
 func diesBeforeSend(s *scene) {
 	dying := s.replica()
 	var sent record[store.Delivery]
-	bot := dying.Bot("bot", sender(shortLease, &sent))
+	bot := dying.bot("bot", sender(shortLease, &sent))
 	s.serve(bot, three)
 	died := make(chan struct{})
 	dying.fail(lua.Commit, func(_ context.Context, q request) error {
@@ -176,7 +178,7 @@ func diesBeforeSend(s *scene) {
 func diesBeforeNote(s *scene) {
 	dying := s.replica()
 	var sent record[store.Delivery]
-	bot := dying.Bot("bot", sender(shortLease, &sent))
+	bot := dying.bot("bot", sender(shortLease, &sent))
 	s.serve(bot, three)
 	died := make(chan struct{})
 	dying.fail(lua.Sent, func(context.Context, request) error {
@@ -195,7 +197,7 @@ func diesWhileSending(s *scene) {
 	dying := s.replica()
 	var sent record[store.Delivery]
 	died := make(chan struct{})
-	bot := dying.Bot("bot", &store.BotOptions{Lease: shortLease, Send: func(_ context.Context, d store.Delivery) error {
+	bot := dying.bot("bot", &options{Lease: shortLease, Send: func(_ context.Context, d store.Delivery) error {
 		select {
 		case <-died:
 			return errors.New("the dead do not send")
@@ -218,7 +220,7 @@ func diesWhileSending(s *scene) {
 func sendRetried(s *scene) {
 	var sent record[store.Delivery]
 	var failures atomic.Int32
-	bot := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, Backoff: 20 * time.Millisecond, Send: func(_ context.Context, d store.Delivery) error {
+	bot := s.replica().bot("bot", &options{Lease: longLease, Backoff: 20 * time.Millisecond, Send: func(_ context.Context, d store.Delivery) error {
 		if d.Message.String() == "a.1" && failures.Add(1) <= 2 {
 			return errors.New("the platform is down")
 		}
@@ -239,7 +241,7 @@ func unsendable(s *scene) {
 	var sent record[store.Delivery]
 	var told record[session.DeadLetter]
 	var attempts atomic.Int32
-	bot := s.replica().Bot("bot", &store.BotOptions{
+	bot := s.replica().bot("bot", &options{
 		Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 3,
 		Send: func(_ context.Context, d store.Delivery) error {
 			switch d.Message.String() {
@@ -281,7 +283,7 @@ func unsendable(s *scene) {
 func liveReply(s *scene) {
 	var sent record[store.Delivery]
 	opts := sender(longLease, &sent)
-	serving, other := s.replica().Bot("bot", opts), s.replica().Bot("bot", opts)
+	serving, other := s.replica().bot("bot", opts), s.replica().bot("bot", opts)
 	s.serve(serving, three)
 	s.handled(s.accept(serving, "1", "a"))
 	sess := other.Session("1")
@@ -296,7 +298,7 @@ func liveReply(s *scene) {
 
 func recordedOnly(s *scene) {
 	var sent record[store.Delivery]
-	bot := s.replica().Bot("bot", sender(longLease, &sent))
+	bot := s.replica().bot("bot", sender(longLease, &sent))
 	s.say(bot, "1", session.Event{Text: "hi"}, func(_ context.Context, t *store.Turn) error {
 		t.Record(session.Message{Content: "a note"})
 		t.Reply("hello")

@@ -22,7 +22,7 @@ var theShutdown = []check{
 
 func lostHeartbeat(s *scene) {
 	r := s.replicaWith(store.Options{Timeout: time.Hour}) // for which nobody waits
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	stop := s.serve(bot, echo)
 	s.replicas(bot, 1)
 	r.loseReplies(lua.Beat, 1<<30)
@@ -40,9 +40,9 @@ type run struct {
 }
 
 func shutdown(s *scene) {
-	opts := store.BotOptions{Lease: longLease, Grace: 2 * time.Second, Concurrency: 3}
+	opts := options{Lease: longLease, Grace: 2 * time.Second, Concurrency: 3}
 	r := s.replica()
-	old, heir := r.Bot("bot", &opts), s.replica().Bot("bot", &opts)
+	old, heir := r.bot("bot", &opts), s.replica().bot("bot", &opts)
 	var runs, finished record[run]
 	g, quit := s.gate(), make(chan error, 1)
 	started := make(chan struct{}, 10)
@@ -110,8 +110,8 @@ func shutdown(s *scene) {
 }
 
 func stubbornHandler(s *scene) {
-	opts := store.BotOptions{Lease: longLease, Grace: 100 * time.Millisecond}
-	old, heir := s.replica().Bot("bot", &opts), s.replica().Bot("bot", &opts)
+	opts := options{Lease: longLease, Grace: 100 * time.Millisecond}
+	old, heir := s.replica().bot("bot", &opts), s.replica().bot("bot", &opts)
 	g := s.gate()
 	stop := s.serve(old, func(ctx context.Context, t *store.Turn) error {
 		g.pass() // whatever ctx says
@@ -136,10 +136,10 @@ func stubbornHandler(s *scene) {
 func servesAgain(s *scene) {
 	bot := s.bot()
 	ctx := s.limited()
-	s.is(bot.Serve(ctx, nil), session.ErrInvalid)
+	s.is(bot.Serve(ctx, nil, nil), session.ErrInvalid)
 	stop := s.serve(bot, echo)
 	s.handled(s.accept(bot, "1", "a"))
-	s.is(bot.Serve(ctx, echo), session.ErrExists)
+	s.is(bot.Serve(ctx, echo, s.with(bot)), session.ErrExists)
 	stop()
 	r := s.accept(bot, "1", "b")
 	limited, cancel := context.WithTimeout(ctx, 100*time.Millisecond)

@@ -29,7 +29,7 @@ var theTakeover = []check{
 func manyTurns(s *scene) {
 	const most, least = 500, 50
 	dying := s.replicaWith(store.Options{Timeout: time.Minute})
-	bot := dying.Bot("bot", &store.BotOptions{Lease: 6 * time.Second, Concurrency: most, MaxAttempts: 1})
+	bot := dying.bot("bot", &options{Lease: 6 * time.Second, Concurrency: most, MaxAttempts: 1})
 	var running atomic.Int32
 	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		running.Add(1)
@@ -53,7 +53,7 @@ func manyTurns(s *scene) {
 	s.eventually("all turns are in hand", func() bool { return int(running.Load()) >= len(turns) })
 	dying.die()
 
-	heir := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, Concurrency: 8, MaxAttempts: 1})
+	heir := s.replica().bot("bot", &options{Lease: longLease, Concurrency: 8, MaxAttempts: 1})
 	s.serve(heir, echo)
 	for _, r := range turns {
 		s.handled(heir.Receipt(r.Ref.ID, "e"))
@@ -66,8 +66,8 @@ func manyTurns(s *scene) {
 }
 
 func diesInTurn(s *scene) {
-	dying, heir := s.replica(), s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
-	bot := dying.Bot("bot", &store.BotOptions{Lease: shortLease})
+	dying, heir := s.replica(), s.replica().bot("bot", &options{Lease: longLease})
+	bot := dying.bot("bot", &options{Lease: shortLease})
 	g := s.gate()
 	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		g.pass()
@@ -90,21 +90,21 @@ func diesInTurn(s *scene) {
 
 func diesAfterAccept(s *scene) {
 	webhook, serving := s.replica(), s.bot()
-	s.accept(webhook.Bot("bot", nil), "1", "hi") // nobody serves yet
+	s.accept(webhook.bot("bot", nil), "1", "hi") // nobody serves yet
 	webhook.die()
 	s.serve(serving, echo)
 	s.handled(serving.Receipt("1", "hi"))
 
 	webhook = s.replica()
 	webhook.client.AddHook(deaf{}) // its wake-ups are lost
-	s.accept(webhook.Bot("bot", nil), "2", "hi")
+	s.accept(webhook.bot("bot", nil), "2", "hi")
 	webhook.die()
 	s.handled(serving.Receipt("2", "hi"))
 }
 
 func deadly(s *scene) {
-	opts := &store.BotOptions{Lease: 50 * time.Millisecond, MaxAttempts: 1}
-	viewer := s.bot()
+	opts := &options{Lease: 50 * time.Millisecond, MaxAttempts: 1}
+	viewer := s.replica().bot("bot", &options{MaxAttempts: 1})
 	s.accept(viewer, "1", "deadly")
 	victims := 0
 	var o store.Outcome
@@ -113,11 +113,12 @@ func deadly(s *scene) {
 			s.Fatalf("%d replicas died of it", victims)
 		}
 		r := s.replica()
-		_, err := r.Bot("bot", opts).Drain(s.limited(), func(context.Context, *store.Turn) error {
+		bot := r.bot("bot", opts)
+		_, err := bot.Drain(s.limited(), func(context.Context, *store.Turn) error {
 			victims++
 			r.kill()
 			return nil
-		})
+		}, s.with(bot))
 		if err == nil && s.status(viewer.Session("1")).Waiting == 0 {
 			o = s.outcome(viewer.Receipt("1", "deadly"))
 			return true
@@ -136,8 +137,8 @@ func deadly(s *scene) {
 }
 
 func pausesInTurn(s *scene) {
-	paused, heir := s.replica(), s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
-	bot := paused.Bot("bot", &store.BotOptions{Lease: shortLease})
+	paused, heir := s.replica(), s.replica().bot("bot", &options{Lease: longLease})
+	bot := paused.bot("bot", &options{Lease: shortLease})
 	g, cause := s.gate(), make(chan error, 1)
 	stop := s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		t.Set("by", "the paused")
@@ -169,8 +170,8 @@ func pausesInTurn(s *scene) {
 }
 
 func commitsLate(s *scene) {
-	paused, heir := s.replicaWith(store.Options{Timeout: time.Minute}), s.replica().Bot("bot", &store.BotOptions{Lease: longLease})
-	bot := paused.Bot("bot", &store.BotOptions{Lease: shortLease})
+	paused, heir := s.replicaWith(store.Options{Timeout: time.Minute}), s.replica().bot("bot", &options{Lease: longLease})
+	bot := paused.bot("bot", &options{Lease: shortLease})
 	stop := s.serve(bot, func(_ context.Context, t *store.Turn) error {
 		t.Set("by", "the paused")
 		t.Reply("from the paused")
@@ -200,8 +201,8 @@ func commitsLate(s *scene) {
 func longHandler(s *scene) {
 	const lease = 2 * time.Second // long enough not to be lost on a slow machine
 	r := s.replica()
-	opts := &store.BotOptions{Lease: lease}
-	bot, other := r.Bot("bot", opts), s.replica().Bot("bot", opts)
+	opts := &options{Lease: lease}
+	bot, other := r.bot("bot", opts), s.replica().bot("bot", opts)
 	var runs atomic.Int32
 	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		runs.Add(1)
@@ -231,7 +232,7 @@ func longHandler(s *scene) {
 }
 
 func resetDuringTurn(s *scene) {
-	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease, MaxAttempts: 1}), s.bot()
+	bot, other := s.replica().bot("bot", &options{Lease: longLease, MaxAttempts: 1}), s.bot()
 	sess := other.Session("1")
 	s.create(sess, store.Origin{State: "late", User: "ann"})
 	s.ok(sess.Set(s.Context(), "k", "v"))
@@ -262,7 +263,7 @@ func resetDuringTurn(s *scene) {
 }
 
 func destroyDuringTurn(s *scene) {
-	bot, other := s.replica().Bot("bot", &store.BotOptions{Lease: longLease}), s.bot()
+	bot, other := s.replica().bot("bot", &options{Lease: longLease}), s.bot()
 	g := s.gate()
 	stop := s.serve(bot, func(ctx context.Context, t *store.Turn) error {
 		g.pass()

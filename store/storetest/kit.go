@@ -24,6 +24,7 @@ type Kit struct {
 	store   *store.Store
 	bot     *store.Bot
 	handler store.Handler
+	serve   store.ServeOptions
 	now     time.Time
 	events  int
 
@@ -49,9 +50,10 @@ const kitPatience = time.Minute
 var kitEpoch = time.Date(2026, time.January, 5, 9, 0, 0, 0, time.UTC)
 
 // New returns a kit that runs the handler for the bot named "bot". The options
-// are those of [store.Store.Bot]; nil means the defaults. If they have no Send,
-// replies count as sent as soon as they are committed: see [Kit.Sent].
-func New(t testing.TB, handler store.Handler, opts *store.BotOptions) *Kit {
+// are those of [store.Store.Bot] and of [store.Bot.Serve]; nil means the defaults.
+// Where serve has no Send, the kit has one that keeps the replies: see [Kit.Sent].
+// For a bot with RecordOnly nothing is sent.
+func New(t testing.TB, handler store.Handler, opts *store.BotOptions, serve *store.ServeOptions) *Kit {
 	t.Helper()
 	k := &Kit{t: t, server: miniredis.NewMiniRedis(), now: kitEpoch, failed: map[string]string{}}
 	if err := k.server.Start(); err != nil {
@@ -69,12 +71,18 @@ func New(t testing.TB, handler store.Handler, opts *store.BotOptions) *Kit {
 	k.store = st
 	t.Cleanup(k.finish)
 
-	var own store.BotOptions
-	if opts != nil {
-		own = *opts
+	if opts == nil {
+		opts = &store.BotOptions{}
 	}
-	own.Send = k.recorded(own.Send)
-	k.bot = st.Bot("bot", &own)
+	if serve != nil {
+		k.serve = *serve
+	}
+	if k.bot, err = st.Bot(ctx, "bot", opts); err != nil {
+		t.Fatalf("declaring the kit's bot: %v", err)
+	}
+	if !opts.RecordOnly {
+		k.serve.Send = k.recorded(k.serve.Send)
+	}
 	k.handler = k.watched(handler)
 	return k
 }
@@ -141,8 +149,8 @@ func (k *Kit) Bot() *store.Bot { return k.bot }
 // to look into it.
 func (k *Kit) Session(id string) *store.Session { return k.bot.Session(id) }
 
-// Sent returns all replies that were sent, in order: those that the options'
-// Send took without an error or, without a Send, all of them.
+// Sent returns all replies that were sent, in order: those that the
+// Send of New's options took without an error or, without a Send, all of them.
 func (k *Kit) Sent() []store.Delivery {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -186,7 +194,7 @@ func (k *Kit) outcome(ctx context.Context, receipt *store.Receipt) Got {
 
 func (k *Kit) drain(ctx context.Context) {
 	k.t.Helper()
-	if _, err := k.bot.Drain(ctx, k.handler); err != nil {
+	if _, err := k.bot.Drain(ctx, k.handler, &k.serve); err != nil {
 		k.t.Fatalf("handling what is due: %v", err)
 	}
 }

@@ -40,7 +40,7 @@ func pizza(_ context.Context, t *store.Turn) error {
 
 func TestSayReportsWhatCameOfAMessage(t *testing.T) {
 	t.Parallel()
-	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting"})
+	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting"}, nil)
 	got := kit.Say("ann", "a pizza")
 	if got.State != "ordering" || !slices.Equal(got.Replies, []string{"Which size?"}) || got.Err != "" || got.Retrying {
 		t.Errorf("after the first message: %+v", got)
@@ -67,7 +67,7 @@ func TestSayReportsWhatCameOfAMessage(t *testing.T) {
 
 func TestAFailedHandlerIsRetriedWhenTheClockSaysSo(t *testing.T) {
 	t.Parallel()
-	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting", Backoff: time.Minute})
+	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting", Backoff: time.Minute}, nil)
 	got := kit.Say("ann", "later")
 	if !got.Retrying || got.Err != "the dough is rising" || got.State != "greeting" || len(got.Replies) != 0 {
 		t.Errorf("after a failure: %+v", got)
@@ -95,7 +95,7 @@ func TestAFailedHandlerIsRetriedWhenTheClockSaysSo(t *testing.T) {
 func TestAnEventThatKeepsFailingIsADeadLetter(t *testing.T) {
 	t.Parallel()
 	var dead []session.DeadLetter
-	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting", MaxAttempts: 4, Dead: func(_ context.Context, d session.DeadLetter) {
+	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting", MaxAttempts: 4}, &store.ServeOptions{Dead: func(_ context.Context, d session.DeadLetter) {
 		dead = append(dead, d)
 	}})
 	if got := kit.Say("ann", "never"); got.Err != "we have no pineapple" || got.Retrying || got.State != "greeting" {
@@ -119,7 +119,7 @@ func TestAnEventThatKeepsFailingIsADeadLetter(t *testing.T) {
 
 func TestADuplicateGetsTheSameOutcome(t *testing.T) {
 	t.Parallel()
-	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting"})
+	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting"}, nil)
 	event := session.Event{ID: "e", Text: "hello"}
 	first, second := kit.Send("ann", event), kit.Send("ann", event)
 	if !slices.Equal(first.Replies, second.Replies) || second.State != "ordering" {
@@ -133,7 +133,7 @@ func TestADuplicateGetsTheSameOutcome(t *testing.T) {
 
 func TestTheKitsClockRunsOutTimesToLive(t *testing.T) {
 	t.Parallel()
-	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting", TTL: time.Hour, DedupeWindow: 24 * time.Hour})
+	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting", TTL: time.Hour, DedupeWindow: 24 * time.Hour}, nil)
 	start := kit.Now()
 	kit.Say("ann", "hello")
 	kit.Advance(59 * time.Minute)
@@ -158,7 +158,7 @@ func TestTheKitsClockRunsOutTimesToLive(t *testing.T) {
 
 func TestASessionThatItsTurnEndedHasNoState(t *testing.T) {
 	t.Parallel()
-	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting"})
+	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting"}, nil)
 	kit.Say("ann", "hello")
 	if got := kit.Say("ann", "/leave"); got.State != "" || got.Err != "" || got.Retrying {
 		t.Errorf("after the session ended: %+v", got)
@@ -171,7 +171,7 @@ func TestASessionThatItsTurnEndedHasNoState(t *testing.T) {
 func TestTheOptionsSendIsUsed(t *testing.T) {
 	t.Parallel()
 	down := true
-	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting", Send: func(context.Context, store.Delivery) error {
+	kit := storetest.New(t, pizza, &store.BotOptions{Initial: "greeting"}, &store.ServeOptions{Send: func(context.Context, store.Delivery) error {
 		if down {
 			return errors.New("the platform is down")
 		}
@@ -197,7 +197,7 @@ func TestWhatIsPutOffAndWhatIsDeadEnds(t *testing.T) {
 		}
 		turn.Reply("hello")
 		return nil
-	}, &store.BotOptions{TTL: -1, Send: func(_ context.Context, d store.Delivery) error {
+	}, &store.BotOptions{TTL: -1}, &store.ServeOptions{Send: func(_ context.Context, d store.Delivery) error {
 		return store.RetryAfter(time.Hour, errors.New("flood wait"))
 	}})
 	letters := func() []session.DeadLetter {

@@ -23,7 +23,7 @@ var theLimits = []check{
 
 func inboxFull(s *scene) {
 	const limit = 5
-	bot := s.replica().Bot("bot", &store.BotOptions{InboxLimit: limit})
+	bot := s.replica().bot("bot", &options{InboxLimit: limit})
 	sess := bot.Session("1")
 	for i := range limit {
 		s.accept(bot, "1", fmt.Sprint(i))
@@ -51,7 +51,7 @@ func inboxFull(s *scene) {
 }
 
 func inboxBytes(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{InboxBytes: 5000})
+	bot := s.replica().bot("bot", &options{InboxBytes: 5000})
 	accept := func(id string) error {
 		return second(bot.Accept(s.Context(), "1", session.Event{ID: id, Text: strings.Repeat("x", 2000)}))
 	}
@@ -67,7 +67,7 @@ func inboxBytes(s *scene) {
 func tooLarge(s *scene) {
 	const most = 1000
 	r := s.replicaWith(store.Options{MaxValue: most})
-	bot := r.Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := r.bot("bot", &options{MaxAttempts: 1})
 	sess := bot.Session("1")
 	s.create(sess, store.Origin{})
 	s.ok(sess.Set(s.Context(), "small", "v"))
@@ -149,7 +149,7 @@ func largeData(s *scene) {
 
 func otherBuckets(s *scene) {
 	r := s.replicaWith(store.Options{Buckets: 16})
-	s.create(r.Bot("bot", nil).Session("1"), store.Origin{})
+	s.create(r.bot("bot", nil).Session("1"), store.Origin{})
 	_, err := store.New(s.Context(), r.client, &store.Options{Namespace: s.space, Buckets: 17})
 	s.is(err, session.ErrInvalid)
 	if err != nil && !strings.Contains(err.Error(), "16") {
@@ -158,7 +158,9 @@ func otherBuckets(s *scene) {
 	for _, buckets := range []int{0, 16} {
 		st, err := store.New(s.Context(), r.client, &store.Options{Namespace: s.space, Buckets: buckets})
 		s.ok(err)
-		equal(s, "state", s.load(st.Bot("bot", nil).Session("1")).State, "start")
+		bot, err := st.Bot(s.Context(), "bot", nil)
+		s.ok(err)
+		equal(s, "state", s.load(bot.Session("1")).State, "start")
 	}
 	for _, bad := range []store.Options{{Buckets: -1}, {Buckets: 5000}, {Namespace: "a:b"}, {Namespace: "{a}"}, {Timeout: -1}} {
 		_, err := store.New(s.Context(), r.client, &bad)
@@ -168,12 +170,13 @@ func otherBuckets(s *scene) {
 
 func readOnly(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	sess := fill(s, bot, "1")
 	st, err := store.New(s.Context(), r.client, &store.Options{Namespace: s.space, ReadOnly: true})
 	s.ok(err)
 	before := s.dump(r.client)
-	looking := st.Bot("bot", nil)
+	looking, err := st.Bot(s.Context(), "bot", nil)
+	s.ok(err)
 	own := looking.Session("1")
 	equal(s, "session", s.load(own), s.load(sess))
 	equal(s, "chat", s.chat(own), s.chat(sess))
@@ -187,10 +190,10 @@ func readOnly(s *scene) {
 	_, created := own.Create(ctx, store.Origin{})
 	_, destroyed := own.Destroy(ctx)
 	_, accepted := looking.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"})
-	_, drained := looking.Drain(ctx, echo)
+	_, drained := looking.Drain(ctx, echo, nil)
 	for what, err := range map[string]error{
 		"Create": created, "Destroy": destroyed, "Accept": accepted, "Set": own.Set(ctx, "k", "w"), "Touch": own.Touch(ctx),
-		"Reset": own.Reset(ctx, session.DropChat), "Update": second(looking.Update(ctx, "1", echo)), "Serve": looking.Serve(ctx, echo),
+		"Reset": own.Reset(ctx, session.DropChat), "Update": second(looking.Update(ctx, "1", echo)), "Serve": looking.Serve(ctx, echo, nil),
 	} {
 		if !errors.Is(err, session.ErrReadOnly) {
 			s.Errorf("%s on a read-only store: %v, want %v", what, err, session.ErrReadOnly)

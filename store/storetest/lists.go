@@ -79,13 +79,13 @@ func listOrder(s *scene) {
 
 func cursorGoesOn(s *scene) {
 	for what, f := range map[string]store.Filter{"all": {}, "state": {State: "s"}, "user": {User: "u"}} {
-		bot := s.replica().Bot(what, nil)
+		bot := s.replica().bot(what, nil)
 		for i := range 60 {
 			s.create(bot.Session(fmt.Sprint(i)), store.Origin{State: "s", User: "u"})
 		}
 		times := map[string]int{}
 		part := func(cursor string, most int) (page []session.Status) {
-			for st, err := range s.replica().Bot(what, nil).Sessions(s.Context(), f.After(cursor)) {
+			for st, err := range s.replica().bot(what, nil).Sessions(s.Context(), f.After(cursor)) {
 				s.ok(err)
 				times[st.Ref.ID]++
 				if page = append(page, st); len(page) == most {
@@ -123,7 +123,7 @@ func cursorGoesOn(s *scene) {
 
 func badCursors(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	s.create(bot.Session("1"), store.Origin{State: "s", User: "u"})
 	cursor := all(s, bot.Sessions(s.Context(), store.Filter{}))[0].Cursor
 	ofState := all(s, bot.Sessions(s.Context(), store.Filter{State: "s"}))[0].Cursor
@@ -136,7 +136,7 @@ func badCursors(s *scene) {
 		"a state's":       bot.Sessions(s.Context(), store.Filter{}.After(ofState)),
 		"another state's": bot.Sessions(s.Context(), store.Filter{State: "t"}.After(ofState)),
 		"of no state":     bot.Sessions(s.Context(), store.Filter{State: "s"}.After(cursor)),
-		"another bot's":   r.Bot("other", nil).Sessions(s.Context(), store.Filter{}.After(cursor)),
+		"another bot's":   r.bot("other", nil).Sessions(s.Context(), store.Filter{}.After(cursor)),
 	} {
 		n := 0
 		for st, err := range list {
@@ -151,7 +151,7 @@ func badCursors(s *scene) {
 
 func listOfCorrupt(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	for i := range 9 {
 		s.create(bot.Session(fmt.Sprint(i)), store.Origin{State: "s"})
 	}
@@ -183,7 +183,7 @@ func listOfCorrupt(s *scene) {
 
 func waitingSessions(s *scene) {
 	var sent record[store.Delivery]
-	bot := s.replica().Bot("bot", sender(longLease, &sent))
+	bot := s.replica().bot("bot", sender(longLease, &sent))
 	s.create(bot.Session("idle"), store.Origin{})
 	s.create(bot.Session("replies"), store.Origin{})
 	s.create(bot.Session("held"), store.Origin{})
@@ -214,7 +214,7 @@ func waitingSessions(s *scene) {
 
 func lettersOfAll(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := r.bot("bot", &options{MaxAttempts: 1})
 	var want []string
 	for _, text := range []string{"b 1", "b 2", "a 1", "c 1", "d 1"} {
 		s.accept(bot, text[:1], text)

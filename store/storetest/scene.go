@@ -33,13 +33,91 @@ type scene struct {
 	*testing.T
 	connect func(t testing.TB) redis.UniversalClient
 	space   string
+	brings  sync.Map // *store.Bot -> *store.ServeOptions, with which it is served
 }
 
 // A replica is a store with a client, and a wire, of its own.
 type replica struct {
 	*store.Store
 	*wire
+	s      *scene
 	client redis.UniversalClient
+	opts   store.Options
+	bots   int // made so far
+}
+
+// options are all that a check gives a bot: the settings that are kept with the
+// data, what its process brings to serve it, and that process' times.
+type options struct {
+	Initial      string
+	TTL          time.Duration
+	HistoryLimit int
+	InboxLimit   int
+	InboxBytes   int
+	DedupeWindow time.Duration
+	MaxAttempts  int
+	Backoff      time.Duration
+	MaxWait      time.Duration
+	DeadLimit    int
+
+	Send        func(context.Context, store.Delivery) error // nil: the bot records its replies only
+	Dead        func(context.Context, session.DeadLetter)
+	Grace       time.Duration
+	Concurrency int
+
+	Lease   time.Duration
+	MaxTurn time.Duration
+}
+
+// settings returns those of the bot.
+func (o *options) settings() *store.BotOptions {
+	return &store.BotOptions{
+		Initial: o.Initial, TTL: o.TTL, HistoryLimit: o.HistoryLimit, InboxLimit: o.InboxLimit, InboxBytes: o.InboxBytes,
+		DedupeWindow: o.DedupeWindow, MaxAttempts: o.MaxAttempts, Backoff: o.Backoff, MaxWait: o.MaxWait, DeadLimit: o.DeadLimit,
+		RecordOnly: o.Send == nil,
+	}
+}
+
+// bot declares the bot, or with nil options takes what is there, and else
+// declares one that records its replies. The replica is opened again for times of
+// its own, which it must get before its first bot.
+func (r *replica) bot(name string, o *options) *store.Bot {
+	r.s.Helper()
+	bot, err := r.tryBot(name, o)
+	r.s.ok(err)
+	return bot
+}
+
+func (r *replica) tryBot(name string, o *options) (*store.Bot, error) {
+	r.s.Helper()
+	if o == nil {
+		bot, err := r.Bot(r.s.Context(), name, nil)
+		if !errors.Is(err, session.ErrNotFound) {
+			return bot, err
+		}
+		o = &options{}
+	}
+	if o.Lease != 0 && o.Lease != r.opts.Lease || o.MaxTurn != 0 && o.MaxTurn != r.opts.MaxTurn {
+		if r.bots > 0 {
+			r.s.Fatalf("a second bot of one replica, with another lease")
+		}
+		r.opts.Lease, r.opts.MaxTurn = o.Lease, o.MaxTurn
+		r.open()
+	}
+	bot, err := r.Bot(r.s.Context(), name, o.settings())
+	if err == nil {
+		r.bots++
+		r.s.brings.Store(bot, &store.ServeOptions{Send: o.Send, Dead: o.Dead, Grace: o.Grace, Concurrency: o.Concurrency})
+	}
+	return bot, err
+}
+
+// with returns what a bot is served with.
+func (s *scene) with(bot *store.Bot) *store.ServeOptions {
+	if brings, ok := s.brings.Load(bot); ok {
+		return brings.(*store.ServeOptions)
+	}
+	return nil
 }
 
 func newScene(t *testing.T, connect func(t testing.TB) redis.UniversalClient) *scene {
@@ -56,7 +134,7 @@ func (s *scene) replica() *replica {
 
 func (s *scene) replicaWith(opts store.Options) *replica {
 	s.Helper()
-	r := &replica{wire: &wire{}, client: s.connect(s.T)}
+	r := &replica{wire: &wire{}, s: s, client: s.connect(s.T)}
 	s.Cleanup(func() { r.client.Close() })
 	r.client.AddHook(r.wire)
 	opts.Namespace = s.space
@@ -69,17 +147,23 @@ func (s *scene) replicaWith(opts store.Options) *replica {
 	if opts.Buckets == 0 {
 		opts.Buckets = 8 // few, so that looking at all of them is cheap
 	}
-	st, err := store.New(s.Context(), r.client, &opts)
-	s.ok(err)
-	r.Store = st
-	s.Cleanup(func() { st.Close() })
+	r.opts = opts
+	r.open()
 	return r
+}
+
+func (r *replica) open() {
+	r.s.Helper()
+	st, err := store.New(r.s.Context(), r.client, &r.opts)
+	r.s.ok(err)
+	r.Store = st
+	r.s.Cleanup(func() { st.Close() })
 }
 
 // bot is the bot of a replica that nothing special is asked of.
 func (s *scene) bot() *store.Bot {
 	s.Helper()
-	return s.replica().Bot("bot", nil)
+	return s.replica().bot("bot", nil)
 }
 
 // serve runs the bot until the test ends, or stop is called: then it returns
@@ -87,7 +171,7 @@ func (s *scene) bot() *store.Bot {
 func (s *scene) serve(bot *store.Bot, handler store.Handler) (stop func()) {
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan error, 1)
-	go func() { done <- bot.Serve(ctx, handler) }()
+	go func() { done <- bot.Serve(ctx, handler, s.with(bot)) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		select {
@@ -158,7 +242,7 @@ func (s *scene) drain(bot *store.Bot, handler store.Handler) int {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
-	n, err := bot.Drain(ctx, handler)
+	n, err := bot.Drain(ctx, handler, s.with(bot))
 	s.ok(err)
 	return n
 }

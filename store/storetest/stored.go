@@ -80,7 +80,7 @@ func wrongTypes(s *scene) {
 	var sent record[store.Delivery]
 	opts := sender(longLease, &sent)
 	opts.MaxAttempts = 1
-	bot := r.Bot("bot", opts)
+	bot := r.bot("bot", opts)
 	hash := s.hashOf(r.client, bot.Session("1"))
 	around := bucketKeys(hash, bot.Session("1").Ref())
 	spoil(s, bot)
@@ -123,7 +123,7 @@ func without(dump map[string]any, end string) {
 
 func newerLayout(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := r.bot("bot", &options{MaxAttempts: 1})
 	key := s.hashOf(r.client, bot.Session("1"))
 	spoil(s, bot)
 	s.ok(r.client.HSet(s.Context(), key, "head", "99 a layout of later days").Err())
@@ -157,7 +157,7 @@ const brokenHead = "1 1758000000000123 many 0 0 0 0 0 0 - 0 1"
 
 func brokenHash(s *scene) {
 	r := s.replicaWith(store.Options{Buckets: 1})
-	bot := r.Bot("bot", &store.BotOptions{MaxAttempts: 1})
+	bot := r.bot("bot", &options{MaxAttempts: 1})
 	key := s.hashOf(r.client, bot.Session("1"))
 	spoil(s, bot)
 	s.accept(bot, "1", "waits")

@@ -25,7 +25,7 @@ var theTimeToLive = []check{
 
 func slides(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{TTL: time.Hour, Initial: "s0"})
+	bot := r.bot("bot", &options{TTL: time.Hour, Initial: "s0"})
 	sess := fill(s, bot, "1")
 	ctx := s.limited()
 	expires := s.load(sess).Expires
@@ -47,7 +47,7 @@ func slides(s *scene) {
 		{"Update", func() error { return second(bot.Update(ctx, "1", increment)) }},
 		{"an event and its turn", func() error { // until its turn ends, the event itself keeps the session
 			_, err := bot.Accept(ctx, "1", session.Event{ID: "a", Text: "hi"})
-			return errors.Join(err, second(bot.Drain(ctx, echo)))
+			return errors.Join(err, second(bot.Drain(ctx, echo, s.with(bot))))
 		}},
 		{"Reset", func() error { return sess.Reset(ctx, session.KeepChat) }},
 	} {
@@ -124,8 +124,8 @@ func expiresWhole(s *scene) {
 
 func ownTTL(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{TTL: time.Hour})
-	forever := r.Bot("forever", &store.BotOptions{TTL: -1})
+	bot := r.bot("bot", &options{TTL: time.Hour})
+	forever := r.bot("forever", &options{TTL: -1})
 	life := func(sess *store.Session) time.Duration {
 		snap := s.load(sess)
 		if snap.Expires.IsZero() {
@@ -170,7 +170,7 @@ func (s *scene) expire(sess *store.Session) {
 }
 
 func backAfterExpiry(s *scene) {
-	bot := s.replica().Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := s.replica().bot("bot", &options{Initial: "s0"})
 	for _, how := range []string{"Create", "Accept"} {
 		sess := fill(s, bot, how)
 		before := s.load(sess)
@@ -211,7 +211,7 @@ func backAfterExpiry(s *scene) {
 
 func lateWrite(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	sess := fill(s, bot, "1")
 	s.expire(sess)
 	before := s.dump(r.client)
@@ -273,8 +273,8 @@ func waitingKeepsAlive(s *scene) {
 
 func runningKeepsAlive(s *scene) {
 	const brief = 200 * time.Millisecond
-	opts := store.BotOptions{Lease: longLease}
-	bot, other := s.replica().Bot("bot", &opts), s.replica().Bot("bot", &opts)
+	opts := options{Lease: longLease}
+	bot, other := s.replica().bot("bot", &opts), s.replica().bot("bot", &opts)
 	g := s.gate()
 	s.serve(bot, func(_ context.Context, t *store.Turn) error {
 		g.pass()
@@ -300,7 +300,7 @@ func runningKeepsAlive(s *scene) {
 
 func reaped(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", nil)
+	bot := r.bot("bot", nil)
 	for i := range 5 {
 		s.create(bot.Session(fmt.Sprint(i)), store.Origin{TTL: 50 * time.Millisecond, User: "ann"})
 	}
@@ -327,7 +327,7 @@ func reaped(s *scene) {
 // expiry when nobody served for too long. Its events are still there.
 func hashTaken(s *scene) {
 	r := s.replica()
-	bot := r.Bot("bot", &store.BotOptions{Initial: "s0"})
+	bot := r.bot("bot", &options{Initial: "s0"})
 	take := func(id string) {
 		s.Helper()
 		n, err := r.client.Del(s.Context(), s.keys(r.client, bot.Session(id).Ref())["s"]).Result()

@@ -235,11 +235,13 @@ func (c *Call) note(err error) {
 	}
 }
 
-// backoff is the time before the next attempt: 5 ms, doubling up to 200, of
-// which the second half is jitter.
-func (c *Call) backoff() time.Duration {
-	most := min(5*time.Millisecond<<min(c.attempts-1, 8), 200*time.Millisecond)
-	return most/2 + c.caller.Jitter(most/2, c.key)
+func (c *Call) backoff() time.Duration { return c.caller.Backoff(c.attempts-1, c.key) }
+
+// Backoff is the time before the next attempt, after so many before the last: 5 ms,
+// doubling up to 200, of which the second half is jitter.
+func (c *Caller) Backoff(attempt int, key string) time.Duration {
+	most := min(5*time.Millisecond<<min(attempt, 8), 200*time.Millisecond)
+	return most/2 + c.Jitter(most/2, key)
 }
 
 // Sleep waits, and reports whether ctx still lives.

@@ -67,6 +67,11 @@ func HGet(key, field string) *Value[string] {
 	return &Value[string]{make: func(ctx context.Context, c redis.Cmdable) result[string] { return c.HGet(ctx, key, field) }}
 }
 
+// HMGet reads fields; nil for each that is not there.
+func HMGet(key string, fields []string) *Value[[]any] {
+	return &Value[[]any]{make: func(ctx context.Context, c redis.Cmdable) result[[]any] { return c.HMGet(ctx, key, fields...) }}
+}
+
 // HGetAll reads a hash.
 func HGetAll(key string) *Value[map[string]string] {
 	return &Value[map[string]string]{make: func(ctx context.Context, c redis.Cmdable) result[map[string]string] { return c.HGetAll(ctx, key) }}

@@ -1,0 +1,282 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/botsession/botsession/session"
+)
+
+// BotOptions are the settings of a bot. They belong to its data: they are kept
+// on the server, and are the same for every process. [Store.Bot] declares them,
+// and [Bot.Configure] changes them. Zero means the default in each field.
+type BotOptions struct {
+	Initial      string        // Initial is the state in which a session begins. Zero means "start"
+	TTL          time.Duration // TTL is the idle time after which a session expires. Zero means 30 days, negative never
+	HistoryLimit int           // HistoryLimit is how many messages are kept of a chat. Zero means all
+	InboxLimit   int           // InboxLimit is how many events may wait for one session. Zero means 1000
+	InboxBytes   int           // InboxBytes is how many bytes those events may have. Zero means 16 MiB
+	DedupeWindow time.Duration // DedupeWindow is for how long an event's id is remembered, from when it is accepted; at least Options.Timeout. Zero means 24 h
+	MaxAttempts  int           // MaxAttempts is how often one event, or the sending of one reply, fails until it is a dead letter. Zero means 5
+	Backoff      time.Duration // Backoff is the pause after the first failure; it doubles with each, up to 60 times itself. Zero means 1 s
+	MaxWait      time.Duration // MaxWait is for how long Send may put off one reply, from the first time, by [RetryAfter]. Zero means 24 h
+	DeadLimit    int           // DeadLimit is how many dead letters are kept of a session. Zero means 100
+	RecordOnly   bool          // RecordOnly keeps replies in the chat and has none sent, for a bot whose callers wait for them. Zero means that replies are sent, by [ServeOptions.Send]
+}
+
+// ServeOptions are what one process brings to serving a bot, in [Bot.Serve] and
+// [Bot.Drain]. Other processes may bring others.
+type ServeOptions struct {
+	Send        func(context.Context, Delivery) error     // Send sends a reply to the platform. Zero is for bots with BotOptions.RecordOnly alone
+	Dead        func(context.Context, session.DeadLetter) // Dead is told of a dead letter, once, by the replica that made it, so that the user can be told; it runs beside what comes next for the session, so two of them come in any order. Zero means that nobody is told
+	Grace       time.Duration                             // Grace is for turns that run when Serve's context ends. Zero means 10 s
+	Concurrency int                                       // Concurrency is how many sessions this replica handles at once. Zero means 64; Drain handles one
+}
+
+// Settings are a bot's settings as they stand on the server.
+type Settings struct {
+	Options  BotOptions // Options have the defaults filled in. Zero means what it means in BotOptions after that: no limit, or false
+	Revision int64      // Revision is 1 when the bot is made, and counts each change. It is never zero
+	Changed  time.Time  // Changed is when this revision was written, by the server's clock. It is never zero
+	By       string     // By is the name of the replica that wrote it. It is never zero
+}
+
+// A setting is one field of BotOptions.
+type setting struct {
+	name string
+	at   func(*BotOptions) any // points to it
+}
+
+var settingTable = []setting{
+	{"Initial", func(o *BotOptions) any { return &o.Initial }},
+	{"TTL", func(o *BotOptions) any { return &o.TTL }},
+	{"HistoryLimit", func(o *BotOptions) any { return &o.HistoryLimit }},
+	{"InboxLimit", func(o *BotOptions) any { return &o.InboxLimit }},
+	{"InboxBytes", func(o *BotOptions) any { return &o.InboxBytes }},
+	{"DedupeWindow", func(o *BotOptions) any { return &o.DedupeWindow }},
+	{"MaxAttempts", func(o *BotOptions) any { return &o.MaxAttempts }},
+	{"Backoff", func(o *BotOptions) any { return &o.Backoff }},
+	{"MaxWait", func(o *BotOptions) any { return &o.MaxWait }},
+	{"DeadLimit", func(o *BotOptions) any { return &o.DeadLimit }},
+	{"RecordOnly", func(o *BotOptions) any { return &o.RecordOnly }},
+}
+
+// never is how a TTL without an end is written.
+const never = "never"
+
+// value returns the field as it is stored: a string, a number or a bool.
+func (s setting) value(o *BotOptions) any {
+	switch v := s.at(o).(type) {
+	case *time.Duration:
+		if *v < 0 {
+			return never
+		}
+		return v.String()
+	case *int:
+		return *v
+	case *bool:
+		return *v
+	case *string:
+		return *v
+	}
+	panic("store: a setting of a type that is not known")
+}
+
+// text returns the field as people write it: 168h, not 168h0m0s.
+func (s setting) text(o *BotOptions) string {
+	text := fmt.Sprint(s.value(o))
+	if _, ok := s.at(o).(*time.Duration); ok {
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		if strings.HasSuffix(text, "h0m") {
+			text = strings.TrimSuffix(text, "0m")
+		}
+	}
+	return text
+}
+
+// read sets the field from what text and value return.
+func (s setting) read(o *BotOptions, text string) (err error) {
+	switch v := s.at(o).(type) {
+	case *time.Duration:
+		if *v = -1; text != never {
+			*v, err = time.ParseDuration(text)
+		}
+	case *int:
+		*v, err = strconv.Atoi(text)
+	case *bool:
+		*v, err = strconv.ParseBool(text)
+	case *string:
+		*v = text
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %q cannot be read", s.name, text)
+	}
+	return nil
+}
+
+// zero reports whether the field is not set.
+func (s setting) zero(o *BotOptions) bool { return s.value(o) == s.value(&BotOptions{}) }
+
+// resolved returns the options with defaults filled in, or which field is bad.
+func (o *BotOptions) resolved() (BotOptions, error) {
+	var opts BotOptions
+	if o != nil {
+		opts = *o
+	}
+	def(&opts.Initial, "start")
+	def(&opts.TTL, 30*24*time.Hour)
+	def(&opts.InboxLimit, 1000)
+	def(&opts.InboxBytes, 16<<20)
+	def(&opts.DedupeWindow, 24*time.Hour)
+	def(&opts.MaxAttempts, 5)
+	def(&opts.Backoff, time.Second)
+	def(&opts.MaxWait, 24*time.Hour)
+	def(&opts.DeadLimit, 100)
+	opts.TTL = max(opts.TTL, -1) // every negative one means the same
+	if err := session.ValidState(opts.Initial); err != nil {
+		return opts, fmt.Errorf("BotOptions.Initial: %w", err)
+	}
+	for _, s := range settingTable {
+		bad := false
+		switch v := s.at(&opts).(type) {
+		case *int:
+			bad = *v < 0
+		case *time.Duration:
+			bad = *v < 0 && s.name != "TTL"
+		}
+		if bad {
+			return opts, fmt.Errorf("%w: BotOptions.%s is negative", session.ErrInvalid, s.name)
+		}
+	}
+	return opts, nil
+}
+
+func (o *ServeOptions) withDefaults() (ServeOptions, error) {
+	var opts ServeOptions
+	if o != nil {
+		opts = *o
+	}
+	def(&opts.Grace, 10*time.Second)
+	def(&opts.Concurrency, 64)
+	switch {
+	case opts.Grace < 0:
+		return opts, fmt.Errorf("%w: ServeOptions.Grace is negative", session.ErrInvalid)
+	case opts.Concurrency < 0:
+		return opts, fmt.Errorf("%w: ServeOptions.Concurrency is negative", session.ErrInvalid)
+	}
+	return opts, nil
+}
+
+// fits says why a process with these options cannot serve the bot, or nil.
+func (o *BotOptions) fits(serve ServeOptions) error {
+	switch {
+	case serve.Send == nil && !o.RecordOnly:
+		return fmt.Errorf("%w: the bot's replies are sent, and there is no ServeOptions.Send: set it, or have the replies kept in the chat alone, by BotOptions.RecordOnly (Bot.Configure, for a bot that is there)", session.ErrInvalid)
+	case serve.Send != nil && o.RecordOnly:
+		return fmt.Errorf("%w: the bot's replies are kept in the chat alone (BotOptions.RecordOnly), and there is a ServeOptions.Send: leave it out, or have the replies sent, by RecordOnly = false (Bot.Configure, for a bot that is there)", session.ErrInvalid)
+	}
+	return nil
+}
+
+// settings are a bot's settings with the text that they were read from.
+type settings struct {
+	Settings
+	text    string
+	unknown map[string]json.RawMessage // fields of a newer version
+}
+
+// The names of the fields that are no options.
+const (
+	fieldRevision = "revision"
+	fieldChanged  = "changed"
+	fieldBy       = "by"
+)
+
+// write makes the text: one line of JSON, its fields in the order of BotOptions.
+func (s *settings) write() error {
+	var line bytes.Buffer
+	field := func(name string, value any) error {
+		encoded, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		line.WriteString(",\"" + name + "\":")
+		line.Write(encoded)
+		return nil
+	}
+	var faults []error
+	for _, f := range settingTable {
+		faults = append(faults, field(f.name, f.value(&s.Options)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.unknown)) {
+		faults = append(faults, field(name, s.unknown[name]))
+	}
+	faults = append(faults, field(fieldRevision, s.Revision), field(fieldChanged, s.Changed.UTC()), field(fieldBy, s.By))
+	s.text = "{" + strings.TrimPrefix(line.String(), ",") + "}"
+	return errors.Join(faults...)
+}
+
+// readSettings reads what write wrote, or a newer version did.
+func readSettings(text string) (*settings, error) {
+	s := &settings{text: text}
+	if err := json.Unmarshal([]byte(text), &s.unknown); err != nil {
+		return nil, errors.New("it is no JSON object")
+	}
+	take := func(name string, into any) error {
+		raw, found := s.unknown[name]
+		delete(s.unknown, name)
+		if found && json.Unmarshal(raw, into) != nil {
+			return fmt.Errorf("%s cannot be read", name)
+		}
+		return nil
+	}
+	for _, f := range settingTable {
+		var value any
+		if err := take(f.name, &value); err != nil {
+			return nil, err
+		}
+		text, isText := value.(string)
+		if number, ok := value.(float64); ok {
+			text = strconv.FormatFloat(number, 'f', -1, 64)
+		} else if value != nil && !isText {
+			text = fmt.Sprint(value)
+		}
+		if value == nil {
+			continue // of an older version
+		}
+		if err := f.read(&s.Options, text); err != nil {
+			return nil, err
+		}
+	}
+	for name, into := range map[string]any{fieldRevision: &s.Revision, fieldChanged: &s.Changed, fieldBy: &s.By} {
+		if err := take(name, into); err != nil {
+			return nil, err
+		}
+	}
+	if s.Revision < 1 {
+		return nil, fmt.Errorf("%s is missing, or no number from 1", fieldRevision)
+	}
+	resolved, err := s.Options.resolved()
+	s.Options = resolved
+	return s, err
+}
+
+// differs returns the fields in which two resolved settings are not the same.
+func differs(a, b *BotOptions) (fields []setting) {
+	for _, f := range settingTable {
+		if f.value(a) != f.value(b) {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
