@@ -6,6 +6,7 @@
 //	botsession ls pizza                  # who is talking to the bot
 //	botsession show pizza/42             # everything about one session
 //	botsession history pizza/42 -n 20    # what was said, and what waits
+//	botsession settings pizza ttl=168h   # what is kept with the data, changed for all processes
 //
 // Data goes to stdout and messages to stderr. It exits with 0; with 1 if what
 // was asked failed; with 2 if it was asked wrongly.

@@ -108,7 +108,7 @@ Redis. Its demo shows, with real processes, what the fleet survives.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&e.redis, "redis", "", "address of the Redis: redis://, redis+cluster:// or redis+sentinel:// (default: REDIS_URL)")
 	flags.StringVar(&e.namespace, "namespace", "", `first part of every key (default "bs")`)
-	root.AddCommand(newDemo(e), newList(e), newShow(e), newHistory(e), newVersion(e), newReplica(e), newSoak(e))
+	root.AddCommand(newDemo(e), newList(e), newShow(e), newHistory(e), newSettings(e), newVersion(e), newReplica(e), newSoak(e))
 	return root, started
 }
 
@@ -139,6 +139,15 @@ func (e *env) inspect(ctx context.Context) (*store.Store, error) {
 		return nil, err
 	}
 	return openStore(ctx, url, &store.Options{Namespace: e.namespace, ReadOnly: true})
+}
+
+// open opens the store to change something.
+func (e *env) open(ctx context.Context) (*store.Store, error) {
+	url, err := e.url()
+	if err != nil {
+		return nil, err
+	}
+	return openStore(ctx, url, &store.Options{Namespace: e.namespace})
 }
 
 // url is the Redis that a command works on: the flag wins.

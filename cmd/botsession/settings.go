@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+)
+
+// settingsOptions are what settings was asked.
+type settingsOptions struct {
+	*env
+	bot    string
+	change []string // name=value
+	json   bool
+}
+
+func newSettings(e *env) *cobra.Command {
+	o := &settingsOptions{env: e}
+	cmd := &cobra.Command{
+		Use:   "settings BOT [NAME=VALUE ...]",
+		Short: "Show a bot's settings, or change them for all processes",
+		Long: `Show the settings of a bot, which are kept with its data, or change some of them.
+A change acts in every process within ten seconds. Times are written as 168h or
+1m30s; ttl=never keeps sessions for ever; an empty value is the default.`,
+		Example: `  botsession settings pizza
+  botsession settings pizza ttl=168h historylimit=500`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(errors.New("a bot is needed"), cmd.CommandPath()+" pizza")
+			}
+			o.bot, o.change = args[0], args[1:]
+			if err := setAll(&store.BotOptions{}, o.change); err != nil {
+				return usage(err, cmd.CommandPath()+" "+o.bot+" lists the settings")
+			}
+			return nil
+		},
+		ValidArgsFunction: e.completeBot,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+	}
+	cmd.Flags().BoolVar(&o.json, "json", false, "one JSON object")
+	return cmd
+}
+
+func (o *settingsOptions) run(ctx context.Context) error {
+	open := o.inspect
+	if len(o.change) > 0 {
+		open = o.open
+	}
+	st, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	bot, err := st.Bot(ctx, o.bot, nil)
+	if errors.Is(err, session.ErrNotFound) {
+		return failed(fmt.Errorf("no bot %s: no program has declared it", o.bot), "")
+	}
+	if err != nil {
+		return err
+	}
+	if len(o.change) > 0 {
+		var bad error
+		err := bot.Configure(ctx, func(opts *store.BotOptions) { bad = setAll(opts, o.change) })
+		if err = errors.Join(bad, err); err != nil {
+			return err
+		}
+	}
+	now, err := bot.Settings(ctx)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return writeJSON(o.out, settingsJSON(o.bot, now))
+	}
+	fields := reflect.ValueOf(now.Options)
+	for i := range fields.NumField() {
+		fmt.Fprintf(o.out, "%-13s %s\n", strings.ToLower(fields.Type().Field(i).Name), clean(settingText(fields.Field(i).Interface())))
+	}
+	_, err = fmt.Fprintf(o.out, "\nrevision %d, of %s, by %s\n", now.Revision, now.Changed.In(o.zone).Format(time.DateTime), clean(now.By))
+	return err
+}
+
+func settingsJSON(bot string, s store.Settings) map[string]any {
+	all := map[string]any{"bot": bot, "revision": s.Revision, "changed": s.Changed, "by": s.By}
+	fields := reflect.ValueOf(s.Options)
+	for i := range fields.NumField() {
+		v := fields.Field(i).Interface()
+		if _, ok := v.(time.Duration); ok {
+			v = settingText(v)
+		}
+		all[strings.ToLower(fields.Type().Field(i).Name)] = v
+	}
+	return all
+}
+
+// settingText writes a value as setAll reads it.
+func settingText(v any) string {
+	d, ok := v.(time.Duration)
+	switch {
+	case !ok:
+		return fmt.Sprint(v)
+	case d < 0:
+		return "never"
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// setAll sets fields from texts such as ttl=168h. The case of a name does not matter.
+func setAll(opts *store.BotOptions, change []string) error {
+	fields := reflect.ValueOf(opts).Elem()
+	for _, one := range change {
+		name, text, ok := strings.Cut(one, "=")
+		if !ok {
+			return fmt.Errorf("%q is no NAME=VALUE", one)
+		}
+		field := fields.FieldByNameFunc(func(f string) bool { return strings.EqualFold(f, name) })
+		if !field.IsValid() {
+			return fmt.Errorf("no setting is called %q", name)
+		}
+		if text == "" {
+			field.SetZero()
+			continue
+		}
+		var err error
+		switch v := field.Addr().Interface().(type) {
+		case *string:
+			*v = text
+		case *int:
+			*v, err = strconv.Atoi(text)
+		case *bool:
+			*v, err = strconv.ParseBool(text)
+		case *time.Duration:
+			if *v = -1; !strings.EqualFold(text, "never") {
+				*v, err = time.ParseDuration(text)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %q cannot be read", name, text)
+		}
+	}
+	return nil
+}
