@@ -24,6 +24,7 @@ func TestADuplicateWaitsForWhatAnotherConnectionWrote(t *testing.T) {
 	accept := func(timeout time.Duration) (*store.Receipt, error) {
 		return botOf(t, open(t, url, &store.Options{Acks: 1, Timeout: timeout}), "bot", nil).Accept(ctx, "1", event)
 	}
+	botOf(t, open(t, url, nil), "bot", nil)
 	process := processOf(t, replica)
 	must(t, process.Signal(syscall.SIGSTOP))
 	for _, delivery := range []string{"the first", "the second"} {

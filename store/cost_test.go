@@ -60,10 +60,7 @@ func count(t testing.TB, client *redis.Client) counters {
 
 func open(t testing.TB, url string, opts *store.Options) *store.Store {
 	t.Helper()
-	st, err := store.Open(t.Context(), url, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	st := patiently(t, func() (*store.Store, error) { return store.Open(t.Context(), url, opts) })
 	t.Cleanup(func() { st.Close() })
 	return st
 }

@@ -100,17 +100,11 @@ func openLab(t *testing.T, addr, space string, read, timeout, lease time.Duratio
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	t.Cleanup(func() { client.Close() })
-	for limit := time.Now().Add(patience); ; { // a slow machine may need more than one short time-out
-		// One bucket, so that a Drain looks at it with one request.
-		st, err := store.New(t.Context(), client, &store.Options{Namespace: space, Buckets: 1, Timeout: timeout, Lease: lease})
-		if err == nil {
-			st.AskForSettings(time.Hour)
-			return st, client
-		}
-		if time.Now().After(limit) {
-			t.Fatal(err)
-		}
-	}
+	// One bucket, so that a Drain looks at it with one request.
+	opts := &store.Options{Namespace: space, Buckets: 1, Timeout: timeout, Lease: lease}
+	st := patiently(t, func() (*store.Store, error) { return store.New(t.Context(), client, opts) })
+	st.AskForSettings(time.Hour)
+	return st, client
 }
 
 // runEach runs a sub-test for each case, as many at once as there are labs.

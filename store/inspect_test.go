@@ -175,7 +175,7 @@ func TestWarnings(t *testing.T) {
 func TestAServerThatIsFullIsOpened(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
-	open(t, url, nil)
+	botOf(t, open(t, url, nil), "bot", nil)
 	if err := observer(t, url).ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}

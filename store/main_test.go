@@ -3,10 +3,14 @@ package store_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
@@ -37,24 +41,35 @@ func until(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// botOf declares a bot; with nil options one that records its replies, or
-// whatever is there.
-func botOf(t testing.TB, st *store.Store, name string, opts *store.BotOptions) *store.Bot {
+// patiently repeats what a test needs to begin with, where nothing but time is in its
+// way: on a busy machine one short time-out may be too few.
+func patiently[T any](t testing.TB, do func() (T, error)) T {
 	t.Helper()
-	bot, err := st.Bot(t.Context(), name, opts)
-	for range 100 { // a slow machine may need more than one short time-out
-		if !errors.Is(err, context.DeadlineExceeded) || t.Context().Err() != nil {
+	v, err := do()
+	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); v, err = do() {
+		var network net.Error
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, session.ErrUnknownOutcome) && !errors.Is(err, io.EOF) &&
+			!errors.Is(err, redis.ErrPoolTimeout) && !errors.As(err, &network) {
 			break
 		}
-		bot, err = st.Bot(t.Context(), name, opts)
-	}
-	if opts == nil && errors.Is(err, session.ErrNotFound) {
-		bot, err = st.Bot(t.Context(), name, &store.BotOptions{RecordOnly: true})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bot
+	return v
+}
+
+// botOf declares a bot; with nil options one that records its replies, or
+// whatever is there.
+func botOf(t testing.TB, st *store.Store, name string, opts *store.BotOptions) *store.Bot {
+	t.Helper()
+	return patiently(t, func() (*store.Bot, error) {
+		bot, err := st.Bot(t.Context(), name, opts)
+		if opts == nil && errors.Is(err, session.ErrNotFound) {
+			bot, err = st.Bot(t.Context(), name, &store.BotOptions{RecordOnly: true})
+		}
+		return bot, err
+	})
 }
 
 var brings sync.Map // *store.Bot -> *store.ServeOptions
