@@ -263,20 +263,11 @@ func (b *Bot) putBack(ctx context.Context) error {
 // noBucket is the place of keys that are in none.
 func (s *Store) noBucket() place { return place{bucket: len(s.layout.tags)} }
 
-// readSettings reads those of one bot; nil if there are none. It asks again, within
-// the store's Timeout, where the network fails it.
+// readSettings reads those of one bot; nil if there are none.
 func (s *Store) readSettings(ctx context.Context, name string) (*settings, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-	defer cancel()
 	read := call.HGet(s.layout.settings(), name)
-	for try := 0; ; try++ {
-		err := s.caller.Do(ctx, read)
-		if err == nil {
-			break
-		}
-		if !call.Passing(err) || !call.Sleep(ctx, s.caller.Backoff(try, name)) {
-			return nil, s.noSettings(err)
-		}
+	if err := s.read(ctx, read); err != nil {
+		return nil, s.noSettings(err)
 	}
 	if read.Val == "" {
 		return nil, nil

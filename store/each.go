@@ -9,11 +9,30 @@ import (
 
 // each runs a script that writes nothing for each place.
 func (b *Bot) each(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
+	return b.store.caller.Each(ctx, b.requests(script, places, args))
+}
+
+// readEach is each for what a user reads: within the store's Timeout it goes on over
+// what is of the moment, such as a fail-over.
+func (b *Bot) readEach(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
+	ctx, cancel := context.WithTimeout(ctx, b.store.opts.Timeout)
+	defer cancel()
+	return b.store.caller.ReadEach(ctx, b.requests(script, places, args))
+}
+
+func (b *Bot) requests(script *lua.Script, places []place, args []string) []call.Request {
 	requests := make([]call.Request, len(places))
 	for i, at := range places {
 		requests[i] = call.Request{Script: script, Keys: b.store.layout.keys(script, at), Args: args, Node: at.bucket}
 	}
-	return b.store.caller.Each(ctx, requests)
+	return requests
+}
+
+// read sends plain commands that a user reads with; like readEach.
+func (s *Store) read(ctx context.Context, commands ...call.Command) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	return s.caller.Read(ctx, commands...)
 }
 
 // present pairs those fields that a hash has with their values.

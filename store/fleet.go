@@ -205,7 +205,7 @@ func (b *Bot) replicas(ctx context.Context) ([]string, error) {
 	at := b.fleetPlace()
 	now := strconv.FormatInt(b.store.caller.Clock.At(at.bucket, time.Now()), 10)
 	names := call.ZRangeByScore(b.store.layout.key("replicas", at), now, "+inf")
-	if err := b.store.caller.Do(ctx, names); err != nil {
+	if err := b.store.read(ctx, names); err != nil {
 		return nil, fmt.Errorf("replicas of %s: %w", b.name, call.NoRight(err))
 	}
 	return names.Val, nil

@@ -144,7 +144,7 @@ func (w *walk) fill(ctx context.Context) {
 			pages[i] = w.page(p)
 			commands[i] = pages[i]
 		}
-		_ = w.bot.store.caller.Do(ctx, commands...) // each has its own error
+		_ = w.bot.store.read(ctx, commands...) // each has its own error
 		for i, p := range low {
 			w.filled(p, pages[i].Val, pages[i].Err)
 		}

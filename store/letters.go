@@ -32,7 +32,7 @@ func (b *Bot) DeadLetters(ctx context.Context) iter.Seq2[session.DeadLetter, err
 				lists[i] = call.LRange(b.store.layout.key("letters", at.place))
 				commands[i] = lists[i]
 			}
-			_ = b.store.caller.Do(ctx, commands...) // each has its own error
+			_ = b.store.read(ctx, commands...) // each has its own error
 			for i, list := range lists {
 				if !b.lettersOf(steps[i].place, list, w, yield) {
 					return

@@ -444,7 +444,7 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 		return nil, err
 	}
 	elements := call.LRange(s.bot.store.layout.key("letters", at))
-	if err := s.bot.store.caller.Do(ctx, elements); err != nil {
+	if err := s.bot.store.read(ctx, elements); err != nil {
 		return nil, s.wrongType("letters", call.NoRight(err))
 	}
 	var faults []error

@@ -271,7 +271,7 @@ func (s *Store) Bots(ctx context.Context) ([]string, error) {
 		names[bucket] = call.HKeys(s.layout.key("bots", place{bucket: bucket}))
 		commands[bucket] = names[bucket]
 	}
-	if err := s.caller.Do(ctx, commands...); err != nil {
+	if err := s.read(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("list bots: %w", call.NoRight(err))
 	}
 	var bots []string

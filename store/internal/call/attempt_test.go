@@ -1,15 +1,18 @@
 package call
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
@@ -112,4 +115,93 @@ func TestACancelledContextEndsAReadAndNoWrite(t *testing.T) {
 			t.Error("the write's context has no end")
 		}
 	})
+}
+
+// TestReadsGoOnOverWhatIsOfTheMoment has the servers fail the commands of a pipeline
+// one outcome after the other, the last of them for ever.
+func TestReadsGoOnOverWhatIsOfTheMoment(t *testing.T) {
+	const loading, noRight = serverError("LOADING"), serverError("NOPERM")
+	for _, c := range []struct {
+		name     string
+		outcomes [][2]error // of the two commands
+		sent     []int      // how many commands each pipeline has; the last goes on for ever
+		says     string     // empty: all is read
+	}{
+		{name: "read at once", outcomes: [][2]error{{}}, sent: []int{2}},
+		{name: "one that is not now", outcomes: [][2]error{{loading, nil}, {}}, sent: []int{2, 1}},
+		{name: "both, which are lost", outcomes: [][2]error{{io.EOF, io.EOF}, {io.EOF, nil}, {}}, sent: []int{2, 2, 1}},
+		{name: "one that is denied", outcomes: [][2]error{{nil, noRight}}, sent: []int{2}, says: "NOPERM"},
+		{name: "one that is denied, and one that is not now", outcomes: [][2]error{{noRight, loading}, {}}, sent: []int{2, 1}, says: "NOPERM"},
+		{name: "not now, for ever", outcomes: [][2]error{{nil, loading}}, sent: []int{2, 1, 1, 1}, says: "LOADING"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				client := redis.NewClient(&redis.Options{MaxRetries: -1, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
+				defer client.Close()
+				tape := &flaky{outcomes: c.outcomes}
+				client.AddHook(tape)
+				caller := New(client, "r", 0, false)
+				caller.Clock = NewClock(1)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				a, b := HGet("a", "f"), HGet("b", "f")
+				check := func(what string, err error) {
+					t.Helper()
+					if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+						t.Errorf("%s returns %v, want %q", what, err, c.says)
+					}
+					if got := tape.sent[:min(len(tape.sent), len(c.sent))]; !slices.Equal(got, c.sent) {
+						t.Errorf("%s sends pipelines of %v, want %v", what, tape.sent, c.sent)
+					}
+					if len(c.sent) < 4 && len(tape.sent) > len(c.sent) {
+						t.Errorf("%s goes on with %v", what, tape.sent[len(c.sent):])
+					}
+				}
+				check("Read", caller.Read(ctx, a, b))
+				tape.sent = nil
+				ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				var first error
+				for _, r := range caller.ReadEach(ctx, []Request{{Script: lua.Status, Keys: []string{"a"}}, {Script: lua.Status, Keys: []string{"b"}}}) {
+					first = cmp.Or(first, r.Err)
+				}
+				check("ReadEach", first)
+			})
+		})
+	}
+}
+
+// flaky is a client's hook that stands for the server: of the commands, about the
+// keys a and b, some fail.
+type flaky struct {
+	outcomes [][2]error
+	sent     []int // how many commands each pipeline had
+}
+
+func (f *flaky) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (f *flaky) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error { return f.fate(cmd) }
+}
+
+func (f *flaky) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(_ context.Context, cmds []redis.Cmder) error { return f.fate(cmds...) }
+}
+
+func (f *flaky) fate(cmds ...redis.Cmder) (first error) {
+	outcome := f.outcomes[min(len(f.sent), len(f.outcomes)-1)]
+	f.sent = append(f.sent, len(cmds))
+	for _, cmd := range cmds {
+		err := outcome[0]
+		if slices.Contains(cmd.Args(), any("b")) {
+			err = outcome[1]
+		}
+		cmd.SetErr(err)
+		if cmd, script := cmd.(*redis.Cmd); script && err == nil {
+			cmd.SetVal([]any{"OK", int64(1)})
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
 }

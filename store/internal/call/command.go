@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,6 +13,7 @@ import (
 type Command interface {
 	send(ctx context.Context, by redis.Cmdable)
 	take() error
+	failed() error
 }
 
 // A Value is a command that returns a T.
@@ -32,6 +34,27 @@ func (v *Value[T]) take() error {
 		v.Err = nil // nothing is there: the zero value
 	}
 	return v.Err
+}
+
+func (v *Value[T]) failed() error { return v.Err }
+
+// Read sends commands that write nothing, as Do does. Those that fail for reasons of
+// the moment are sent again, until ctx ends.
+func (c *Caller) Read(ctx context.Context, commands ...Command) error {
+	left := slices.Clone(commands)
+	for try := 0; ; try++ {
+		whole := c.Do(ctx, left...)
+		left = slices.DeleteFunc(left, func(command Command) bool { return command.failed() == nil || !Passing(command.failed()) })
+		if len(left) > 0 && Sleep(ctx, c.Backoff(try, "read")) {
+			continue
+		}
+		for _, command := range commands {
+			if err := command.failed(); err != nil {
+				return err
+			}
+		}
+		return whole
+	}
 }
 
 // Do sends commands once, all in one pipeline. Each has its own value and error;

@@ -12,6 +12,27 @@ type Result struct {
 	Err   error
 }
 
+// ReadEach is Each, and sends those again, until ctx ends, that failed for reasons of
+// the moment.
+func (c *Caller) ReadEach(ctx context.Context, requests []Request) []Result {
+	results := c.Each(ctx, requests)
+	for try := 0; ; try++ {
+		var left []int
+		var again []Request
+		for i, r := range results {
+			if r.Err != nil && Passing(r.Err) {
+				left, again = append(left, i), append(again, requests[i])
+			}
+		}
+		if len(left) == 0 || !Sleep(ctx, c.Backoff(try, "read")) {
+			return results
+		}
+		for i, r := range c.Each(ctx, again) {
+			results[left[i]] = r
+		}
+	}
+}
+
 // Each sends requests whose scripts write nothing, once, all in one pipeline, and
 // returns what came of each, whatever came of the others.
 func (c *Caller) Each(ctx context.Context, requests []Request) []Result {
