@@ -62,11 +62,11 @@ func (s *Store) bot(ctx context.Context, name string, opts *BotOptions) (*Bot, e
 	if err != nil {
 		return nil, err
 	}
-	if known, err := s.bots.known(name, opts, &given); known != nil || err != nil {
-		return known, err
-	}
 	if err := s.usable(); err != nil {
 		return nil, err
+	}
+	if known, err := s.bots.known(name, opts, &given); known != nil || err != nil {
+		return known, err
 	}
 	kept, err := s.readSettings(ctx, name)
 	if err == nil && kept == nil {

@@ -106,7 +106,10 @@ func (s *Store) follow(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, session.ErrUnsupported), errors.Is(err, session.ErrNewerLayout), errors.Is(err, session.ErrCorrupt):
-		s.makeForeign(fmt.Errorf("the data under %q was replaced, restart this process: %w", s.opts.Namespace, err))
+		err = fmt.Errorf("the data under %q was replaced, restart this process: %w", s.opts.Namespace, err)
+		if s.endWith(err) {
+			s.log.Error("nothing is read or written any more", "error", err.Error())
+		}
 	case err != nil:
 		return err
 	case id != was && id != "":
@@ -114,21 +117,4 @@ func (s *Store) follow(ctx context.Context) error {
 		s.log.Warn("the stored data was replaced; this process goes on with what is there now", "key", key)
 	}
 	return s.usable()
-}
-
-// makeForeign ends what this process may do with data that it would look for, and
-// write, in the wrong places.
-func (s *Store) makeForeign(err error) {
-	if s.foreign.CompareAndSwap(nil, &err) {
-		s.log.Error("nothing is read or written any more", "error", err.Error())
-		close(s.ended)
-	}
-}
-
-// usable returns why nothing may be done any more, or nil.
-func (s *Store) usable() error {
-	if err := s.foreign.Load(); err != nil {
-		return *err
-	}
-	return nil
 }

@@ -104,7 +104,7 @@ type Store struct {
 	caller *call.Caller
 
 	followed atomic.Int64          // when follow was last begun, in ns
-	foreign  atomic.Pointer[error] // why nothing may be done any more, see follow
+	end      atomic.Pointer[error] // why nothing may be done any more, see usable
 	ended    chan struct{}         // closed when there is such a reason
 
 	bots     bots
@@ -251,13 +251,35 @@ func (s *Store) readMeta(ctx context.Context) error {
 // Name returns this replica's name, by which leases show who holds them.
 func (s *Store) Name() string { return s.name }
 
-// Close closes the connections, if [Open] made them. End Serve first: a replica
-// that still serves behaves from here on as if it had died.
+// Close ends the store: what is called from here on, and what runs or waits, returns
+// an error that wraps [redis.ErrClosed]. It closes the connections if [Open] made
+// them. End Serve first: events that this process has in hand are taken over after
+// their lease, as if it had died. To close a second time does nothing.
 func (s *Store) Close() error {
-	if !s.owned {
+	if !s.endWith(errClosed) || !s.owned {
 		return nil
 	}
 	return s.client.Close()
+}
+
+var errClosed = fmt.Errorf("the store is closed: %w", redis.ErrClosed)
+
+// endWith ends what this store may do, unless it has ended.
+func (s *Store) endWith(err error) bool {
+	first := s.end.CompareAndSwap(nil, &err)
+	if first {
+		close(s.ended)
+	}
+	return first
+}
+
+// usable returns why nothing may be done any more, or nil: the store is closed, or
+// its data was replaced by what this process would look for in the wrong places.
+func (s *Store) usable() error {
+	if err := s.end.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Bots returns the names of the bots that have living sessions, sorted.
