@@ -78,6 +78,47 @@
 // All private data of a session is read at each turn: fifty values of 1 MB make
 // each one take a third of a second, so [Options.MaxData] bounds their sum.
 //
+// # Contexts
+//
+// A call whose ctx has ended is not sent, and returns its cause ([context.Cause]). A
+// read ends with ctx. A write that was sent is seen through though ctx is cancelled,
+// so that its outcome is known; only a deadline, ctx's or [Options.Timeout], ends it,
+// with [session.ErrUnknownOutcome]. By then it was applied, or never will be.
+//
+// The ctx of [Bot.Serve] is how long this process serves: when it ends, turns have
+// [ServeOptions.Grace] to finish. A handler's ctx, like Send's and Dead's, has the
+// values of Serve's and not its end. It ends when the turn cannot commit any more, or
+// should not go on, and its cause says why: [session.ErrMaxTurn], [session.ErrFenced]
+// or [session.ErrShutdown]. With it calls about other sessions work as ever; those
+// that would wait for their own turn return [session.ErrInTurn]. The ctx of
+// [Receipt.Wait] is that of the waiting alone: the event goes on. The ctx of
+// [Bot.Update] bounds the wait for the session, and is what fn's ctx comes from: if it
+// ends before fn returns, nothing is written.
+//
+// # Close
+//
+// After [Store.Close] everything returns an error that wraps redis.ErrClosed: new
+// calls at once, Serve when its turns have ended or the grace is over, Wait and Watch
+// when they look next. What was in hand is taken over by another process after its
+// lease, so end Serve first. The client of [New] is its caller's to close.
+//
+// # A key whose type changes
+//
+// [Key] reads what is stored into its Go type, and [session.ErrType] says that it does
+// not fit. During a deploy old and new programs share the sessions, so a type that the
+// old one cannot read takes two releases: the first reads both and writes the old one,
+// the second, once no older process runs, writes the new one. To read both, declare
+// two keys of one name: Key[New].Lookup first and, on ErrType, Key[Old].Lookup. Struct
+// fields may be added at any time: what is not stored is zero, and what is not known
+// is ignored; but a program that writes the value back drops fields that it does not
+// know.
+//
+// # Go-redis
+//
+// Package github.com/redis/go-redis/v9 is part of this package's API: [New] takes its
+// clients, [ParseURL] returns one, and errors of the network and of the server are
+// its own, as they came. A change of its major version is one of ours.
+//
 // # Lists
 //
 // [Bot.Sessions], [Bot.Waiting], [Bot.DeadLetters] and [Bot.Replicas] are loops that
