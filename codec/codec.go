@@ -6,9 +6,9 @@ import (
 	"reflect"
 )
 
-// MaxDepth is how many lists and maps may lie within each other. Deeper values
+// maxDepth is how many lists and maps may lie within each other. Deeper values
 // are neither written nor read, so a value that contains itself is an error.
-const MaxDepth = 100
+const maxDepth = 100
 
 // A Codec is the way to write values. Its byte is the first of every value that
 // it writes, so values of either codec are always readable. The zero Codec is
@@ -20,17 +20,6 @@ const (
 	Msgpack Codec = 'm' // compact
 	JSON    Codec = 'j' // readable with redis-cli
 )
-
-// Parse returns the codec that [Codec.String] names, and
-// [ErrInvalid] for any other name.
-func Parse(name string) (Codec, error) {
-	for _, c := range []Codec{Msgpack, JSON} {
-		if name == c.String() {
-			return c, nil
-		}
-	}
-	return 0, invalid("codec %q: want msgpack or json", name)
-}
 
 // String returns "msgpack" or "json".
 func (c Codec) String() string {

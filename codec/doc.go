@@ -38,7 +38,7 @@
 //
 // These cannot be stored: channels, functions and complex numbers; structs that
 // export no field, or two of one name; lists and maps within each other more
-// than [MaxDepth] deep, and so whatever contains itself; with JSON, NaN, the
+// than a hundred deep, and so whatever contains itself; with JSON, NaN, the
 // infinities, strings that are not UTF-8, and times outside the years 0 to 9999.
 // A uint64 over math.MaxInt64 can be stored, and read into a uint64, but not into
 // an any.

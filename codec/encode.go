@@ -61,7 +61,7 @@ func (e encoder) value(v any, depth int) error {
 }
 
 func (e encoder) list(items []any, depth int) error {
-	if depth >= MaxDepth {
+	if depth >= maxDepth {
 		return errTooDeep()
 	}
 	if err := e.out.EncodeArrayLen(len(items)); err != nil {
@@ -78,7 +78,7 @@ func (e encoder) list(items []any, depth int) error {
 }
 
 func (e encoder) members(all members, depth int) error {
-	if depth >= MaxDepth {
+	if depth >= maxDepth {
 		return errTooDeep()
 	}
 	if err := e.out.EncodeMapLen(len(all)); err != nil {
@@ -97,5 +97,5 @@ func (e encoder) members(all members, depth int) error {
 }
 
 func errTooDeep() error {
-	return invalid("more than %d lists and maps within each other, or a value that contains itself", MaxDepth)
+	return invalid("more than %d lists and maps within each other, or a value that contains itself", maxDepth)
 }

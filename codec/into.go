@@ -26,7 +26,7 @@ func (f filler) fill(to reflect.Value, v any) *misfit {
 		if to.Kind() != reflect.Pointer {
 			return f.fillKind(to, v)
 		}
-		if hops == MaxDepth {
+		if hops == maxDepth {
 			return newMisfit(v, to, "the type is a pointer to itself")
 		}
 		to.Set(reflect.New(to.Type().Elem()))

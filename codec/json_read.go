@@ -62,7 +62,7 @@ func (r *jsonReader) value(v any, depth int) (any, error) {
 		}
 		return n, nil
 	case []any:
-		if depth >= MaxDepth {
+		if depth >= maxDepth {
 			break
 		}
 		for i := range v {
@@ -76,14 +76,14 @@ func (r *jsonReader) value(v any, depth int) (any, error) {
 		if special, ok, err := r.special(v); ok || err != nil {
 			return special, err
 		}
-		if depth >= MaxDepth {
+		if depth >= maxDepth {
 			break
 		}
 		return r.object(v, depth)
 	default:
 		return v, nil
 	}
-	return nil, corrupt("more than %d lists and maps within each other", MaxDepth)
+	return nil, corrupt("more than %d lists and maps within each other", maxDepth)
 }
 
 // number reads a literal: without a point or an exponent it is an integer. One

@@ -190,8 +190,8 @@ func (u *unpacker) room(n, least, depth int, err error) error {
 	switch {
 	case err != nil:
 		return err
-	case depth >= MaxDepth:
-		return corrupt("more than %d lists and maps within each other", MaxDepth)
+	case depth >= maxDepth:
+		return corrupt("more than %d lists and maps within each other", maxDepth)
 	case n > u.in.Len()/least:
 		return corrupt("more items announced than the bytes that are left can hold")
 	}

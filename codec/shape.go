@@ -84,7 +84,7 @@ func shapeReflected(v reflect.Value) (any, error) {
 		if v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface {
 			break
 		}
-		if hops == MaxDepth {
+		if hops == maxDepth {
 			return nil, errTooDeep()
 		}
 		v, indirect = v.Elem(), true

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -46,22 +45,8 @@ const (
 	DropChat Reset = "drop"
 )
 
-// Validate returns [ErrInvalid] for anything but KeepChat and DropChat.
-func (r Reset) Validate() error {
-	if r != KeepChat && r != DropChat {
-		return fmt.Errorf("%w: a reset says session.KeepChat or session.DropChat", ErrInvalid)
-	}
-	return nil
-}
-
 // An Entry is a message to append to the chat.
 type Entry struct {
 	Message Message
 	Send    bool // also put it into the outbox
-}
-
-// Empty reports whether the change would write nothing.
-func (c Change) Empty() bool {
-	return c.Reset == "" && !c.Destroy && len(c.Moves) == 0 && len(c.Set) == 0 && len(c.Delete) == 0 &&
-		c.Message == nil && !c.SetIntent && c.File == nil && len(c.Flags) == 0 && len(c.Chat) == 0 && c.TTL == nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // The errors of this project, each in one group by who must do what. Compare
-// with [errors.Is]; those that carry more ([StateError], [OutcomeError], [CorruptError]) are found
+// with [errors.Is]; those that carry more ([StateError], [CorruptError]) are found
 // with [errors.As]. An error's text holds no content (text, payload, data, file).
 //
 // A webhook that got an error from Accept asks only whether it is [ErrInvalid],
@@ -115,8 +115,8 @@ var (
 	ErrShutdown = errors.New("the replica stops")
 )
 
-// The ends of an event that was not handled. Outcome.Err returns them, as an
-// [OutcomeError]; no call fails with them, and no webhook gets them.
+// The ends of an event that was not handled. Outcome.Err returns them, with
+// the reason; no call fails with them, and no webhook gets them.
 var (
 	// ErrDead says that the event failed too often, or could not be handled at
 	// all: it is a dead letter.
@@ -149,27 +149,6 @@ func (e *StateError) Error() string {
 
 // Unwrap makes errors.Is(err, ErrWrongState) hold.
 func (e *StateError) Unwrap() error { return ErrWrongState }
-
-// An OutcomeError is the [ErrDead] or the [ErrDropped] of one event.
-type OutcomeError struct {
-	Status OutcomeStatus // Status is Dead or Dropped.
-	Reason string        // Reason is the text of the last failure; empty if none is known.
-}
-
-func (e *OutcomeError) Error() string {
-	if e.Reason == "" {
-		return e.Unwrap().Error()
-	}
-	return fmt.Sprintf("%v: %s", e.Unwrap(), e.Reason)
-}
-
-// Unwrap returns ErrDropped for the status Dropped, else ErrDead.
-func (e *OutcomeError) Unwrap() error {
-	if e.Status == Dropped {
-		return ErrDropped
-	}
-	return ErrDead
-}
 
 // A CorruptError is the [ErrCorrupt] of one stored field.
 type CorruptError struct {

@@ -80,15 +80,3 @@ func TestValidateShowsNoContent(t *testing.T) {
 		}
 	}
 }
-
-func TestAnOutcomeErrorIsDeadOrDroppedAndSaysWhy(t *testing.T) {
-	t.Parallel()
-	dead := error(&OutcomeError{Status: Dead, Reason: "the boiler is out"})
-	if !errors.Is(dead, ErrDead) || errors.Is(dead, ErrDropped) || !strings.Contains(dead.Error(), "the boiler is out") {
-		t.Error(dead)
-	}
-	dropped := error(&OutcomeError{Status: Dropped})
-	if !errors.Is(dropped, ErrDropped) || errors.Is(dropped, ErrDead) || dropped.Error() != ErrDropped.Error() {
-		t.Error(dropped)
-	}
-}

@@ -41,19 +41,6 @@ func (e Event) Validate() error {
 	return nil
 }
 
-// Chat returns what the event puts into the chat history, in order: the file's
-// name, then the text. Most events give one message; a timer gives none.
-func (e Event) Chat() []Message {
-	var chat []Message
-	if e.File != nil {
-		chat = append(chat, Message{From: FromUser, Type: FileType, Content: e.File.Name})
-	}
-	if e.Text != "" {
-		chat = append(chat, Message{From: FromUser, Type: Text, Content: e.Text})
-	}
-	return chat
-}
-
 // Message returns what the event leaves as the session's last message: its
 // text, else its file's name, else nothing.
 func (e Event) Message() string {

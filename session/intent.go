@@ -40,12 +40,3 @@ type Transition struct {
 	From string `json:"from"`
 	To   string `json:"to"`
 }
-
-// Validate answers [ErrInvalid] for a transition without a state to leave or
-// to enter.
-func (t Transition) Validate() error {
-	if err := ValidState(t.From); err != nil {
-		return err
-	}
-	return ValidState(t.To)
-}

@@ -73,12 +73,11 @@ func (m Message) String() string {
 // content, nor with what another Decode fills.
 func (m Message) Decode(into any) error { return codec.Convert(m.Content, into) }
 
-// A Query selects a part of the chat history. Begin it with [Last], [All],
-// [After], [Since] or [Until], and narrow it with its methods; the result is always
-// in ascending order. The zero Query is that of All.
+// A Query selects a part of the chat history. Begin it with [Last], [All] or
+// [After], and narrow it with its methods; the result is always in ascending order. The zero Query is that of All.
 //
 //	session.Last(20).WithWaiting()                 // the newest 20, and what waits
-//	session.Since(monday).Until(friday)            // five days
+//	session.All().Since(monday).Until(friday)      // five days
 //	session.Last(5).After(100)                     // the newest five behind the hundredth
 type Query struct {
 	after        int64
@@ -99,20 +98,14 @@ func All() Query { return Query{} }
 // meanwhile come on later pages, once each. An n of 0 or less selects all of them.
 func After(seq int64, n int) Query { return Query{limit: max(n, 0)}.After(seq) }
 
-// Since selects every message from the moment t on, inclusive.
-func Since(t time.Time) Query { return Query{}.Since(t) }
-
-// Until selects every message up to the moment t, inclusive.
-func Until(t time.Time) Query { return Query{}.Until(t) }
-
 // After leaves out the messages up to the one numbered seq. A seq of 0 or less
 // leaves out none.
 func (q Query) After(seq int64) Query { q.after = max(seq, 0); return q }
 
-// Since leaves out the messages before the moment t. The zero time leaves out none.
+// Since leaves out the messages before the moment t, and none at it. The zero time leaves out none.
 func (q Query) Since(t time.Time) Query { q.since = t; return q }
 
-// Until leaves out the messages behind the moment t. The zero time leaves out none.
+// Until leaves out the messages behind the moment t, and none at it. The zero time leaves out none.
 func (q Query) Until(t time.Time) Query { q.until = t; return q }
 
 // WithWaiting also selects the user messages that were accepted and wait to be
@@ -126,8 +119,6 @@ func (q Query) WithWaiting() Query { q.waiting = true; return q }
 func (q Query) Bounds() (after int64, since, until time.Time) { return q.after, q.since, q.until }
 
 // Limit returns how many messages the query selects at most, 0 for all that are
-// within its bounds, and whether these are the newest of them.
-func (q Query) Limit() (n int, newest bool) { return q.limit, q.newest }
-
-// Waiting reports whether the query also selects what waits.
-func (q Query) Waiting() bool { return q.waiting }
+// within its bounds, whether these are the newest of them, and whether it also
+// selects what waits.
+func (q Query) Limit() (n int, newest, waiting bool) { return q.limit, q.newest, q.waiting }

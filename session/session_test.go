@@ -54,31 +54,6 @@ func FuzzRef(f *testing.F) {
 	})
 }
 
-func TestAnEventPutsIntoTheChatWhatTheUserSaid(t *testing.T) {
-	file := &File{Name: "map.png"}
-	for name, c := range map[string]struct {
-		e       Event
-		chat    []string
-		message string
-	}{
-		"a text":            {Event{Text: "hi"}, []string{"hi"}, "hi"},
-		"a file":            {Event{File: file}, []string{"map.png"}, "map.png"},
-		"a file and a text": {Event{File: file, Text: "look"}, []string{"map.png", "look"}, "look"},
-		"a timer":           {Event{Kind: "timer"}, nil, ""},
-	} {
-		var chat []string
-		for _, m := range c.e.Chat() {
-			if m.From != FromUser {
-				t.Errorf("%s: from %s", name, m.From)
-			}
-			chat = append(chat, m.String())
-		}
-		if strings.Join(chat, "|") != strings.Join(c.chat, "|") || c.e.Message() != c.message {
-			t.Errorf("%s gives %q and %q", name, chat, c.e.Message())
-		}
-	}
-}
-
 func TestTheErrorsAreFoundInTheirTypes(t *testing.T) {
 	ref := Ref{"p", "42"}
 	if err := error(&StateError{ref, "a", "b"}); !errors.Is(err, ErrWrongState) || !strings.Contains(err.Error(), `is in "b", not in "a"`) {

@@ -12,7 +12,6 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
-	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // Counts are statistics of one bot.
@@ -22,7 +21,6 @@ type Counts struct {
 	Moves    []Flow           // made so far, the most frequent first
 	Due      int64            // sessions with work in hand or waiting
 	Dead     int64            // sessions with dead letters
-	Replicas []string         // that serve the bot and have room
 }
 
 // A Flow is how often a bot's sessions made one transition. Each bucket counts a
@@ -83,9 +81,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	slices.SortFunc(c.Moves, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
-	replicas, err := b.replicas(ctx)
-	c.Replicas = replicas
-	if err := causes.Join(partly(failed, len(places), why), err); err != nil {
+	if err := partly(failed, len(places), why); err != nil {
 		return c, fmt.Errorf("count %s: %w", b.name, call.NoRight(err))
 	}
 	return c, nil

@@ -58,9 +58,21 @@ type own struct {
 	file   *string  // its bytes
 }
 
+// said returns what an event puts into the chat, in order: the file's name, then the
+// text. Most events give one message; a timer gives none.
+func said(e session.Event) (chat []session.Message) {
+	if e.File != nil {
+		chat = append(chat, session.Message{From: session.FromUser, Type: session.FileType, Content: e.File.Name})
+	}
+	if e.Text != "" {
+		chat = append(chat, session.Message{From: session.FromUser, Type: session.Text, Content: e.Text})
+	}
+	return chat
+}
+
 // own returns what the event brings; of its file only the name, unless whole.
 func (s *Store) own(e *event, whole bool) (o own) {
-	for _, m := range e.Chat() {
+	for _, m := range said(e.Event) {
 		o.chat = append(o.chat, newEntry(m, s.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeMessage(c, m) }), false))
 	}
 	if len(o.chat) > 0 {

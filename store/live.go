@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -203,7 +204,7 @@ func (s *Session) SetFlag(ctx context.Context, name string, up bool) error {
 // intent and file. It answers [session.ErrWrongState], as a
 // [session.StateError] with the state found, if the session is not in t.From.
 func (s *Session) Move(ctx context.Context, t session.Transition) error {
-	if err := t.Validate(); err != nil {
+	if err := cmp.Or(session.ValidState(t.From), session.ValidState(t.To)); err != nil {
 		return fmt.Errorf("move %s: %w", s.ref, err)
 	}
 	_, _, err := s.change(ctx, "move", session.Change{From: t.From, Moves: []string{t.To}})
@@ -249,7 +250,7 @@ func (s *Session) SetTTL(ctx context.Context, d time.Duration) error {
 // event handled again in the new life; replies that were not sent yet are
 // dropped.
 func (s *Session) Reset(ctx context.Context, r session.Reset) error {
-	if err := r.Validate(); err != nil {
+	if err := checkReset(r); err != nil {
 		return fmt.Errorf("reset %s: %w", s.ref, err)
 	}
 	_, _, err := s.change(ctx, "reset", session.Change{Reset: r})
@@ -358,8 +359,7 @@ type chatPart struct {
 
 func partOf(q session.Query) (p chatPart) {
 	p.after, p.since, p.until = q.Bounds()
-	p.limit, p.newest = q.Limit()
-	p.waiting = q.Waiting()
+	p.limit, p.newest, p.waiting = q.Limit()
 	return p
 }
 
@@ -390,7 +390,7 @@ func (s *Session) history(ctx context.Context, p chatPart) (chat []session.Messa
 			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: e.err})
 			continue
 		}
-		for _, m := range e.Chat() {
+		for _, m := range said(e.Event) {
 			m.Waiting, m.Time = true, stampTime(element[16:])
 			chat = append(chat, m)
 		}

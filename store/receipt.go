@@ -66,13 +66,18 @@ type Outcome struct {
 	Reason  string                // Reason is why the event is dead: the text of the last failure; empty for any other status.
 }
 
-// Err returns nil if the event was handled, else a [*session.OutcomeError], which
-// errors.Is finds to be [session.ErrDead] or [session.ErrDropped].
+// Err returns nil if the event was handled, else [session.ErrDead], with the reason
+// in its text, or [session.ErrDropped].
 func (o Outcome) Err() error {
-	if o.Status == session.Handled {
+	switch {
+	case o.Status == session.Handled:
 		return nil
+	case o.Status == session.Dropped:
+		return session.ErrDropped
+	case o.Reason == "":
+		return session.ErrDead
 	}
-	return &session.OutcomeError{Status: o.Status, Reason: o.Reason}
+	return fmt.Errorf("%w: %s", session.ErrDead, o.Reason)
 }
 
 // Wait waits until the event has been handled, or has become a dead letter, and

@@ -87,7 +87,7 @@ func (t *Turn) end() (w written, err error) {
 	w = written{change: t.change, own: t.own, chat: t.chat}
 	changed := maps.Clone(t.flags)
 	maps.DeleteFunc(changed, func(name string, up bool) bool { return !t.cleared && up == t.rec.Flag(name) })
-	w.dirty = !t.change.Empty() || t.intentSet || len(changed)+len(t.chat)+len(t.own.fields) > 0
+	w.dirty = !empty(t.change) || t.intentSet || len(changed)+len(t.chat)+len(t.own.fields) > 0
 	if t.event != nil {
 		w.event = t.event.ID
 		for _, name := range []string{session.FlagIntent, session.FlagFile} {
@@ -524,7 +524,7 @@ func (t *Turn) SetTTL(d time.Duration) {
 // to read of them; the chat stays with [session.KeepChat] and is gone with
 // [session.DropChat]. The turn goes on in the new life.
 func (t *Turn) Reset(r session.Reset) {
-	t.reset("reset", r.Validate(), session.Change{Reset: r})
+	t.reset("reset", checkReset(r), session.Change{Reset: r})
 }
 
 // Destroy ends the session's life with this turn. Its replies are still sent;

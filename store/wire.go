@@ -27,7 +27,7 @@ func (b *Bot) written(ch session.Change) (w written, err error) {
 	if err := b.checkChange(ch); err != nil {
 		return w, err
 	}
-	w = written{change: ch, dirty: !ch.Empty()}
+	w = written{change: ch, dirty: !empty(ch)}
 	for _, e := range ch.Chat {
 		said, err := b.entry(e.Message, e.Send)
 		if err != nil {
@@ -127,9 +127,23 @@ func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
 	return encoded, b.store.tooLarge("the message", "", len(encoded))
 }
 
+// empty reports whether a change would write nothing.
+func empty(c session.Change) bool {
+	return c.Reset == "" && !c.Destroy && len(c.Moves) == 0 && len(c.Set) == 0 && len(c.Delete) == 0 &&
+		c.Message == nil && !c.SetIntent && c.File == nil && len(c.Flags) == 0 && len(c.Chat) == 0 && c.TTL == nil
+}
+
+// checkReset returns session.ErrInvalid for anything but the two ways to reset.
+func checkReset(r session.Reset) error {
+	if r != session.KeepChat && r != session.DropChat {
+		return fmt.Errorf("%w: a reset says session.KeepChat or session.DropChat", session.ErrInvalid)
+	}
+	return nil
+}
+
 func (b *Bot) checkChange(ch session.Change) error {
 	if ch.Reset != "" {
-		if err := ch.Reset.Validate(); err != nil {
+		if err := checkReset(ch.Reset); err != nil {
 			return err
 		}
 	}

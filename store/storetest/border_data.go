@@ -75,10 +75,10 @@ func pagesInTurn(s *scene) {
 			}
 			equal(s, fmt.Sprint("the newest ", n), lines(last), lines(want))
 		}
-		mine, err := t.History(ctx, session.Since(time.Now().Add(time.Hour)))
+		mine, err := t.History(ctx, session.All().Since(time.Now().Add(time.Hour)))
 		s.ok(err)
 		equal(s, "behind every moment", lines(mine), []string{"u last", "b own"})
-		earlier, err := t.History(ctx, session.Until(time.Now().Add(time.Hour)))
+		earlier, err := t.History(ctx, session.All().Until(time.Now().Add(time.Hour)))
 		s.ok(err)
 		equal(s, "before this turn", len(earlier), 10)
 		return nil

@@ -63,10 +63,10 @@ func historyParts(s *scene) {
 		{"the newest five after the hundredth", session.Last(5).After(100), n - 4, n},
 		{"the first five after the hundredth", session.After(0, 5).After(100), 101, 105},
 		{"after less than none", session.After(-1, 2), 1, 2},
-		{"since long ago", session.Since(time.Unix(1, 0)), 1, n},
-		{"since a time to come", session.Since(time.Now().Add(time.Hour)), 1, 0},
+		{"since long ago", session.All().Since(time.Unix(1, 0)), 1, n},
+		{"since a time to come", session.All().Since(time.Now().Add(time.Hour)), 1, 0},
 		{"the newest two since long ago", session.Last(2).Since(time.Unix(1, 0)), n - 1, n},
-		{"until long ago", session.Until(time.Unix(1, 0)), 1, 0},
+		{"until long ago", session.All().Until(time.Unix(1, 0)), 1, 0},
 	} {
 		var want []string
 		for i := q.first; i <= q.last; i++ {
@@ -100,7 +100,7 @@ func historyUntil(s *scene) {
 					want = append(want, other)
 				}
 			}
-			equal(s, fmt.Sprintf("history until %v", until), lines(s.history(sess, session.Until(until))), lines(want))
+			equal(s, fmt.Sprintf("history until %v", until), lines(s.history(sess, session.All().Until(until))), lines(want))
 		}
 		for _, shift := range []time.Duration{-time.Millisecond, -time.Microsecond, 0, time.Microsecond, time.Millisecond} {
 			since := m.Time.Add(shift)
@@ -115,8 +115,8 @@ func historyUntil(s *scene) {
 					second = append(second, other)
 				}
 			}
-			equal(s, fmt.Sprintf("history since %v", since), lines(s.history(sess, session.Since(since))), lines(want))
-			equal(s, fmt.Sprintf("history since %v until a moment", since), lines(s.history(sess, session.Since(since).Until(all[7].Time))), lines(second))
+			equal(s, fmt.Sprintf("history since %v", since), lines(s.history(sess, session.All().Since(since))), lines(want))
+			equal(s, fmt.Sprintf("history since %v until a moment", since), lines(s.history(sess, session.All().Since(since).Until(all[7].Time))), lines(second))
 			equal(s, fmt.Sprintf("the first since %v", since), lines(s.history(sess, session.After(0, 1).Since(since))), lines(want[:min(1, len(want))]))
 		}
 	}

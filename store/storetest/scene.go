@@ -205,9 +205,7 @@ func (s *scene) update(bot *store.Bot, id string, fn store.Handler) error {
 func (s *scene) replicas(bot *store.Bot, n int) {
 	s.Helper()
 	s.eventually(fmt.Sprintf("%d replicas serve", n), func() bool {
-		counts, err := bot.Counts(s.Context())
-		s.ok(err)
-		return len(counts.Replicas) == n
+		return len(all(s, bot.Replicas(s.Context()))) == n
 	})
 }
 
