@@ -30,7 +30,9 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		"store/internal/causes":    {},
 		"store/internal/stored":    {module + "session", module + "codec", module + "store/internal/causes"},
 		"store/internal/faultnet":  {},
-		"cmd/botsession":           {"*"},
+
+		"cmd/botsession":               {"*"},
+		"cmd/botsession/internal/text": {"github.com/dustin/go-humanize", "github.com/jedib0t/go-pretty/v6", "github.com/schollz/progressbar/v3", "golang.org/x/term"},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
 	list.Dir = ".."

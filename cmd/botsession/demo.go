@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/embedded"
@@ -128,7 +129,7 @@ type demoRun struct {
 	dialogues []dialogue
 	platform  *platform
 	fleet     *fleet
-	display   *display
+	display   *text.Progress
 
 	killed  int  // replicas, so far
 	frozen  int  // times that one was
@@ -176,8 +177,8 @@ func (o *demoOptions) play(ctx context.Context) (r *demoRun, found result, err e
 	}
 
 	r = &demoRun{demoOptions: o, dialogues: dialogues, bot: "demo-" + strings.ToLower(rand.Text()[:6])}
-	r.display = newDisplay(o.env, turns(dialogues))
-	defer r.display.close()
+	r.display = text.NewProgress(o.err, turns(dialogues))
+	defer r.display.Close()
 	r.platform = newPlatform(dialogues, 2*o.users)
 	if err := r.platform.listen(); err != nil {
 		return nil, found, err
@@ -188,7 +189,7 @@ func (o *demoOptions) play(ctx context.Context) (r *demoRun, found result, err e
 	defer cancel(nil)
 	r.fleet = &fleet{
 		executable: program,
-		say:        r.display.say,
+		say:        r.display.Say,
 		crashed:    cancel,
 		config: replicaConfig{
 			Redis: url, Namespace: o.namespace, Bot: r.bot, Platform: r.platform.url,
@@ -210,7 +211,7 @@ func (o *demoOptions) play(ctx context.Context) (r *demoRun, found result, err e
 		r.fleet.stop() // nothing changes any more
 		found, err = r.verify(ctx, st)
 	}
-	r.display.close()
+	r.display.Close()
 	switch {
 	case asked.Err() != nil:
 		return nil, found, failed(errors.New("interrupted"), "")
@@ -223,11 +224,11 @@ func (o *demoOptions) play(ctx context.Context) (r *demoRun, found result, err e
 func (r *demoRun) announce(url string) {
 	where := "in this process, and gone with it"
 	if r.redis != "" {
-		where = "on " + address(url)
+		where = "on " + text.Address(url)
 	}
-	r.display.say("%s (%s) of %s at once; seed %d", count(len(r.dialogues), "dialogue", "dialogues"),
-		count(turns(r.dialogues), "turn", "turns"), count(min(r.users, len(r.dialogues)), "user", "users"), r.seed)
-	r.display.say("%s, their sessions %s", count(r.replicas, "replica", "replicas"), where)
+	r.display.Say("%s (%s) of %s at once; seed %d", text.Count(len(r.dialogues), "dialogue", "dialogues"),
+		text.Count(turns(r.dialogues), "turn", "turns"), text.Count(min(r.users, len(r.dialogues)), "user", "users"), r.seed)
+	r.display.Say("%s, their sessions %s", text.Count(r.replicas, "replica", "replicas"), where)
 }
 
 // replay starts the fleet and lets the users talk until each has heard the last
@@ -285,7 +286,7 @@ func (r *demoRun) replay(ctx context.Context) error {
 	helping.Wait()
 	r.platform.copies.Wait()
 	if errors.Is(err, errStalled) {
-		r.display.say("nothing goes on any more: given up")
+		r.display.Say("nothing goes on any more: given up")
 		r.stalled = true
 		return nil
 	}
@@ -298,7 +299,7 @@ func (r *demoRun) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.display.say("%s joined", started)
+	r.display.Say("%s joined", started)
 	return nil
 }
 
@@ -352,7 +353,7 @@ func (r *demoRun) freezeOne(ctx context.Context, victim *replica) error {
 	}
 	r.frozen++
 	long := r.lease + r.lease/2
-	r.display.say("%s frozen for %v", victim, long)
+	r.display.Say("%s frozen for %v", victim, long)
 	err := sleep(ctx, long)
 	return errors.Join(err, thaw(victim.cmd.Process))
 }
@@ -365,8 +366,8 @@ func (r *demoRun) watch(ctx context.Context, giveUp func(error)) {
 		done := p.replied.Load()
 		pace := float64(done) / time.Since(began).Seconds()
 		live, duplicates, over := r.fleet.size(), p.duplicates.Load(), p.takenOver.Load()
-		r.display.show(done,
-			fmt.Sprintf("%.0f/s, %s, %d duplicates dropped, %d taken over", pace, count(live, "replica", "replicas"), duplicates, over),
+		r.display.Show(done,
+			fmt.Sprintf("%.0f/s, %s, %d duplicates dropped, %d taken over", pace, text.Count(live, "replica", "replicas"), duplicates, over),
 			fmt.Sprintf("%.0f/s, %d repl., %d dupl., %d taken over", pace, live, duplicates, over))
 		if time.Since(time.Unix(0, p.lastProgress.Load())) > patience {
 			giveUp(errStalled)

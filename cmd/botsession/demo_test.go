@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/embedded"
@@ -183,7 +184,7 @@ func TestDemoGivesUpWhenNothingGoesOn(t *testing.T) {
 	t.Cleanup(func() { server.Close() })
 	var out, errs bytes.Buffer
 	o := &demoOptions{
-		env:      &environment{out: &out, err: &errs, redis: server.URL(), getenv: func(string) string { return "" }},
+		env:      &environment{out: text.NewWriter(&out, os.Getenv), err: text.NewWriter(&errs, os.Getenv), redis: server.URL()},
 		replicas: 1, limit: 2, users: 2, lease: 500 * time.Millisecond,
 		work: time.Minute, patience: -time.Minute, // less than the handler takes
 	}
@@ -312,7 +313,7 @@ func TestDemoSaysWhichLineIsWrong(t *testing.T) {
 func TestReportHasTheKeysThatScriptsRead(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := writeJSON(&out, report{}); err != nil {
+	if err := text.WriteJSON(&out, report{}); err != nil {
 		t.Fatal(err)
 	}
 	keys := regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(out.String(), 12)

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 )
 
 // A fleet is the replicas that the demo started, each a process.
@@ -220,7 +222,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	}
 	if t.through != nil {
 		for line := range bytes.Lines(p) {
-			fmt.Fprintf(t.through, "%s%s\n", t.prefix, clean(strings.TrimRight(string(line), "\r\n")))
+			fmt.Fprintf(t.through, "%s%s\n", t.prefix, text.Clean(strings.TrimRight(string(line), "\r\n")))
 		}
 	}
 	return len(p), nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 )
 
@@ -57,8 +58,8 @@ func (o *historyOptions) run(ctx context.Context) error {
 	}
 	if o.json {
 		for _, m := range messages {
-			m.Content, m.Metadata = jsonable(m.Content), jsonableMap(m.Metadata)
-			if err := writeJSON(o.out, m); err != nil {
+			m.Content, m.Metadata = text.JSONable(m.Content), text.JSONableMap(m.Metadata)
+			if err := text.WriteJSON(o.out, m); err != nil {
 				return err
 			}
 		}
@@ -79,20 +80,20 @@ func (o *historyOptions) print(messages []session.Message) {
 		at := m.Time.In(o.zone)
 		if d := at.Format("Monday, 2 January 2006"); d != day {
 			day = d
-			fmt.Fprintln(o.out, paint(o.env, o.out, dim, day))
+			fmt.Fprintln(o.out, o.out.Paint(text.Dim, day))
 		}
-		speaker, colour := "user", cyan
+		speaker, color := "user", text.Cyan
 		if m.From == session.FromBot {
-			speaker, colour = "bot", green
+			speaker, color = "bot", text.Green
 		}
-		text := paragraph(m.String(), indent)
+		line := text.Paragraph(m.String(), indent)
 		if m.Type != session.Text && m.Type != session.Markdown {
-			text = paint(o.env, o.out, dim, fmt.Sprintf("[%s] ", clean(string(m.Type)))) + text
+			line = o.out.Paint(text.Dim, fmt.Sprintf("[%s] ", text.Clean(string(m.Type)))) + line
 		}
 		if m.Waiting {
-			text += paint(o.env, o.out, yellow, "  (waiting)")
+			line += o.out.Paint(text.Yellow, "  (waiting)")
 		}
-		fmt.Fprintf(o.out, "%s  %s  %s\n", paint(o.env, o.out, dim, at.Format(time.TimeOnly)),
-			paint(o.env, o.out, colour, fmt.Sprintf("%-4s", speaker)), strings.TrimRight(text, " "))
+		fmt.Fprintf(o.out, "%s  %s  %s\n", o.out.Paint(text.Dim, at.Format(time.TimeOnly)),
+			o.out.Paint(color, fmt.Sprintf("%-4s", speaker)), strings.TrimRight(line, " "))
 	}
 }

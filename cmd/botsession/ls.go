@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -92,7 +90,7 @@ func (o *listOptions) run(ctx context.Context) error {
 	}
 	if o.json {
 		for _, s := range sessions {
-			if err := writeJSON(o.out, listed{s.Ref.String(), s, idle(s).Milliseconds()}); err != nil {
+			if err := text.WriteJSON(o.out, listed{s.Ref.String(), s, idle(s).Milliseconds()}); err != nil {
 				return err
 			}
 		}
@@ -174,19 +172,14 @@ func (o *listOptions) nothing(ctx context.Context, st *store.Store) error {
 }
 
 func (o *listOptions) table(sessions []session.Status) {
-	t := plainTable(o.out)
-	t.AppendHeader(table.Row{"SESSION", "STATE", "PLATFORM", "MESSAGES", "WAITING", "HELD BY", "IDLE"})
-	t.SetColumnConfigs([]table.ColumnConfig{
-		{Name: "MESSAGES", Align: text.AlignRight, AlignHeader: text.AlignRight},
-		{Name: "WAITING", Align: text.AlignRight, AlignHeader: text.AlignRight},
-		{Name: "IDLE", Align: text.AlignRight, AlignHeader: text.AlignRight},
-	})
+	t := text.NewTable(o.out, "SESSION", "STATE", "PLATFORM", "MESSAGES", "WAITING", "HELD BY", "IDLE")
+	t.Right(4, 5, 7)
 	for _, s := range sessions {
 		waiting := fmt.Sprint(s.Waiting)
 		if s.Waiting > 0 {
-			waiting = paint(o.env, o.out, yellow, waiting)
+			waiting = o.out.Paint(text.Yellow, waiting)
 		}
-		t.AppendRow(table.Row{s.Ref.String(), clean(s.State), orDash(clean(s.Platform)), s.Messages, waiting, o.holder(s), short(idle(s))})
+		t.Row(s.Ref.String(), text.Clean(s.State), orDash(text.Clean(s.Platform)), fmt.Sprint(s.Messages), waiting, o.holder(s), text.Duration(idle(s)))
 	}
 	t.Render()
 }
@@ -195,11 +188,11 @@ func (o *listOptions) table(sessions []session.Status) {
 func (o *listOptions) holder(s session.Status) string {
 	switch {
 	case s.Lease.Held(s.Now):
-		return clean(s.Lease.Holder)
+		return text.Clean(s.Lease.Holder)
 	}
 	for _, r := range []session.Retry{s.Reply, s.Event} {
 		if r.At.After(s.Now) {
-			return paint(o.env, o.out, red, fmt.Sprintf("(failed %d×, again in %s)", r.Failures+r.Crashes, short(r.At.Sub(s.Now))))
+			return o.out.Paint(text.Red, fmt.Sprintf("(failed %d×, again in %s)", r.Failures+r.Crashes, text.Duration(r.At.Sub(s.Now))))
 		}
 	}
 	return "-"
@@ -213,20 +206,6 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-// plainTable is a table that people and their tools read: columns, no lines.
-func plainTable(w io.Writer) table.Writer {
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
-	t.SetStyle(table.Style{
-		Name:    "plain",
-		Box:     table.BoxStyle{PaddingRight: "  "},
-		Format:  table.FormatOptions{Header: text.FormatDefault},
-		Options: table.OptionsNoBordersAndSeparators,
-	})
-	t.SuppressTrailingSpaces()
-	return t
 }
 
 // completeBot completes the name of a bot from the server.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -104,7 +106,7 @@ func narrow(t transcript) transcript {
 func TestTheColumnsOfAListAreAligned(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	o := &listOptions{env: &environment{out: &out, getenv: func(string) string { return "" }}}
+	o := &listOptions{env: &environment{out: text.NewWriter(&out, os.Getenv)}}
 	now := time.Now()
 	o.table([]session.Status{
 		{Ref: session.Ref{Bot: "pizza", ID: "42"}, State: "ordering", Platform: "telegram", Messages: 1204, Now: now, Active: now.Add(-time.Minute)},

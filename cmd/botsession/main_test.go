@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/embedded"
@@ -48,7 +49,8 @@ func command(t *testing.T, env map[string]string, args ...string) transcript {
 func rawCommand(t *testing.T, env map[string]string, args ...string) transcript {
 	t.Helper()
 	var out, errs bytes.Buffer
-	e := &environment{in: strings.NewReader(""), out: &out, err: &errs, zone: time.UTC, getenv: func(key string) string { return env[key] }}
+	getenv := func(key string) string { return env[key] }
+	e := &environment{in: strings.NewReader(""), out: text.NewWriter(&out, getenv), err: text.NewWriter(&errs, getenv), zone: time.UTC, getenv: getenv}
 	code := e.run(t.Context(), args)
 	return transcript{code, out.String(), errs.String()}
 }

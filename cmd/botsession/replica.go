@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -180,7 +181,7 @@ func serveReplica(ctx context.Context, e *env, config replicaConfig, listen stri
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	go func() { served <- r.bot.Serve(serving, r.handle, brings) }()
-	if err := writeJSON(e.out, replicaHello{listener.Addr().String()}); err != nil {
+	if err := text.WriteJSON(e.out, replicaHello{listener.Addr().String()}); err != nil {
 		return err
 	}
 

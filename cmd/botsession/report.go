@@ -5,9 +5,8 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 )
 
@@ -54,7 +53,7 @@ func (r *demoRun) figures(found result) report {
 func (r *demoRun) report(found result) error {
 	f := r.figures(found)
 	if r.json {
-		if err := writeJSON(r.out, f); err != nil {
+		if err := text.WriteJSON(r.out, f); err != nil {
 			return err
 		}
 	} else {
@@ -66,33 +65,30 @@ func (r *demoRun) report(found result) error {
 func round(f float64) float64 { return float64(int64(f*100+0.5)) / 100 }
 
 func (r *demoRun) table(f report) {
-	t := table.NewWriter()
-	t.SetOutputMirror(r.out)
-	t.SetStyle(table.StyleRounded)
-	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}})
-	row := func(name, figure, why string) { t.AppendRow(table.Row{name, figure, why}) }
+	t := text.NewBox(r.out)
+	t.Right(2)
 	comma := humanize.Comma
-	row("dialogues", comma(int64(f.Dialogues)), "each is a session")
-	row("turns", comma(int64(f.Turns)), "a user's message and the reply to it")
+	t.Row("dialogues", comma(int64(f.Dialogues)), "each is a session")
+	t.Row("turns", comma(int64(f.Turns)), "a user's message and the reply to it")
 	pace := fmt.Sprintf("in %.1f s", f.Seconds)
 	if r.think > 0 {
 		pace += fmt.Sprintf("; users think for %v", r.think)
 	}
-	row("turns a second", fmt.Sprintf("%.1f", f.TurnsPerSecond), pace)
-	row("p50", fmt.Sprintf("%.1f ms", f.P50), "from a message's delivery to its reply")
-	row("p99", fmt.Sprintf("%.1f ms", f.P99), "")
+	t.Row("turns a second", fmt.Sprintf("%.1f", f.TurnsPerSecond), pace)
+	t.Row("p50", fmt.Sprintf("%.1f ms", f.P50), "from a message's delivery to its reply")
+	t.Row("p99", fmt.Sprintf("%.1f ms", f.P99), "")
 	why := ""
 	if f.Takeovers > 0 {
 		why = fmt.Sprintf("a dead replica's lease (%v) must end first", r.lease)
 	}
-	row("slowest", fmt.Sprintf("%.1f ms", f.Slowest), why)
-	row("replicas killed", comma(int64(f.Killed)), "with SIGKILL, while they had work")
+	t.Row("slowest", fmt.Sprintf("%.1f ms", f.Slowest), why)
+	t.Row("replicas killed", comma(int64(f.Killed)), "with SIGKILL, while they had work")
 	if f.Frozen > 0 {
-		row("replicas frozen", comma(int64(f.Frozen)), "with SIGSTOP, for longer than a lease")
+		t.Row("replicas frozen", comma(int64(f.Frozen)), "with SIGSTOP, for longer than a lease")
 	}
-	row("turns taken over", comma(f.Takeovers), "begun by a replica that died or froze")
-	row("replies sent again", comma(f.Resent), "sent, but not noted before that")
-	row("duplicates dropped", comma(f.DuplicatesDropped), "delivered again, not handled again")
+	t.Row("turns taken over", comma(f.Takeovers), "begun by a replica that died or froze")
+	t.Row("replies sent again", comma(f.Resent), "sent, but not noted before that")
+	t.Row("duplicates dropped", comma(f.DuplicatesDropped), "delivered again, not handled again")
 	t.Render()
 }
 
@@ -103,14 +99,14 @@ func (r *demoRun) verdict(found result, f report) error {
 		out = r.err // stdout holds one object
 	}
 	if found.clean() {
-		fmt.Fprintln(out, paint(r.env, out, green, "Clean:"), "every session's chat history equals its dialogue, message for message,")
+		fmt.Fprintln(out, out.Paint(text.Green, "Clean:"), "every session's chat history equals its dialogue, message for message,")
 		fmt.Fprintln(out, "its state and data equal the dialogue's last ones, and every reply was sent.")
 	} else {
-		fmt.Fprintln(out, paint(r.env, out, red, "NOT CLEAN:"), fmt.Sprintf("%d of %s differ; %d lost, %d duplicated, %d out of order.",
-			f.Mismatched, count(f.Dialogues, "session", "sessions"), f.Lost, f.Duplicated, f.OutOfOrder))
+		fmt.Fprintln(out, out.Paint(text.Red, "NOT CLEAN:"), fmt.Sprintf("%d of %s differ; %d lost, %d duplicated, %d out of order.",
+			f.Mismatched, text.Count(f.Dialogues, "session", "sessions"), f.Lost, f.Duplicated, f.OutOfOrder))
 		for _, d := range found.Differences {
-			fmt.Fprintf(out, "  %s, %s\n    want %s\n    got  %s\n", clean(d.Dialogue), d.Where,
-				paragraph(d.Want, "         "), paragraph(d.Got, "         "))
+			fmt.Fprintf(out, "  %s, %s\n    want %s\n    got  %s\n", text.Clean(d.Dialogue), d.Where,
+				text.Paragraph(d.Want, "         "), text.Paragraph(d.Got, "         "))
 		}
 	}
 	if r.redis != "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -21,8 +22,8 @@ import (
 // no clock: how long ago something was is told by the server's.
 type env struct {
 	in     io.Reader
-	out    io.Writer      // data
-	err    io.Writer      // messages
+	out    *text.Writer   // data
+	err    *text.Writer   // messages
 	zone   *time.Location // of the times that people read
 	getenv func(string) string
 
@@ -39,7 +40,7 @@ const (
 
 // run runs one command line and answers its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
-	return (&env{in: in, out: out, err: errs, zone: time.Local, getenv: os.Getenv}).run(ctx, args)
+	return (&env{in: in, out: text.NewWriter(out, os.Getenv), err: text.NewWriter(errs, os.Getenv), zone: time.Local, getenv: os.Getenv}).run(ctx, args)
 }
 
 func (e *env) run(ctx context.Context, args []string) int {
@@ -61,10 +62,10 @@ func (e *env) run(ctx context.Context, args []string) int {
 		}
 	}
 	if told.err != nil {
-		fmt.Fprintln(e.err, paint(e, e.err, red, "error:"), clean(strings.ReplaceAll(strings.TrimSpace(told.err.Error()), "\n", "; ")))
+		fmt.Fprintln(e.err, e.err.Paint(text.Red, "error:"), text.Clean(strings.ReplaceAll(strings.TrimSpace(told.err.Error()), "\n", "; ")))
 	}
 	if told.hint != "" {
-		fmt.Fprintln(e.err, paint(e, e.err, bold, "hint:"), told.hint)
+		fmt.Fprintln(e.err, e.err.Paint(text.Bold, "hint:"), told.hint)
 	}
 	return told.code
 }
@@ -186,21 +187,7 @@ func openStore(ctx context.Context, url string, opts *store.Options) (*store.Sto
 	case ctx.Err() != nil:
 		return nil, failed(errors.New("interrupted"), "")
 	}
-	return nil, failed(fmt.Errorf("%s: %w", address(url), err), "does the server run there? Another one: --redis or REDIS_URL")
-}
-
-// address is the part of a Redis URL that can be shown: no user, no password,
-// no options.
-func address(url string) string {
-	scheme, rest, found := strings.Cut(url, "://")
-	if !found {
-		return "(not a URL)"
-	}
-	rest, _, _ = strings.Cut(rest, "?")
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		rest = rest[at+1:]
-	}
-	return scheme + "://" + rest
+	return nil, failed(fmt.Errorf("%s: %w", text.Address(url), err), "does the server run there? Another one: --redis or REDIS_URL")
 }
 
 // refArg reads the one argument of a command that is about one session.

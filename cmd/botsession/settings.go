@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -79,13 +80,13 @@ func (o *settingsOptions) run(ctx context.Context) error {
 		return err
 	}
 	if o.json {
-		return writeJSON(o.out, settingsJSON(o.bot, now))
+		return text.WriteJSON(o.out, settingsJSON(o.bot, now))
 	}
 	fields := reflect.ValueOf(now.Options)
 	for i := range fields.NumField() {
-		fmt.Fprintf(o.out, "%-13s %s\n", strings.ToLower(fields.Type().Field(i).Name), clean(settingText(fields.Field(i).Interface())))
+		fmt.Fprintf(o.out, "%-13s %s\n", strings.ToLower(fields.Type().Field(i).Name), text.Clean(settingText(fields.Field(i).Interface())))
 	}
-	_, err = fmt.Fprintf(o.out, "\nrevision %d, of %s, by %s\n", now.Revision, now.Changed.In(o.zone).Format(time.DateTime), clean(now.By))
+	_, err = fmt.Fprintf(o.out, "\nrevision %d, of %s, by %s\n", now.Revision, now.Changed.In(o.zone).Format(time.DateTime), text.Clean(now.By))
 	return err
 }
 

@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 )
 
@@ -86,7 +85,7 @@ func (o *showOptions) run(ctx context.Context) error {
 		}
 	}
 	if o.json {
-		return writeJSON(o.out, all.jsonable())
+		return text.WriteJSON(o.out, all.jsonable())
 	}
 	o.print(all)
 	return nil
@@ -94,7 +93,7 @@ func (o *showOptions) run(ctx context.Context) error {
 
 // jsonable returns the session without the values that JSON cannot hold.
 func (s shown) jsonable() shown {
-	s.Snapshot.Data = jsonableMap(s.Snapshot.Data)
+	s.Snapshot.Data = text.JSONableMap(s.Snapshot.Data)
 	if s.DeadLetters == nil {
 		s.DeadLetters = []session.DeadLetter{}
 	}
@@ -102,19 +101,19 @@ func (s shown) jsonable() shown {
 		intent := *in
 		intent.Params = slices.Clone(in.Params)
 		for i, p := range intent.Params {
-			intent.Params[i].Value, intent.Params[i].Info = jsonable(p.Value), jsonable(p.Info)
+			intent.Params[i].Value, intent.Params[i].Info = text.JSONable(p.Value), text.JSONable(p.Info)
 		}
 		s.Snapshot.Intent = &intent
 	}
 	for i, d := range s.DeadLetters {
 		if d.Event != nil {
 			event := *d.Event
-			event.Payload = jsonable(event.Payload)
+			event.Payload = text.JSONable(event.Payload)
 			s.DeadLetters[i].Event = &event
 		}
 		if d.Reply != nil {
 			reply := *d.Reply
-			reply.Content, reply.Metadata = jsonable(reply.Content), jsonableMap(reply.Metadata)
+			reply.Content, reply.Metadata = text.JSONable(reply.Content), text.JSONableMap(reply.Metadata)
 			s.DeadLetters[i].Reply = &reply
 		}
 	}
@@ -123,17 +122,17 @@ func (s shown) jsonable() shown {
 
 func (o *showOptions) print(all shown) {
 	snap, status := all.Snapshot, all.Status
-	p := fieldPrinter{o.env, o.out, fieldWidth}
+	p := fieldPrinter{o.out, fieldWidth}
 
-	fmt.Fprintln(o.out, paint(o.env, o.out, bold, all.Session))
-	p.field("state", clean(status.State))
-	p.field("user", orDash(clean(status.User)))
-	p.field("platform", orDash(clean(status.Platform)))
+	fmt.Fprintln(o.out, o.out.Paint(text.Bold, all.Session))
+	p.field("state", text.Clean(status.State))
+	p.field("user", orDash(text.Clean(status.User)))
+	p.field("platform", orDash(text.Clean(status.Platform)))
 	p.field("created", o.ago(status.Created, status.Now))
 	p.field("last change", o.ago(status.Active, status.Now))
 	p.field("expires", o.expires(status))
 	p.field("version", fmt.Sprintf("%d of life %d", status.Version, snap.Life))
-	p.field("chat", count(status.Messages, "message", "messages"))
+	p.field("chat", text.Count(status.Messages, "message", "messages"))
 
 	p.title("work")
 	p.field("waiting", waiting(status))
@@ -142,17 +141,17 @@ func (o *showOptions) print(all shown) {
 	o.trouble(p, "reply", status.Reply, status.Now)
 
 	p.title("heard")
-	p.field("message", value(snap.Message))
+	p.field("message", text.Value(snap.Message))
 	p.intent(snap.Intent)
 	p.field("file", file(snap.File))
-	p.field("flags", orDash(clean(strings.Join(slices.Sorted(maps.Keys(snap.Flags)), ", "))))
+	p.field("flags", orDash(text.Clean(strings.Join(slices.Sorted(maps.Keys(snap.Flags)), ", "))))
 
 	p.title("data")
 	for key := range snap.Data {
-		p.width = min(max(p.width, text.StringWidth(clean(key))), 3*fieldWidth)
+		p.width = min(max(p.width, text.Width(text.Clean(key))), 3*fieldWidth)
 	}
 	for _, key := range slices.Sorted(maps.Keys(snap.Data)) {
-		p.field(clean(key), value(snap.Data[key]))
+		p.field(text.Clean(key), text.Value(snap.Data[key]))
 	}
 	if len(snap.Data) == 0 {
 		p.field("-", "")
@@ -169,18 +168,18 @@ func (o *showOptions) print(all shown) {
 		p.title("corrupt")
 		for _, why := range all.Corrupt {
 			for line := range strings.Lines(why) {
-				fmt.Fprintln(o.out, " ", paint(o.env, o.out, red, clean(strings.TrimSpace(line))))
+				fmt.Fprintln(o.out, " ", o.out.Paint(text.Red, text.Clean(strings.TrimSpace(line))))
 			}
 		}
 	}
 }
 
 func waiting(s session.Status) string {
-	text := count(s.Waiting, "event", "events")
+	line := text.Count(s.Waiting, "event", "events")
 	if s.Unsent > 0 {
-		text += ", and " + count(s.Unsent, "reply", "replies") + " to send"
+		line += ", and " + text.Count(s.Unsent, "reply", "replies") + " to send"
 	}
-	return text
+	return line
 }
 
 func (o *showOptions) held(s session.Status) string {
@@ -194,13 +193,13 @@ func (o *showOptions) held(s session.Status) string {
 		session.WorkUpdate: "for an Update",
 	}[l.Work]
 	if work == "" {
-		work = "for " + clean(string(l.Work))
+		work = "for " + text.Clean(string(l.Work))
 	}
-	text := fmt.Sprintf("by %s %s, until %s, token %s", clean(l.Holder), work, o.clock(l.Until), clean(l.Token))
+	line := fmt.Sprintf("by %s %s, until %s, token %s", text.Clean(l.Holder), work, o.clock(l.Until), text.Clean(l.Token))
 	if !l.Held(s.Now) {
-		return paint(o.env, o.out, red, fmt.Sprintf("by nobody: the lease of %s (%s) ran out %s ago", clean(l.Holder), strings.TrimPrefix(work, "to "), short(s.Now.Sub(l.Until))))
+		return o.out.Paint(text.Red, fmt.Sprintf("by nobody: the lease of %s (%s) ran out %s ago", text.Clean(l.Holder), strings.TrimPrefix(work, "to "), text.Duration(s.Now.Sub(l.Until))))
 	}
-	return text + ", in " + short(l.Until.Sub(s.Now))
+	return line + ", in " + text.Duration(l.Until.Sub(s.Now))
 }
 
 // trouble says what the head of the inbox, or of the outbox, went through.
@@ -208,20 +207,20 @@ func (o *showOptions) trouble(p fieldPrinter, head string, r session.Retry, now 
 	if r == (session.Retry{}) {
 		return
 	}
-	text := attempts(r.Failures, r.Crashes) + " of the first " + head
+	line := attempts(r.Failures, r.Crashes) + " of the first " + head
 	if r.HandedBack > 0 {
-		text += ", handed back " + count(r.HandedBack, "time", "times")
+		line += ", handed back " + text.Count(r.HandedBack, "time", "times")
 	}
 	switch {
 	case r.At.IsZero():
 	case r.At.After(now):
-		text += fmt.Sprintf("; again at %s, in %s", o.clock(r.At), short(r.At.Sub(now)))
+		line += fmt.Sprintf("; again at %s, in %s", o.clock(r.At), text.Duration(r.At.Sub(now)))
 	default:
-		text += fmt.Sprintf("; due again since %s", short(now.Sub(r.At)))
+		line += fmt.Sprintf("; due again since %s", text.Duration(now.Sub(r.At)))
 	}
-	p.field("failed", paint(o.env, o.out, red, text))
+	p.field("failed", o.out.Paint(text.Red, line))
 	if r.Error != "" {
-		p.field("error", paragraph(r.Error, p.indent()))
+		p.field("error", text.Paragraph(r.Error, p.indent()))
 	}
 }
 
@@ -229,18 +228,18 @@ func (o *showOptions) expires(s session.Status) string {
 	if s.Expires.IsZero() {
 		return "never"
 	}
-	text := fmt.Sprintf("%s, in %s", o.date(s.Expires), short(s.Expires.Sub(s.Now)))
+	line := fmt.Sprintf("%s, in %s", o.date(s.Expires), text.Duration(s.Expires.Sub(s.Now)))
 	if !s.Expires.After(s.Now) {
-		text = fmt.Sprintf("%s, %s ago", o.date(s.Expires), short(s.Now.Sub(s.Expires)))
+		line = fmt.Sprintf("%s, %s ago", o.date(s.Expires), text.Duration(s.Now.Sub(s.Expires)))
 	}
 	if s.Waiting > 0 || s.Unsent > 0 {
-		text += "; not while something waits"
+		line += "; not while something waits"
 	}
-	return text
+	return line
 }
 
 func (o *showOptions) ago(t, now time.Time) string {
-	return fmt.Sprintf("%s, %s ago", o.date(t), short(now.Sub(t)))
+	return fmt.Sprintf("%s, %s ago", o.date(t), text.Duration(now.Sub(t)))
 }
 
 func (o *showOptions) date(t time.Time) string  { return t.In(o.zone).Format("2006-01-02 15:04:05 MST") }
@@ -250,51 +249,50 @@ func (o *showOptions) deadLetter(p fieldPrinter, d session.DeadLetter, now time.
 	what := "unknown"
 	switch {
 	case d.Event != nil:
-		what = "event " + value(d.Event.ID)
+		what = "event " + text.Value(d.Event.ID)
 		if d.Event.Kind != "" {
-			what += " of kind " + value(d.Event.Kind)
+			what += " of kind " + text.Value(d.Event.Kind)
 		}
 		if m := d.Event.Message(); m != "" {
-			what += ": " + value(m)
+			what += ": " + text.Value(m)
 		}
 	case d.Reply != nil:
-		what = fmt.Sprintf("reply %d: %s", d.Reply.Seq, value(d.Reply.String()))
+		what = fmt.Sprintf("reply %d: %s", d.Reply.Seq, text.Value(d.Reply.String()))
 	}
 	fmt.Fprintln(o.out, " ", what)
-	p.field("  error", paint(o.env, o.out, red, paragraph(d.Error, p.indent())))
+	p.field("  error", o.out.Paint(text.Red, text.Paragraph(d.Error, p.indent())))
 	p.field("  given up", o.ago(d.Time, now)+", after "+attempts(d.Failures, d.Crashes))
 }
 
 func attempts(failures, crashes int) string {
-	return count(failures, "failure", "failures") + " and " + count(crashes, "crash", "crashes")
+	return text.Count(failures, "failure", "failures") + " and " + text.Count(crashes, "crash", "crashes")
 }
 
 func file(f *session.File) string {
 	if f == nil {
 		return "-"
 	}
-	text := value(f.Name)
+	line := text.Value(f.Name)
 	if f.Type != "" {
-		text += ", " + clean(f.Type)
+		line += ", " + text.Clean(f.Type)
 	}
-	return text + ", " + humanize.IBytes(uint64(max(f.Size, 0)))
+	return line + ", " + humanize.IBytes(uint64(max(f.Size, 0)))
 }
 
 // fieldPrinter prints named fields below each other.
 type fieldPrinter struct {
-	env   *env
-	out   io.Writer
+	out   *text.Writer
 	width int // of the names
 }
 
 const fieldWidth = 13
 
 func (p fieldPrinter) title(name string) {
-	fmt.Fprintln(p.out, paint(p.env, p.out, bold, name))
+	fmt.Fprintln(p.out, p.out.Paint(text.Bold, name))
 }
 
 func (p fieldPrinter) field(name, value string) {
-	line := fmt.Sprintf("  %s %s", paint(p.env, p.out, dim, text.Pad(name, p.width, ' ')), value)
+	line := fmt.Sprintf("  %s %s", p.out.Paint(text.Dim, text.Pad(name, p.width)), value)
 	fmt.Fprintln(p.out, strings.TrimRight(line, " "))
 }
 
@@ -306,16 +304,16 @@ func (p fieldPrinter) intent(in *session.Intent) {
 		p.field("intent", "-")
 		return
 	}
-	text := fmt.Sprintf("%s, score %.4g", clean(in.Name), in.Score)
+	line := fmt.Sprintf("%s, score %.4g", text.Clean(in.Name), in.Score)
 	if in.Sentence != "" {
-		text += ", matched " + value(in.Sentence)
+		line += ", matched " + text.Value(in.Sentence)
 	}
-	p.field("intent", text)
+	p.field("intent", line)
 	for _, param := range in.Params {
-		text := clean(param.Name) + " = " + value(param.Value)
+		line := text.Clean(param.Name) + " = " + text.Value(param.Value)
 		if param.Info != nil {
-			text += ", " + value(param.Info)
+			line += ", " + text.Value(param.Info)
 		}
-		p.field("", text)
+		p.field("", line)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 )
 
 // newSoak is the demo, over and over, with deaths and freezes drawn anew: a test
@@ -53,7 +55,7 @@ func (o *demoOptions) soak(ctx context.Context, long time.Duration) error {
 	began := time.Now()
 	for round := 1; time.Since(began) < long; round++ {
 		quiet := *o.env
-		quiet.err = io.Discard
+		quiet.err = text.NewWriter(io.Discard, quiet.getenv)
 		one := *o
 		one.env = &quiet
 		one.kill, one.duplicate, one.seed = rng.IntN(4), rng.Float64()/2, rng.Uint64()>>32

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 )
 
 // version is what a build says about itself.
@@ -27,7 +29,7 @@ func newVersion(e *env) *cobra.Command {
 			info, _ := debug.ReadBuildInfo()
 			v := readVersion(info)
 			if asJSON {
-				return writeJSON(e.out, v)
+				return text.WriteJSON(e.out, v)
 			}
 			_, err := fmt.Fprintln(e.out, v)
 			return err

@@ -1,4 +1,4 @@
-package main
+package text
 
 import (
 	"bytes"
@@ -23,15 +23,15 @@ func TestCleanLetsNoControlThrough(t *testing.T) {
 		{hostile, `a\x1b[2Jb\x1b]0;owned\ac\rd\u009b31me\u202ef\x7fg\xffh`},
 		{`it's`, `it's`},
 	} {
-		if got := clean(test.in); got != test.want {
-			t.Errorf("clean(%q) = %s, want %s", test.in, got, test.want)
+		if got := Clean(test.in); got != test.want {
+			t.Errorf("Clean(%q) = %s, want %s", test.in, got, test.want)
 		}
 	}
 }
 
 func TestALineOfAParagraphCannotPassForAnother(t *testing.T) {
 	t.Parallel()
-	got := paragraph("hi\r\n12:00:00  bot   you won\n\tend\x1b", "    ")
+	got := Paragraph("hi\r\n12:00:00  bot   you won\n\tend\x1b", "    ")
 	if want := "hi\n    12:00:00  bot   you won\n        end\\x1b"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -41,11 +41,11 @@ func TestJSONHoldsNoControls(t *testing.T) {
 	t.Parallel()
 	in := map[string]any{"text": strings.TrimSuffix(hostile, "g\xffh") + "<&>\U000e0001é", "list": []any{math.NaN(), math.Inf(-1), 1.5}}
 	var out bytes.Buffer
-	if err := writeJSON(&out, jsonableMap(in)); err != nil {
+	if err := WriteJSON(&out, JSONableMap(in)); err != nil {
 		t.Fatal(err)
 	}
 	line := strings.TrimSuffix(out.String(), "\n")
-	if clean(line) != line {
+	if Clean(line) != line {
 		t.Errorf("printed %q", line)
 	}
 	var back map[string]any
@@ -79,20 +79,20 @@ func TestValue(t *testing.T) {
 		{time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), "2026-01-02T03:04:05Z"},
 		{strings.Repeat("é", 600), `"` + strings.Repeat("é", 499) + "… (1.2 KiB; --json shows all)"},
 	} {
-		if got := value(test.in); got != test.want {
-			t.Errorf("value(%v) = %s, want %s", test.in, got, test.want)
+		if got := Value(test.in); got != test.want {
+			t.Errorf("Value(%v) = %s, want %s", test.in, got, test.want)
 		}
 	}
 }
 
-func TestShort(t *testing.T) {
+func TestDuration(t *testing.T) {
 	t.Parallel()
 	for want, d := range map[string]time.Duration{
 		"0s": 900 * time.Millisecond, "1s": time.Second, "59s": 59 * time.Second, "1m": time.Minute, "5m12s": 312 * time.Second,
 		"2h": 2*time.Hour + 59*time.Second, "2h1m": 2*time.Hour + time.Minute, "3d4h": 76*time.Hour + 59*time.Minute, "30d": 720 * time.Hour,
 	} {
-		if got := short(d); got != want {
-			t.Errorf("short(%v) = %s, want %s", d, got, want)
+		if got := Duration(d); got != want {
+			t.Errorf("Duration(%v) = %s, want %s", d, got, want)
 		}
 	}
 }
@@ -100,8 +100,8 @@ func TestShort(t *testing.T) {
 func TestCount(t *testing.T) {
 	t.Parallel()
 	for want, n := range map[string]int{"0 replies": 0, "1 reply": 1, "1,204 replies": 1204} {
-		if got := count(n, "reply", "replies"); got != want {
-			t.Errorf("count(%d) = %s, want %s", n, got, want)
+		if got := Count(n, "reply", "replies"); got != want {
+			t.Errorf("Count(%d) = %s, want %s", n, got, want)
 		}
 	}
 }
@@ -116,8 +116,8 @@ func TestAddressShowsNoPassword(t *testing.T) {
 		"redis+sentinel://user:s3cret@a:1,b:2/main/0?x=s3cret": "redis+sentinel://a:1,b:2/main/0",
 		"s3cret": "(not a URL)",
 	} {
-		if got := address(url); got != want {
-			t.Errorf("address(%q) = %q, want %q", url, got, want)
+		if got := Address(url); got != want {
+			t.Errorf("Address(%q) = %q, want %q", url, got, want)
 		}
 	}
 }

@@ -1,0 +1,47 @@
+package text
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+)
+
+// maxShown is how many bytes of one value are shown to people.
+const maxShown = 1000
+
+// Value shows a decoded value on one line: text in quotes, so that "1" is not
+// taken for 1.
+func Value(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "nil"
+	case string:
+		return shorten(strconv.Quote(v), len(v))
+	case []byte:
+		return fmt.Sprintf("%s of bytes", humanize.IBytes(uint64(len(v))))
+	case time.Time:
+		return v.Format(time.RFC3339Nano)
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	text, err := json.Marshal(JSONable(v))
+	if err != nil {
+		return Clean(fmt.Sprint(v))
+	}
+	return shorten(Clean(string(text)), len(text))
+}
+
+func shorten(s string, size int) string {
+	if len(s) <= maxShown {
+		return s
+	}
+	cut := maxShown
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return fmt.Sprintf("%s… (%s; --json shows all)", s[:cut], humanize.IBytes(uint64(size)))
+}
