@@ -31,7 +31,7 @@ func TestAReplicaWithoutADemoAnswersItsWebhook(t *testing.T) {
 	}()
 
 	lines := json.NewDecoder(bufio.NewReader(out))
-	var hello replicaHello
+	var hello struct{ Address string }
 	if err := lines.Decode(&hello); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestAReplicaWithoutADemoAnswersItsWebhook(t *testing.T) {
 		}
 		answer.Body.Close()
 	}
-	var reply postedReply
+	var reply struct{ Session, Key, Text string }
 	if err := lines.Decode(&reply); err != nil {
 		t.Fatal(err)
 	}

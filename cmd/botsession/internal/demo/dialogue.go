@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bufio"
@@ -19,11 +19,11 @@ import (
 //go:embed dialogues.jsonl
 var carried []byte
 
-// A dialogue is what one user and the bot said to each other, and what the bot
+// A Dialogue is what one user and the bot said to each other, and what the bot
 // knew at each step. The demo makes one session of it.
-type dialogue struct {
-	ID        string // the session's id
-	Exchanges []exchange
+type Dialogue struct {
+	id        string // the session's id
+	exchanges []exchange
 }
 
 // An exchange is a user's message, what the bot makes of it, and its reply.
@@ -53,9 +53,9 @@ type dialogueLine struct {
 // maxLine is the longest line of a file of dialogues, in bytes.
 const maxLine = 1 << 20
 
-// loadDialogues reads the file, or the carried dialogues if path is empty. A
+// Load reads the file, or the carried dialogues if path is empty. A
 // limit of zero means all.
-func loadDialogues(path string, limit int) ([]dialogue, error) {
+func Load(path string, limit int) ([]Dialogue, error) {
 	if path == "" {
 		return readDialogues(bytes.NewReader(carried), limit)
 	}
@@ -73,7 +73,7 @@ func loadDialogues(path string, limit int) ([]dialogue, error) {
 
 // readDialogues reads JSON lines, plain or in gzip, up to the limit; zero means
 // all. Its errors begin with the number of the line that is wrong.
-func readDialogues(r io.Reader, limit int) ([]dialogue, error) {
+func readDialogues(r io.Reader, limit int) ([]Dialogue, error) {
 	in := bufio.NewReader(r)
 	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		unzip, err := gzip.NewReader(in)
@@ -85,7 +85,7 @@ func readDialogues(r io.Reader, limit int) ([]dialogue, error) {
 	}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
-	var dialogues []dialogue
+	var dialogues []Dialogue
 	seen := map[string]int{}
 	number := 0
 	for lines.Scan() && lines.Err() == nil { // what precedes an error is half a line
@@ -98,10 +98,10 @@ func readDialogues(r io.Reader, limit int) ([]dialogue, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
-		if first, twice := seen[d.ID]; twice {
-			return nil, fmt.Errorf("line %d: the id %q is that of line %d", number, d.ID, first)
+		if first, twice := seen[d.id]; twice {
+			return nil, fmt.Errorf("line %d: the id %q is that of line %d", number, d.id, first)
 		}
-		seen[d.ID] = number
+		seen[d.id] = number
 		dialogues = append(dialogues, d)
 		if len(dialogues) == limit {
 			return dialogues, nil
@@ -118,46 +118,46 @@ func readDialogues(r io.Reader, limit int) ([]dialogue, error) {
 	return dialogues, nil
 }
 
-func parseDialogue(line []byte) (dialogue, error) {
+func parseDialogue(line []byte) (Dialogue, error) {
 	var raw dialogueLine
 	if err := json.Unmarshal(line, &raw); err != nil {
-		return dialogue{}, fmt.Errorf("not a dialogue: %w", err)
+		return Dialogue{}, fmt.Errorf("not a dialogue: %w", err)
 	}
 	if err := (session.Ref{Bot: "demo", ID: raw.ID}).Validate(); err != nil {
-		return dialogue{}, fmt.Errorf("id: %w", err)
+		return Dialogue{}, fmt.Errorf("id: %w", err)
 	}
 	if len(raw.Turns) == 0 {
-		return dialogue{}, fmt.Errorf("dialogue %q has no turns", raw.ID)
+		return Dialogue{}, fmt.Errorf("dialogue %q has no turns", raw.ID)
 	}
-	d := dialogue{ID: raw.ID}
+	d := Dialogue{id: raw.ID}
 	for i, turn := range raw.Turns {
 		if want := [2]string{"user", "system"}[i%2]; turn.Speaker != want {
-			return dialogue{}, fmt.Errorf("dialogue %q: turn %d: speaker %q, want %q: user and system alternate, the user begins", raw.ID, i+1, turn.Speaker, want)
+			return Dialogue{}, fmt.Errorf("dialogue %q: turn %d: speaker %q, want %q: user and system alternate, the user begins", raw.ID, i+1, turn.Speaker, want)
 		}
 		if turn.Speaker == "system" {
-			d.Exchanges[i/2].Reply = turn.Text
+			d.exchanges[i/2].Reply = turn.Text
 			continue
 		}
 		if turn.Intent != "" {
 			if err := session.ValidState(turn.Intent); err != nil {
-				return dialogue{}, fmt.Errorf("dialogue %q: turn %d: intent: %w", raw.ID, i+1, err)
+				return Dialogue{}, fmt.Errorf("dialogue %q: turn %d: intent: %w", raw.ID, i+1, err)
 			}
 		}
 		for name := range turn.Slots {
 			if err := session.ValidKey("slot", name); err != nil {
-				return dialogue{}, fmt.Errorf("dialogue %q: turn %d: %w", raw.ID, i+1, err)
+				return Dialogue{}, fmt.Errorf("dialogue %q: turn %d: %w", raw.ID, i+1, err)
 			}
 		}
-		d.Exchanges = append(d.Exchanges, exchange{Text: turn.Text, Intent: turn.Intent, Slots: turn.Slots})
+		d.exchanges = append(d.exchanges, exchange{Text: turn.Text, Intent: turn.Intent, Slots: turn.Slots})
 	}
 	return d, nil
 }
 
 // turns counts the user's messages in the dialogues.
-func turns(dialogues []dialogue) int {
+func turns(dialogues []Dialogue) int {
 	n := 0
 	for _, d := range dialogues {
-		n += len(d.Exchanges)
+		n += len(d.exchanges)
 	}
 	return n
 }

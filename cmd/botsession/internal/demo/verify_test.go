@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 )
 
 // truth is a session that is exactly what its dialogue says.
-func truth() (dialogue, session.Snapshot, []session.Message, []string) {
-	d := dialogue{ID: "d1", Exchanges: []exchange{
+func truth() (Dialogue, session.Snapshot, []session.Message, []string) {
+	d := Dialogue{id: "d1", exchanges: []exchange{
 		{Text: "hi", Reply: "hello"},
 		{Text: "a pizza", Intent: "order", Slots: map[string]string{"dish": "pizza"}, Reply: "which size?"},
 		{Text: "large", Intent: "order", Slots: map[string]string{"dish": "pizza", "size": "large"}, Reply: "ok"},
@@ -23,7 +23,7 @@ func truth() (dialogue, session.Snapshot, []session.Message, []string) {
 		Data: map[string]any{"size": "large"},
 	}
 	var chat []session.Message
-	for _, x := range d.Exchanges {
+	for _, x := range d.exchanges {
 		chat = append(chat,
 			session.Message{From: session.FromUser, Type: session.Text, Content: x.Text},
 			session.Message{From: session.FromBot, Type: session.Text, Content: x.Reply})

@@ -1,13 +1,14 @@
 //go:build unix
 
-package main
+package demo
 
 import (
 	"os"
 	"syscall"
 )
 
-const canFreeze = true
+// CanFreeze is whether this system can stop a process and let it go on.
+const CanFreeze = true
 
 func freeze(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }
 func thaw(p *os.Process) error   { return p.Signal(syscall.SIGCONT) }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -39,21 +39,21 @@ type report struct {
 func (r *demoRun) figures(found result) report {
 	p := r.platform
 	return report{
-		Dialogues: len(r.dialogues), Turns: turns(r.dialogues),
+		Dialogues: len(r.Dialogues), Turns: turns(r.Dialogues),
 		Mismatched: found.Mismatched, Lost: found.Lost, Duplicated: found.Duplicated, OutOfOrder: found.OutOfOrder,
 		DuplicatesDropped: p.duplicates.Load(), Takeovers: p.takenOver.Load(), Resent: p.resent.Load(),
 		TurnsPerSecond: round(float64(p.accepted.Load()) / r.elapsed.Seconds()),
 		P50:            p.percentile(50), P99: p.percentile(99), Slowest: p.percentile(100),
-		Replicas: r.replicas, Killed: r.killed, Frozen: r.frozen, Redelivered: p.refused.Load(),
-		Seconds: round(r.elapsed.Seconds()), Bot: r.bot, Seed: r.seed,
+		Replicas: r.Replicas, Killed: r.killed, Frozen: r.frozen, Redelivered: p.refused.Load(),
+		Seconds: round(r.elapsed.Seconds()), Bot: r.bot, Seed: r.Seed,
 	}
 }
 
 // report prints the figures and the verdict, and fails if that is not clean.
 func (r *demoRun) report(found result) error {
 	f := r.figures(found)
-	if r.json {
-		if err := text.WriteJSON(r.out, f); err != nil {
+	if r.JSON {
+		if err := text.WriteJSON(r.Out, f); err != nil {
 			return err
 		}
 	} else {
@@ -65,21 +65,21 @@ func (r *demoRun) report(found result) error {
 func round(f float64) float64 { return float64(int64(f*100+0.5)) / 100 }
 
 func (r *demoRun) table(f report) {
-	t := text.NewBox(r.out)
+	t := text.NewBox(r.Out)
 	t.Right(2)
 	comma := humanize.Comma
 	t.Row("dialogues", comma(int64(f.Dialogues)), "each is a session")
 	t.Row("turns", comma(int64(f.Turns)), "a user's message and the reply to it")
 	pace := fmt.Sprintf("in %.1f s", f.Seconds)
-	if r.think > 0 {
-		pace += fmt.Sprintf("; users think for %v", r.think)
+	if r.Think > 0 {
+		pace += fmt.Sprintf("; users think for %v", r.Think)
 	}
 	t.Row("turns a second", fmt.Sprintf("%.1f", f.TurnsPerSecond), pace)
 	t.Row("p50", fmt.Sprintf("%.1f ms", f.P50), "from a message's delivery to its reply")
 	t.Row("p99", fmt.Sprintf("%.1f ms", f.P99), "")
 	why := ""
 	if f.Takeovers > 0 {
-		why = fmt.Sprintf("a dead replica's lease (%v) must end first", r.lease)
+		why = fmt.Sprintf("a dead replica's lease (%v) must end first", r.Lease)
 	}
 	t.Row("slowest", fmt.Sprintf("%.1f ms", f.Slowest), why)
 	t.Row("replicas killed", comma(int64(f.Killed)), "with SIGKILL, while they had work")
@@ -94,9 +94,9 @@ func (r *demoRun) table(f report) {
 
 // verdict says whether all is as promised, and if not, what is not.
 func (r *demoRun) verdict(found result, f report) error {
-	out := r.out
-	if r.json {
-		out = r.err // stdout holds one object
+	out := r.Out
+	if r.JSON {
+		out = r.Err // stdout holds one object
 	}
 	if found.clean() {
 		fmt.Fprintln(out, out.Paint(text.Green, "Clean:"), "every session's chat history equals its dialogue, message for message,")
@@ -109,19 +109,19 @@ func (r *demoRun) verdict(found result, f report) error {
 				text.Paragraph(d.Want, "         "), text.Paragraph(d.Got, "         "))
 		}
 	}
-	if r.redis != "" {
-		url := "--redis " + r.redis
-		if strings.Contains(r.redis, "@") {
+	if r.Redis != "" {
+		url := "--redis " + r.Redis
+		if strings.Contains(r.Redis, "@") {
 			url = "--redis URL" // it may hold a password
 		}
-		if r.namespace != "" {
-			url += " --namespace " + r.namespace
+		if r.Namespace != "" {
+			url += " --namespace " + r.Namespace
 		}
-		ref := session.Ref{Bot: r.bot, ID: r.dialogues[0].ID}
-		fmt.Fprintf(r.err, "The sessions stay for an hour:\n  botsession ls %s %s\n  botsession show %s %s\n", r.bot, url, ref, url)
+		ref := session.Ref{Bot: r.bot, ID: r.Dialogues[0].id}
+		fmt.Fprintf(r.Err, "The sessions stay for an hour:\n  botsession ls %s %s\n  botsession show %s %s\n", r.bot, url, ref, url)
 	}
 	if !found.clean() {
-		return errSilent
+		return ErrNotClean
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -50,11 +50,11 @@ func (r *result) add(other result) {
 // verify compares one session with its dialogue: what it holds, its chat from
 // the first message to the last, and the replies that the platform received for
 // it, in the order in which the first copy of each came.
-func verify(d dialogue, snap session.Snapshot, history []session.Message, received []string) result {
+func verify(d Dialogue, snap session.Snapshot, history []session.Message, received []string) result {
 	var r result
 	want := expect(d)
 	differ := func(where, want, got string) {
-		r.Differences = append(r.Differences, difference{Dialogue: d.ID, Where: where, Want: want, Got: got})
+		r.Differences = append(r.Differences, difference{Dialogue: d.id, Where: where, Want: want, Got: got})
 	}
 
 	chat := make([]line, len(history))
@@ -131,10 +131,10 @@ func verify(d dialogue, snap session.Snapshot, history []session.Message, receiv
 
 // missing is the result for a dialogue that has no session, or one that cannot
 // be read: all of it is lost but the replies that were received.
-func missing(d dialogue, received []string, err error) result {
+func missing(d Dialogue, received []string, err error) result {
 	r := verify(d, session.Snapshot{}, nil, received)
 	r.Mismatched = 1
-	r.Differences = []difference{{Dialogue: d.ID, Where: "session", Want: "a session", Got: err.Error()}}
+	r.Differences = []difference{{Dialogue: d.id, Where: "session", Want: "a session", Got: err.Error()}}
 	return r
 }
 
@@ -151,9 +151,9 @@ type expected struct {
 	chat, replies          []line
 }
 
-func expect(d dialogue) expected {
+func expect(d Dialogue) expected {
 	e := expected{state: initialState}
-	for _, x := range d.Exchanges {
+	for _, x := range d.exchanges {
 		if x.Intent != "" {
 			e.state, e.intent = x.Intent, x.Intent
 		}

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -25,18 +25,18 @@ func zip(text string) string {
 
 func TestReadDialogues(t *testing.T) {
 	t.Parallel()
-	a := dialogue{ID: "a", Exchanges: []exchange{{Text: "hi", Intent: "greet", Slots: map[string]string{"k": "v"}, Reply: "hello"}}}
-	b := dialogue{ID: "b", Exchanges: []exchange{{Text: "one", Reply: "two"}, {Text: "three"}}}
+	a := Dialogue{id: "a", exchanges: []exchange{{Text: "hi", Intent: "greet", Slots: map[string]string{"k": "v"}, Reply: "hello"}}}
+	b := Dialogue{id: "b", exchanges: []exchange{{Text: "one", Reply: "two"}, {Text: "three"}}}
 	for _, test := range []struct {
 		name, in string
 		limit    int
-		want     []dialogue
+		want     []Dialogue
 	}{
-		{"plain", twoDialogues, 0, []dialogue{a, b}},
-		{"gzip", zip(twoDialogues), 0, []dialogue{a, b}},
-		{"the first one", twoDialogues, 1, []dialogue{a}},
-		{"what is behind the limit is not read", twoDialogues + "rubbish", 2, []dialogue{a, b}},
-		{"no end of line at the end", strings.TrimSpace(twoDialogues), 0, []dialogue{a, b}},
+		{"plain", twoDialogues, 0, []Dialogue{a, b}},
+		{"gzip", zip(twoDialogues), 0, []Dialogue{a, b}},
+		{"the first one", twoDialogues, 1, []Dialogue{a}},
+		{"what is behind the limit is not read", twoDialogues + "rubbish", 2, []Dialogue{a, b}},
+		{"no end of line at the end", strings.TrimSpace(twoDialogues), 0, []Dialogue{a, b}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -44,7 +44,7 @@ func TestReadDialogues(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(Dialogue{})); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -58,7 +58,7 @@ func TestReadDialoguesSaysWhatIsWrong(t *testing.T) {
 		{"nothing", "", "no dialogues in it"},
 		{"blank lines", "\n\n", "no dialogues in it"},
 		{"not JSON", good + "pizza", "line 2: not a dialogue: invalid character 'p' looking for beginning of value"},
-		{"not an object", "[]", "line 1: not a dialogue: json: cannot unmarshal array into Go value of type main.dialogueLine"},
+		{"not an object", "[]", "line 1: not a dialogue: json: cannot unmarshal array into Go value of type demo.dialogueLine"},
 		{"two objects on a line", `{"id":"a"} {"id":"b"}`, "line 1: not a dialogue: invalid character '{' after top-level value"},
 		{"a slot that is no text", `{"id":"a","turns":[{"speaker":"user","slots":{"k":1}}]}`, "line 1: not a dialogue: json: cannot unmarshal number into Go struct field .turns.slots of type string"},
 		{"no id", good + `{"turns":[]}`, "line 2: id: invalid: the session id is empty"},
@@ -86,7 +86,7 @@ func TestReadDialoguesSaysWhatIsWrong(t *testing.T) {
 
 func TestCarriedDialogues(t *testing.T) {
 	t.Parallel()
-	dialogues, err := loadDialogues("", 0)
+	dialogues, err := Load("", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +95,13 @@ func TestCarriedDialogues(t *testing.T) {
 	}
 	moves := 0
 	for _, d := range dialogues {
-		if n := 2 * len(d.Exchanges); n < 4 || n > 12 {
-			t.Errorf("%s has %d turns, want 4 to 12", d.ID, n)
+		if n := 2 * len(d.exchanges); n < 4 || n > 12 {
+			t.Errorf("%s has %d turns, want 4 to 12", d.id, n)
 		}
 		state := initialState
-		for _, x := range d.Exchanges {
+		for _, x := range d.exchanges {
 			if x.Reply == "" {
-				t.Errorf("%s: no reply to %q", d.ID, x.Text)
+				t.Errorf("%s: no reply to %q", d.id, x.Text)
 			}
 			if x.Intent != "" && x.Intent != state {
 				state = x.Intent
@@ -116,7 +116,7 @@ func TestCarriedDialogues(t *testing.T) {
 
 func TestNoSuchFile(t *testing.T) {
 	t.Parallel()
-	if _, err := loadDialogues("no/such/file", 0); err == nil {
+	if _, err := Load("no/such/file", 0); err == nil {
 		t.Error("no error")
 	}
 }
@@ -136,10 +136,10 @@ func FuzzReadDialogues(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, d := range dialogues {
-			if d.ID == "" || len(d.Exchanges) == 0 || seen[d.ID] {
+			if d.id == "" || len(d.exchanges) == 0 || seen[d.id] {
 				t.Fatalf("read %+v", d)
 			}
-			seen[d.ID] = true
+			seen[d.id] = true
 			expect(d)
 		}
 	})

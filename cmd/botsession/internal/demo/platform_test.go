@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ func accepted(duplicate bool) func(http.ResponseWriter) {
 
 func testPlatform(t *testing.T, live ...*replica) *platform {
 	t.Helper()
-	p := newPlatform([]dialogue{{ID: "d", Exchanges: []exchange{{Text: "1", Reply: "one"}, {Text: "2"}, {Text: "3", Reply: "three"}}}}, 4)
+	p := newPlatform([]Dialogue{{id: "d", exchanges: []exchange{{Text: "1", Reply: "one"}, {Text: "2"}, {Text: "3", Reply: "three"}}}}, 4)
 	p.fleet = &fleet{live: live}
 	return p
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ type platform struct {
 
 // A talk is what the platform knows of one session.
 type talk struct {
-	dialogue dialogue
+	dialogue Dialogue
 	answered []int // the exchanges that have a reply
 
 	mu        sync.Mutex
@@ -51,20 +51,20 @@ type talk struct {
 	more      chan struct{}   // has room for one signal: something was received
 }
 
-func newPlatform(dialogues []dialogue, connections int) *platform {
+func newPlatform(dialogues []Dialogue, connections int) *platform {
 	p := &platform{
 		client:  keepAlive(connections),
 		talks:   make(map[string]*talk, len(dialogues)),
 		latency: hdrhistogram.New(1, time.Hour.Microseconds(), 3),
 	}
 	for _, d := range dialogues {
-		t := &talk{dialogue: d, keys: map[string]bool{}, more: make(chan struct{}, 1), delivered: make([]time.Time, len(d.Exchanges))}
-		for i, x := range d.Exchanges {
+		t := &talk{dialogue: d, keys: map[string]bool{}, more: make(chan struct{}, 1), delivered: make([]time.Time, len(d.exchanges))}
+		for i, x := range d.exchanges {
 			if x.Reply != "" {
 				t.answered = append(t.answered, i)
 			}
 		}
-		p.talks[d.ID] = t
+		p.talks[d.id] = t
 	}
 	p.progress()
 	return p
@@ -155,12 +155,12 @@ type user struct {
 // there.
 func (p *platform) say(ctx context.Context, u user, t *talk) error {
 	replies := 0
-	for i, x := range t.dialogue.Exchanges {
+	for i, x := range t.dialogue.exchanges {
 		if err := sleep(ctx, u.pause()); err != nil {
 			return err
 		}
 		event := webhookEvent{
-			Session: t.dialogue.ID, ID: strconv.Itoa(i + 1), Text: x.Text,
+			Session: t.dialogue.id, ID: strconv.Itoa(i + 1), Text: x.Text,
 			Payload: payload{Intent: x.Intent, Slots: x.Slots, Reply: x.Reply},
 		}
 		body, err := json.Marshal(event)

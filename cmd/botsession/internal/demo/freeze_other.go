@@ -1,13 +1,14 @@
 //go:build !unix
 
-package main
+package demo
 
 import (
 	"errors"
 	"os"
 )
 
-const canFreeze = false
+// CanFreeze is whether this system can stop a process and let it go on.
+const CanFreeze = false
 
 func freeze(*os.Process) error { return errors.ErrUnsupported }
 func thaw(*os.Process) error   { return errors.ErrUnsupported }

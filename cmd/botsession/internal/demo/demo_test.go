@@ -1,0 +1,78 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
+	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/embedded"
+)
+
+// The demo starts replicas of its own program, which in a test is the test.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "replica" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		r := Replica{Open: store.Open, In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+		if err := r.Serve(ctx); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestDemoGivesUpWhenNothingGoesOn(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	var out, errs bytes.Buffer
+	dialogues, err := Load("", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Run(t.Context(), Options{
+		Dialogues: dialogues, Redis: server.URL(), Open: store.Open,
+		Replicas: 1, Users: 2, Lease: 500 * time.Millisecond,
+		Work: time.Minute, patience: -time.Minute, // less than the handler takes
+		Out: text.NewWriter(&out, os.Getenv), Err: text.NewWriter(&errs, os.Getenv),
+	})
+	if err != ErrNotClean {
+		t.Errorf("returns %v", err)
+	}
+	if !strings.Contains(errs.String(), "nothing goes on any more: given up") || !strings.Contains(out.String(), "NOT CLEAN: 2 of 2 sessions differ") {
+		t.Errorf("stdout:\n%s\nstderr:\n%s", &out, &errs)
+	}
+}
+
+func TestReportHasTheKeysThatScriptsRead(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := text.WriteJSON(&out, report{}); err != nil {
+		t.Fatal(err)
+	}
+	keys := regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(out.String(), 12)
+	var got []string
+	for _, key := range keys {
+		got = append(got, key[1])
+	}
+	want := []string{"dialogues", "turns", "mismatched", "lost", "duplicated", "out_of_order", "duplicates_dropped",
+		"takeovers", "turns_per_second", "p50_ms", "p99_ms", "resent"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
