@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestDemoGivesUpWhenNothingGoesOn(t *testing.T) {
+func TestRunGivesUpWhenNothingHappens(t *testing.T) {
 	t.Parallel()
 	server, err := embedded.Start(slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -54,7 +54,7 @@ func TestDemoGivesUpWhenNothingGoesOn(t *testing.T) {
 	if err != ErrNotClean {
 		t.Errorf("returns %v", err)
 	}
-	if !strings.Contains(errs.String(), "nothing goes on any more: given up") || !strings.Contains(out.String(), "NOT CLEAN: 2 of 2 sessions differ") {
+	if !strings.Contains(errs.String(), "nothing happens any more: given up") || !strings.Contains(out.String(), "NOT CLEAN: 2 of 2 sessions differ") {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", &out, &errs)
 	}
 }

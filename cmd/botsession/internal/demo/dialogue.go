@@ -14,13 +14,13 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// carried are the dialogues that the demo replays when it is given no file.
+// carried is the file of dialogues that Load reads if it is given none.
 //
 //go:embed dialogues.jsonl
 var carried []byte
 
-// A Dialogue is what one user and the bot said to each other, and what the bot
-// knew at each step. The demo makes one session of it.
+// A Dialogue is what one user and the bot say to each other, and what the bot knows
+// at each step. It becomes one session.
 type Dialogue struct {
 	id        string // the session's id
 	exchanges []exchange
@@ -34,8 +34,8 @@ type exchange struct {
 	Reply  string            // empty: the bot says nothing
 }
 
-// dialogueLine is the form of a dialogue in a file, one a line. What it does
-// not name is ignored:
+// dialogueLine is the form of a dialogue in a file, one a line. Other fields are
+// ignored:
 //
 //	{"id": "pizza-1", "turns": [
 //	  {"speaker": "user", "text": "A pizza, please.", "intent": "order", "slots": {"dish": "pizza"}},
@@ -53,8 +53,9 @@ type dialogueLine struct {
 // maxLine is the longest line of a file of dialogues, in bytes.
 const maxLine = 1 << 20
 
-// Load reads the file, or the carried dialogues if path is empty. A
-// limit of zero means all.
+// Load returns the dialogues of a file, JSON lines, plain or in gzip; of two dozen
+// that the program has if path is empty. A limit above 0 ends it after so many. Its
+// error names the line that is wrong.
 func Load(path string, limit int) ([]Dialogue, error) {
 	if path == "" {
 		return readDialogues(bytes.NewReader(carried), limit)
@@ -71,8 +72,6 @@ func Load(path string, limit int) ([]Dialogue, error) {
 	return dialogues, nil
 }
 
-// readDialogues reads JSON lines, plain or in gzip, up to the limit; zero means
-// all. Its errors begin with the number of the line that is wrong.
 func readDialogues(r io.Reader, limit int) ([]Dialogue, error) {
 	in := bufio.NewReader(r)
 	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
@@ -153,7 +152,7 @@ func parseDialogue(line []byte) (Dialogue, error) {
 	return d, nil
 }
 
-// turns counts the user's messages in the dialogues.
+// turns returns the number of the users' messages.
 func turns(dialogues []Dialogue) int {
 	n := 0
 	for _, d := range dialogues {

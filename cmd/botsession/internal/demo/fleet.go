@@ -2,7 +2,6 @@ package demo
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,22 +11,19 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/botsession/botsession/cmd/botsession/internal/text"
 )
 
-// A fleet is the replicas that the demo started, each a process.
+// A fleet is the processes of the replicas.
 type fleet struct {
 	config     replicaConfig // of all; Name is set for each
-	executable string
-	verbose    io.Writer // gets the replicas' logs; nil: they are dropped
+	executable string        // the program that has the command replica
+	verbose    io.Writer     // gets the replicas' logs; nil: they are dropped
 	say        func(format string, args ...any)
-	crashed    func(err error) // a replica ended that nobody had killed or stopped
+	crashed    func(err error) // called when a replica ends that was neither killed nor stopped
 
 	mu      sync.Mutex
 	started int
@@ -36,7 +32,7 @@ type fleet struct {
 	closing bool
 }
 
-// A replica is one process of the fleet.
+// A replica is one of them.
 type replica struct {
 	number int
 	url    string // of its webhook
@@ -79,7 +75,7 @@ func (f *fleet) join(ctx context.Context) (*replica, error) {
 	f.mu.Unlock()
 
 	// Whatever goes wrong from here on, the process must not stay.
-	unhappy := time.AfterFunc(30*time.Second, func() { r.cmd.Process.Kill() })
+	late := time.AfterFunc(30*time.Second, func() { r.cmd.Process.Kill() })
 	interrupted := context.AfterFunc(ctx, func() { r.cmd.Process.Kill() })
 	config := f.config
 	config.Name = fmt.Sprintf("replica-%d", r.number)
@@ -91,7 +87,7 @@ func (f *fleet) join(ctx context.Context) (*replica, error) {
 			err = json.Unmarshal(line, &hello)
 		}
 	}
-	if !unhappy.Stop() || !interrupted() || err != nil {
+	if !late.Stop() || !interrupted() || err != nil {
 		r.cmd.Process.Kill()
 		r.cmd.Wait()
 		close(r.ended)
@@ -109,7 +105,7 @@ func (f *fleet) join(ctx context.Context) (*replica, error) {
 	return r, nil
 }
 
-// await reaps the process of a replica.
+// await waits for the end of a replica's process.
 func (f *fleet) await(r *replica) {
 	err := r.cmd.Wait()
 	f.mu.Lock()
@@ -133,8 +129,8 @@ func (f *fleet) remove(r *replica) bool {
 	return i >= 0
 }
 
-// pick picks a live replica at random; another one than avoid if there is one.
-// It answers nil while there is none.
+// pick returns a random live replica, another than avoid if there is another. It
+// returns nil if none is live.
 func (f *fleet) pick(rng *rand.Rand, avoid *replica) *replica {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,7 +164,7 @@ func (f *fleet) kill(r *replica) bool {
 }
 
 // stop ends all replicas: it asks them to finish, and kills those that have not
-// done so after a few seconds.
+// finished after a few seconds. A second call does nothing.
 func (f *fleet) stop() {
 	f.mu.Lock()
 	f.closing = true
@@ -193,52 +189,11 @@ func (f *fleet) stop() {
 	}
 }
 
-// executable finds this program, for the replicas.
+// executable returns the path of this program.
 func executable() (string, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find this program to start replicas of it: %w", err)
 	}
 	return path, nil
-}
-
-// tail keeps the last of what a replica logs, and may pass all of it on.
-type tail struct {
-	prefix  string
-	through io.Writer
-
-	mu   sync.Mutex
-	kept []byte
-}
-
-const tailSize = 4096
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.kept = append(t.kept, p...)
-	if over := len(t.kept) - tailSize; over > 0 {
-		t.kept = slices.Delete(t.kept, 0, over)
-	}
-	if t.through != nil {
-		for line := range bytes.Lines(p) {
-			fmt.Fprintf(t.through, "%s%s\n", t.prefix, text.Clean(strings.TrimRight(string(line), "\r\n")))
-		}
-	}
-	return len(p), nil
-}
-
-// last is the last thing that was logged, on one line.
-func (t *tail) last() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(string(t.kept)), "\n")
-	if n := len(lines); n > 1 && strings.HasPrefix(lines[n-1], "hint:") {
-		lines = lines[:n-1]
-	}
-	text := strings.TrimPrefix(lines[len(lines)-1], "error: ")
-	if text == "" {
-		return "it said nothing"
-	}
-	return text
 }

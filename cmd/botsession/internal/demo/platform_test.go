@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -38,7 +37,7 @@ func status(code int) func(http.ResponseWriter) {
 }
 
 func accepted(duplicate bool) func(http.ResponseWriter) {
-	return func(w http.ResponseWriter) { json.NewEncoder(w).Encode(webhookAnswer{duplicate}) }
+	return func(w http.ResponseWriter) { json.NewEncoder(w).Encode(webhookResponse{duplicate}) }
 }
 
 func testPlatform(t *testing.T, live ...*replica) *platform {
@@ -78,7 +77,7 @@ func TestDeliverEnds(t *testing.T) {
 		p := testPlatform(t, r)
 		err := p.deliver(t.Context(), testRand(), r, []byte("{}"))
 		if !errors.Is(err, errRefused) {
-			t.Errorf("answers %v", err)
+			t.Errorf("returns %v", err)
 		}
 	})
 	t.Run("when the demo ends", func(t *testing.T) {
@@ -88,7 +87,7 @@ func TestDeliverEnds(t *testing.T) {
 		p := testPlatform(t) // nobody is there
 		time.AfterFunc(50*time.Millisecond, func() { cancel(why) })
 		if err := p.deliver(ctx, testRand(), nil, []byte("{}")); err != why {
-			t.Errorf("answers %v", err)
+			t.Errorf("returns %v", err)
 		}
 	})
 }
@@ -101,7 +100,7 @@ func TestReceiveCountsFirstCopies(t *testing.T) {
 		w := httptest.NewRecorder()
 		p.receive(w, httptest.NewRequest(http.MethodPost, "/replies", bytes.NewReader(body)))
 		if w.Code != http.StatusOK {
-			t.Errorf("answers %d", w.Code)
+			t.Errorf("returns %d", w.Code)
 		}
 	}
 	talk := p.talks["d"]
@@ -124,50 +123,5 @@ func TestReceiveCountsFirstCopies(t *testing.T) {
 	p.receive(w, httptest.NewRequest(http.MethodPost, "/replies", bytes.NewReader([]byte(`{"session":"stranger"}`))))
 	if w.Code != http.StatusNotFound {
 		t.Errorf("a stranger's reply is answered %d", w.Code)
-	}
-}
-
-func TestPick(t *testing.T) {
-	t.Parallel()
-	a, b, c := &replica{number: 1}, &replica{number: 2}, &replica{number: 3}
-	rng := testRand()
-	f := &fleet{live: []*replica{a, b, c}}
-	seen := map[*replica]int{}
-	for range 300 {
-		got := f.pick(rng, b)
-		seen[got]++
-	}
-	if seen[b] > 0 || seen[a] < 100 || seen[c] < 100 {
-		t.Errorf("picked %d, %d, %d times", seen[a], seen[b], seen[c])
-	}
-	f.live = []*replica{b}
-	if got := f.pick(rng, b); got != b {
-		t.Errorf("the only one is not picked: %v", got)
-	}
-	f.live = nil
-	if got := f.pick(rng, b); got != nil {
-		t.Errorf("picked %v of nobody", got)
-	}
-}
-
-func TestTail(t *testing.T) {
-	t.Parallel()
-	var through bytes.Buffer
-	log := &tail{prefix: "replica 1: ", through: &through}
-	if got := log.last(); got != "it said nothing" {
-		t.Errorf("before it said anything: %q", got)
-	}
-	for i := range 1000 {
-		fmt.Fprintf(log, "line %d\n", i)
-	}
-	fmt.Fprint(log, "error: no\x1b way\nhint: none\n")
-	if got := log.last(); got != "no\x1b way" {
-		t.Errorf("last is %q", got)
-	}
-	if len(log.kept) > tailSize {
-		t.Errorf("it keeps %d bytes", len(log.kept))
-	}
-	if !bytes.HasSuffix(through.Bytes(), []byte("replica 1: error: no\\x1b way\nreplica 1: hint: none\n")) {
-		t.Errorf("it passes on %q", through.Bytes()[through.Len()-80:])
 	}
 }

@@ -45,41 +45,41 @@ func TestVerify(t *testing.T) {
 	}{
 		{"the truth is clean", func(*given) {}, result{}},
 		{"a message missing in the middle", func(g *given) { g.chat = slices.Delete(g.chat, 2, 3) },
-			result{Mismatched: 1, Lost: 1}},
+			result{mismatched: 1, lost: 1}},
 		{"the last reply missing", func(g *given) { g.chat = g.chat[:7] },
-			result{Mismatched: 1, Lost: 1}},
+			result{mismatched: 1, lost: 1}},
 		{"an empty chat", func(g *given) { g.chat = nil },
-			result{Mismatched: 1, Lost: 8}},
+			result{mismatched: 1, lost: 8}},
 		{"a turn handled twice", func(g *given) { g.chat = slices.Insert(g.chat, 4, g.chat[2], g.chat[3]) },
-			result{Mismatched: 1, Duplicated: 2}},
+			result{mismatched: 1, duplicated: 2}},
 		{"a stranger's message", func(g *given) {
 			g.chat = append(g.chat, session.Message{From: session.FromBot, Type: session.Text, Content: "who are you?"})
-		}, result{Mismatched: 1, Duplicated: 1}},
+		}, result{mismatched: 1, duplicated: 1}},
 		{"two messages that changed places", func(g *given) { g.chat[3], g.chat[4] = g.chat[4], g.chat[3] },
-			result{Mismatched: 1, OutOfOrder: 1}},
+			result{mismatched: 1, outOfOrder: 1}},
 		{"the first message at the end", func(g *given) { g.chat = append(g.chat[1:], g.chat[0]) },
-			result{Mismatched: 1, OutOfOrder: 1}},
+			result{mismatched: 1, outOfOrder: 1}},
 		{"another text", func(g *given) { g.chat[5].Content = "no" },
-			result{Mismatched: 1, Lost: 1, Duplicated: 1}},
+			result{mismatched: 1, lost: 1, duplicated: 1}},
 		{"the right text from the wrong side", func(g *given) { g.chat[0].From = session.FromBot },
-			result{Mismatched: 1, Lost: 1, Duplicated: 1}},
+			result{mismatched: 1, lost: 1, duplicated: 1}},
 		{"the right text of the wrong type", func(g *given) { g.chat[1].Type = session.Markdown },
-			result{Mismatched: 1, Lost: 1, Duplicated: 1}},
-		{"another state", func(g *given) { g.snap.State = "start" }, result{Mismatched: 1}},
-		{"another last message", func(g *given) { g.snap.Message = "large" }, result{Mismatched: 1}},
-		{"no intent", func(g *given) { g.snap.Intent = nil }, result{Mismatched: 1}},
-		{"data missing", func(g *given) { g.snap.Data = nil }, result{Mismatched: 1}},
-		{"data of another value", func(g *given) { g.snap.Data["size"] = "small" }, result{Mismatched: 1}},
-		{"data of another type", func(g *given) { g.snap.Data["size"] = int64(1) }, result{Mismatched: 1}},
-		{"data that should be deleted", func(g *given) { g.snap.Data["dish"] = "pizza" }, result{Mismatched: 1}},
+			result{mismatched: 1, lost: 1, duplicated: 1}},
+		{"another state", func(g *given) { g.snap.State = "start" }, result{mismatched: 1}},
+		{"another last message", func(g *given) { g.snap.Message = "large" }, result{mismatched: 1}},
+		{"no intent", func(g *given) { g.snap.Intent = nil }, result{mismatched: 1}},
+		{"data missing", func(g *given) { g.snap.Data = nil }, result{mismatched: 1}},
+		{"data of another value", func(g *given) { g.snap.Data["size"] = "small" }, result{mismatched: 1}},
+		{"data of another type", func(g *given) { g.snap.Data["size"] = int64(1) }, result{mismatched: 1}},
+		{"data that should be deleted", func(g *given) { g.snap.Data["dish"] = "pizza" }, result{mismatched: 1}},
 		{"everything wrong is one session", func(g *given) {
 			g.snap.State, g.snap.Data, g.chat = "start", nil, g.chat[:7]
-		}, result{Mismatched: 1, Lost: 1}},
-		{"a reply never received", func(g *given) { g.received = g.received[1:] }, result{Lost: 1}},
-		{"a reply received under two keys", func(g *given) { g.received = append(g.received, "ok") }, result{Duplicated: 1}},
+		}, result{mismatched: 1, lost: 1}},
+		{"a reply never received", func(g *given) { g.received = g.received[1:] }, result{lost: 1}},
+		{"a reply received under two keys", func(g *given) { g.received = append(g.received, "ok") }, result{duplicated: 1}},
 		{"replies received in another order", func(g *given) {
 			g.received[0], g.received[1] = g.received[1], g.received[0]
-		}, result{OutOfOrder: 1}},
+		}, result{outOfOrder: 1}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -88,11 +88,11 @@ func TestVerify(t *testing.T) {
 			g := given{&snap, chat, received}
 			test.doctor(&g)
 			got := verify(d, *g.snap, g.chat, g.received)
-			if clean := test.want.clean(); got.clean() != clean || (len(got.Differences) == 0) != clean {
-				t.Errorf("clean is %v with %d differences, want %v", got.clean(), len(got.Differences), clean)
+			if clean := test.want.clean(); got.clean() != clean || (len(got.differences) == 0) != clean {
+				t.Errorf("clean is %v with %d differences, want %v", got.clean(), len(got.differences), clean)
 			}
-			got.Differences = nil
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			got.differences = nil
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(result{})); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -104,13 +104,13 @@ func TestVerifySaysWhere(t *testing.T) {
 	d, snap, chat, received := truth()
 	snap.State = "start"
 	chat[3], chat[4] = chat[4], chat[3]
-	got := verify(d, snap, chat[:7], received).Differences
+	got := verify(d, snap, chat[:7], received).differences
 	want := []difference{
 		{"d1", "chat, message 8", "bot: ok", "not there"},
 		{"d1", "chat, message 5", "not here", "bot: which size?, out of order"},
 		{"d1", "state", "order", "start"},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(result{}, difference{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -119,8 +119,8 @@ func TestASessionThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	d, _, _, received := truth()
 	got := missing(d, received[:3], errors.New("not found"))
-	want := result{Mismatched: 1, Lost: 9, Differences: []difference{{"d1", "session", "a session", "not found"}}}
-	if diff := cmp.Diff(want, got); diff != "" {
+	want := result{mismatched: 1, lost: 9, differences: []difference{{"d1", "session", "a session", "not found"}}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(result{}, difference{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -132,7 +132,7 @@ func TestResultsAddUp(t *testing.T) {
 		d, snap, _, received := truth()
 		sum.add(verify(d, snap, nil, received))
 	}
-	if sum.Mismatched != 15 || sum.Lost != 15*8 || len(sum.Differences) != maxDifferences {
-		t.Errorf("%d mismatched, %d lost, %d differences kept", sum.Mismatched, sum.Lost, len(sum.Differences))
+	if sum.mismatched != 15 || sum.lost != 15*8 || len(sum.differences) != maxDifferences {
+		t.Errorf("%d mismatched, %d lost, %d differences kept", sum.mismatched, sum.lost, len(sum.differences))
 	}
 }

@@ -10,5 +10,5 @@ import (
 // CanFreeze is whether this system can stop a process and let it go on.
 const CanFreeze = false
 
-func freeze(*os.Process) error { return errors.ErrUnsupported }
-func thaw(*os.Process) error   { return errors.ErrUnsupported }
+func stopProcess(*os.Process) error     { return errors.ErrUnsupported }
+func continueProcess(*os.Process) error { return errors.ErrUnsupported }
