@@ -47,11 +47,11 @@ func (o *historyOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer st.Close()
-	// What could be read is shown, whatever could not.
 	bot, err := st.Bot(ctx, o.ref.Bot, nil)
 	if err != nil {
 		return notFound(o.ref, err)
 	}
+	// What could be read is shown, whatever could not.
 	messages, failed := bot.Session(o.ref.ID).History(ctx, session.Last(o.last).WithWaiting())
 	if failed != nil && len(messages) == 0 {
 		return notFound(o.ref, failed)
@@ -74,7 +74,7 @@ func (o *historyOptions) run(ctx context.Context) error {
 
 // print prints a chat: the day where it changes, then time, speaker and text.
 func (o *historyOptions) print(messages []session.Message) {
-	const indent = "                " // as wide as time and speaker
+	const indent = 16 // as wide as time and speaker
 	day := ""
 	for _, m := range messages {
 		at := m.Time.In(o.zone)
@@ -86,14 +86,21 @@ func (o *historyOptions) print(messages []session.Message) {
 		if m.From == session.FromBot {
 			speaker, color = "bot", text.Green
 		}
-		line := text.Paragraph(m.String(), indent)
+		kind, waiting := "", ""
 		if m.Type != session.Text && m.Type != session.Markdown {
-			line = o.out.Paint(text.Dim, fmt.Sprintf("[%s] ", text.Clean(string(m.Type)))) + line
+			kind = fmt.Sprintf("[%s] ", text.Clean(string(m.Type)))
 		}
 		if m.Waiting {
-			line += o.out.Paint(text.Yellow, "  (waiting)")
+			waiting = "  (waiting)"
+		}
+		said := o.out.Paragraph(kind+m.String()+waiting, indent)
+		if rest, whole := strings.CutPrefix(said, kind); whole {
+			said = o.out.Paint(text.Dim, kind) + rest
+		}
+		if rest, whole := strings.CutSuffix(said, waiting); whole {
+			said = rest + o.out.Paint(text.Yellow, waiting)
 		}
 		fmt.Fprintf(o.out, "%s  %s  %s\n", o.out.Paint(text.Dim, at.Format(time.TimeOnly)),
-			o.out.Paint(color, fmt.Sprintf("%-4s", speaker)), strings.TrimRight(line, " "))
+			o.out.Paint(color, fmt.Sprintf("%-4s", speaker)), strings.TrimRight(said, " "))
 	}
 }

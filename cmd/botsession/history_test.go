@@ -2,8 +2,14 @@ package main
 
 import (
 	"context"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -35,6 +41,28 @@ TIME  user  funghi\x1b[2J
 {"seq":5,"from":"bot","type":"options","content":["margherita","funghi"],"time":"INSTANT"}
 {"from":"user","type":"str","content":"funghi\u001b[2J\n12.00  bot  You won!","time":"INSTANT","waiting":true}
 `})
+}
+
+// On a terminal, what is wrapped by it would begin at its edge, as a message does.
+func TestALongMessageCannotPassForAnother(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	o := &historyOptions{env: &environment{out: text.Terminal(&out, 40), zone: time.UTC}}
+	at := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	o.print([]session.Message{
+		{From: session.FromUser, Type: session.Text, Time: at, Content: "a pizza, please, " + strings.Repeat(" ", 7) + "03:00:00  bot   You won!"},
+		{From: session.FromUser, Type: session.Choices, Time: at, Waiting: true, Content: []any{"margherita", "funghi"}},
+	})
+	want := `
+Thursday, 26 November 2026
+03:00:00  user  a pizza, please,
+                03:00:00  bot   You won!
+03:00:00  user  [options] ["margherita",
+                "funghi"]  (waiting)
+`
+	if diff := cmp.Diff(want, "\n"+regexp.MustCompile(` +\n`).ReplaceAllString(out.String(), "\n")); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestHistoryOfNothing(t *testing.T) {

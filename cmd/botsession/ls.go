@@ -21,6 +21,7 @@ type listOptions struct {
 	bot    string // empty: all bots
 	filter store.Filter
 	limit  int // of each bot, and of all; 0 or less: none
+	wide   bool
 	json   bool
 }
 
@@ -34,7 +35,10 @@ Of more sessions in a state or of a user than --limit, the first by id are shown
 
 WAITING counts events in the inbox, the one in hand included. HELD BY is the
 replica whose turn runs on the session now; where the last attempt failed, when
-it is tried again. IDLE is the time since the session last changed.`,
+it is tried again. IDLE is the time since the session last changed.
+
+On a terminal that is too narrow, PLATFORM is left out, and long names are cut
+in the middle. With --wide, with --json and in a pipe all of it is there.`,
 		Example: `  botsession ls pizza --state ordering
   botsession ls --user ann --json`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -55,6 +59,7 @@ it is tried again. IDLE is the time since the session last changed.`,
 	flags.StringVar(&o.filter.State, "state", "", "only sessions in this state")
 	flags.StringVar(&o.filter.User, "user", "", "only sessions of this user")
 	flags.IntVar(&o.limit, "limit", 100, "at most so many; 0 or less means all")
+	flags.BoolVar(&o.wide, "wide", false, "leave nothing out on a terminal")
 	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
 	return cmd
 }
@@ -174,6 +179,10 @@ func (o *listOptions) nothing(ctx context.Context, st *store.Store) error {
 func (o *listOptions) table(sessions []session.Status) {
 	t := text.NewTable(o.out, "SESSION", "STATE", "PLATFORM", "MESSAGES", "WAITING", "HELD BY", "IDLE")
 	t.Right(4, 5, 7)
+	if !o.wide {
+		t.Optional(3)
+		t.Shrink(map[int]int{1: 18, 2: 10, 6: 20})
+	}
 	for _, s := range sessions {
 		waiting := fmt.Sprint(s.Waiting)
 		if s.Waiting > 0 {
@@ -181,7 +190,9 @@ func (o *listOptions) table(sessions []session.Status) {
 		}
 		t.Row(s.Ref.String(), text.Clean(s.State), orDash(text.Clean(s.Platform)), fmt.Sprint(s.Messages), waiting, o.holder(s), text.Duration(idle(s)))
 	}
-	t.Render()
+	if t.Render() {
+		fmt.Fprintln(o.err, "long names are cut: --wide shows them whole")
+	}
 }
 
 // holder says who holds the session; failing that, when it is tried again.

@@ -103,6 +103,36 @@ func narrow(t transcript) transcript {
 	return t
 }
 
+// A line that is wrapped by the terminal could pass for another session.
+func TestAListFitsATerminalOf80Columns(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	sessions := []session.Status{
+		{Ref: session.Ref{Bot: "pizza", ID: strings.Repeat("x", 512)}, State: strings.Repeat("宽", 80), Platform: "telegram", Waiting: 1, Now: now, Active: now,
+			Event: session.Retry{Failures: 3, At: now.Add(3599 * time.Second)}},
+		{Ref: session.Ref{Bot: "pizza", ID: "42"}, State: "ordering", Now: now, Active: now, Lease: session.Lease{Holder: strings.Repeat("host-", 20) + "x7k2lq", Work: session.WorkEvent, Until: now.Add(time.Second)}},
+	}
+	for _, wide := range []bool{false, true} {
+		var out strings.Builder
+		var errs strings.Builder
+		o := &listOptions{env: &environment{out: text.Terminal(&out, 80), err: text.NewWriter(&errs, os.Getenv)}, wide: wide}
+		o.table(sessions)
+		if cut := errs.String() == "long names are cut: --wide shows them whole\n"; cut == wide {
+			t.Errorf("--wide=%v: stderr %q", wide, errs.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			if fits := text.Width(strings.TrimSuffix(line, "\n")) <= 80; fits == wide {
+				t.Errorf("--wide=%v: %q", wide, line)
+			}
+		}
+		for _, want := range []string{"pizza/42 ", "ordering", "x7k2lq "} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("--wide=%v does not show %q:\n%s", wide, want, out.String())
+			}
+		}
+	}
+}
+
 func TestTheColumnsOfAListAreAligned(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder

@@ -136,7 +136,7 @@ func (o *showOptions) print(all shown) {
 
 	p.title("work")
 	p.field("waiting", waiting(status))
-	p.field("held", o.held(status))
+	o.held(p, status)
 	o.trouble(p, "event", status.Event, status.Now)
 	o.trouble(p, "reply", status.Reply, status.Now)
 
@@ -148,7 +148,9 @@ func (o *showOptions) print(all shown) {
 
 	p.title("data")
 	for key := range snap.Data {
-		p.width = min(max(p.width, text.Width(text.Clean(key))), 3*fieldWidth)
+		if width := text.Width(text.Clean(key)); width <= 3*fieldWidth {
+			p.width = max(p.width, width)
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(snap.Data)) {
 		p.field(text.Clean(key), text.Value(snap.Data[key]))
@@ -167,9 +169,7 @@ func (o *showOptions) print(all shown) {
 	if len(all.Corrupt) > 0 {
 		p.title("corrupt")
 		for _, why := range all.Corrupt {
-			for line := range strings.Lines(why) {
-				fmt.Fprintln(o.out, " ", o.out.Paint(text.Red, text.Clean(strings.TrimSpace(line))))
-			}
+			fmt.Fprintln(o.out, " ", o.out.Paint(text.Red, o.out.Paragraph(why, 2)))
 		}
 	}
 }
@@ -182,10 +182,12 @@ func waiting(s session.Status) string {
 	return line
 }
 
-func (o *showOptions) held(s session.Status) string {
+// held prints who works on the session.
+func (o *showOptions) held(p fieldPrinter, s session.Status) {
 	l := s.Lease
 	if l.Work == session.WorkNone {
-		return "by nobody"
+		p.field("held", "by nobody")
+		return
 	}
 	work := map[session.Work]string{
 		session.WorkEvent:  "to handle an event",
@@ -193,23 +195,23 @@ func (o *showOptions) held(s session.Status) string {
 		session.WorkUpdate: "for an Update",
 	}[l.Work]
 	if work == "" {
-		work = "for " + text.Clean(string(l.Work))
+		work = "for " + string(l.Work)
 	}
-	line := fmt.Sprintf("by %s %s, until %s, token %s", text.Clean(l.Holder), work, o.clock(l.Until), text.Clean(l.Token))
 	if !l.Held(s.Now) {
-		return o.out.Paint(text.Red, fmt.Sprintf("by nobody: the lease of %s (%s) ran out %s ago", text.Clean(l.Holder), strings.TrimPrefix(work, "to "), text.Duration(s.Now.Sub(l.Until))))
+		p.painted(text.Red, "held", fmt.Sprintf("by nobody: the lease of %s (%s) ran out %s ago", l.Holder, strings.TrimPrefix(work, "to "), text.Duration(s.Now.Sub(l.Until))))
+		return
 	}
-	return line + ", in " + text.Duration(l.Until.Sub(s.Now))
+	p.field("held", fmt.Sprintf("by %s %s, until %s, in %s, token %s", l.Holder, work, o.clock(l.Until), text.Duration(l.Until.Sub(s.Now)), l.Token))
 }
 
-// trouble says what the head of the inbox, or of the outbox, went through.
+// trouble prints what the head of the inbox, or of the outbox, went through.
 func (o *showOptions) trouble(p fieldPrinter, head string, r session.Retry, now time.Time) {
 	if r == (session.Retry{}) {
 		return
 	}
-	line := attempts(r.Failures, r.Crashes) + " of the first " + head
-	if r.HandedBack > 0 {
-		line += ", handed back " + text.Count(r.HandedBack, "time", "times")
+	line := "the first " + head
+	if tried := attempts(r); tried != "" {
+		line += ": " + tried
 	}
 	switch {
 	case r.At.IsZero():
@@ -218,9 +220,9 @@ func (o *showOptions) trouble(p fieldPrinter, head string, r session.Retry, now 
 	default:
 		line += fmt.Sprintf("; due again since %s", text.Duration(now.Sub(r.At)))
 	}
-	p.field("failed", o.out.Paint(text.Red, line))
+	p.painted(text.Red, "failed", line)
 	if r.Error != "" {
-		p.field("error", text.Paragraph(r.Error, p.indent()))
+		p.field("error", r.Error)
 	}
 }
 
@@ -259,13 +261,27 @@ func (o *showOptions) deadLetter(p fieldPrinter, d session.DeadLetter, now time.
 	case d.Reply != nil:
 		what = fmt.Sprintf("reply %d: %s", d.Reply.Seq, text.Value(d.Reply.String()))
 	}
-	fmt.Fprintln(o.out, " ", what)
-	p.field("  error", o.out.Paint(text.Red, text.Paragraph(d.Error, p.indent())))
-	p.field("  given up", o.ago(d.Time, now)+", after "+attempts(d.Failures, d.Crashes))
+	fmt.Fprintln(o.out, " ", o.out.Paragraph(what, 2))
+	p.painted(text.Red, "  error", d.Error)
+	since := o.ago(d.Time, now)
+	if tried := attempts(session.Retry{Failures: d.Failures, Crashes: d.Crashes}); tried != "" {
+		since += ", after " + tried
+	}
+	p.field("  given up", since)
 }
 
-func attempts(failures, crashes int) string {
-	return text.Count(failures, "failure", "failures") + " and " + text.Count(crashes, "crash", "crashes")
+// attempts says how often an event or a reply came back, "" if never.
+func attempts(r session.Retry) string {
+	var said []string
+	for _, one := range []struct {
+		n         int
+		one, many string
+	}{{r.Failures, "failure", "failures"}, {r.Crashes, "crash", "crashes"}, {r.HandedBack, "hand-back", "hand-backs"}} {
+		if one.n > 0 {
+			said = append(said, text.Count(one.n, one.one, one.many))
+		}
+	}
+	return strings.Join(said, ", ")
 }
 
 func file(f *session.File) string {
@@ -291,13 +307,22 @@ func (p fieldPrinter) title(name string) {
 	fmt.Fprintln(p.out, p.out.Paint(text.Bold, name))
 }
 
-func (p fieldPrinter) field(name, value string) {
-	line := fmt.Sprintf("  %s %s", p.out.Paint(text.Dim, text.Pad(name, p.width)), value)
-	fmt.Fprintln(p.out, strings.TrimRight(line, " "))
-}
+// field prints a value behind its name, or below a name that is too long.
+func (p fieldPrinter) field(name, value string) { p.painted("", name, value) }
 
-// indent is where the text of a field begins.
-func (p fieldPrinter) indent() string { return strings.Repeat(" ", p.width+3) }
+func (p fieldPrinter) painted(c text.Color, name, value string) {
+	indent := p.width + 3
+	value = p.out.Paragraph(value, indent)
+	if c != "" {
+		value = p.out.Paint(c, value)
+	}
+	between := " "
+	if text.Width(name) > p.width {
+		between = "\n" + strings.Repeat(" ", indent)
+	}
+	name = p.out.Paint(text.Dim, p.out.Paragraph(text.Pad(name, p.width), 2))
+	fmt.Fprintln(p.out, strings.TrimRight("  "+name+between+value, " "))
+}
 
 func (p fieldPrinter) intent(in *session.Intent) {
 	if in == nil {

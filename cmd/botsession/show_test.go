@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -73,7 +74,7 @@ bank/7
 work
   waiting       2 events
   held          by nobody
-  failed        1 failure and 0 crashes of the first event; again at TIME, in DUR
+  failed        the first event: 1 failure; again at TIME, in DUR
   error         no money today
 heard
   message       "send 50\x1b[2J"
@@ -86,7 +87,7 @@ dead letters
   event "e-1" of kind "transfer": "send 50\x1b[2J"
     error       no such payee
                 at all\a
-    given up    DATE, DUR ago, after 1 failure and 0 crashes
+    given up    DATE, DUR ago, after 1 failure
 `})
 }
 
@@ -118,7 +119,7 @@ pizza/held
   chat          0 messages
 work
   waiting       1 event
-  held          by replica-a to handle an event, until TIME, token N, in DUR
+  held          by replica-a to handle an event, until TIME, in DUR, token N
 heard
   message       ""
   intent        -
@@ -127,6 +128,35 @@ heard
 data
   -
 `})
+}
+
+func TestShowFitsTheTerminal(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	o := &showOptions{env: &environment{out: text.Terminal(&out, 60), zone: time.UTC}}
+	long := strings.Repeat("long-name ", 10)
+	at := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	o.print(shown{
+		Session:     "pizza/42",
+		Snapshot:    session.Snapshot{Message: long, Data: map[string]any{long: "x", "size": long}},
+		Status:      session.Status{State: long, Now: at, Created: at, Active: at, Event: session.Retry{Failures: 2, Crashes: 1, HandedBack: 1, Error: long}},
+		DeadLetters: []session.DeadLetter{{Event: &session.Event{ID: "1", Text: long}, Error: long, Time: at}},
+		Corrupt:     []string{long},
+	})
+	for line := range strings.Lines(out.String()) {
+		if text.Width(strings.TrimSuffix(line, "\n")) > 60 {
+			t.Errorf("too wide: %q", line)
+		}
+	}
+	for _, want := range []string{
+		"  failed        the first event: 2 failures, 1 crash, 1 \n                hand-back\n",
+		"long-name \n                \"x\"\n  size          \"long-name",
+		"    given up    2026-11-26 03:00:00 UTC, 0s ago\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("stdout lacks %q:\n%s", want, out.String())
+		}
+	}
 }
 
 func TestShowJSON(t *testing.T) {
@@ -154,6 +184,7 @@ func TestShowJSON(t *testing.T) {
 func TestShowOfNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.bot(t, "pizza", nil)
 	for _, args := range [][]string{{"show", "pizza/42"}, {"show", "pizza/42", "--json"}} {
 		command(t, w.env, args...).check(t, transcript{Code: 1, Err: `
 error: no session pizza/42: it was never created, was destroyed, or has expired

@@ -104,7 +104,8 @@ func (p *play) watch(ctx context.Context, giveUp func(error)) {
 		live, duplicates, over := p.fleet.size(), p.platform.duplicates.Load(), p.platform.takenOver.Load()
 		p.progress.Show(done,
 			fmt.Sprintf("%.0f/s, %s, %d duplicates dropped, %d taken over", pace, text.Count(live, "replica", "replicas"), duplicates, over),
-			fmt.Sprintf("%.0f/s, %d repl., %d dupl., %d taken over", pace, live, duplicates, over))
+			fmt.Sprintf("%.0f/s, %d repl., %d dupl., %d taken over", pace, live, duplicates, over),
+			fmt.Sprintf("%.0f/s", pace))
 		if time.Since(time.Unix(0, p.platform.lastProgress.Load())) > patience {
 			giveUp(errStalled)
 			return

@@ -67,6 +67,7 @@ func (p *play) report(found result) error {
 func (p *play) table(f report) {
 	t := text.NewBox(p.Out)
 	t.Right(2)
+	t.Optional(3)
 	comma := humanize.Comma
 	t.Row("dialogues", comma(int64(f.Dialogues)), "each is a session")
 	t.Row("turns", comma(int64(f.Turns)), "a user's message and the reply to it")
@@ -102,8 +103,7 @@ func (p *play) verdict(out *text.Writer, found result) error {
 		fmt.Fprintln(out, out.Paint(text.Red, "NOT CLEAN:"), fmt.Sprintf("%d of %s differ; %d lost, %d duplicated, %d out of order.",
 			found.mismatched, text.Count(len(p.Dialogues), "session", "sessions"), found.lost, found.duplicated, found.outOfOrder))
 		for _, d := range found.differences {
-			fmt.Fprintf(out, "  %s, %s\n    want %s\n    got  %s\n", text.Clean(d.dialogue), d.where,
-				text.Paragraph(d.want, "         "), text.Paragraph(d.got, "         "))
+			fmt.Fprintf(out, "  %s, %s\n    want %s\n    got  %s\n", text.Clean(d.dialogue), text.Clean(d.where), out.Paragraph(d.want, 9), out.Paragraph(d.got, 9))
 		}
 	}
 	if p.Redis != "" {

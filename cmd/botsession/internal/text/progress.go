@@ -2,6 +2,7 @@ package text
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -55,8 +56,8 @@ func (p *Progress) Write(lines []byte) (int, error) {
 	return len(lines), nil
 }
 
-// Show sets the bar, and the figures beside it to the first of the texts that
-// fits: a bar that wraps cannot be drawn anew.
+// Show sets the bar, and the figures beside it to the first of the texts that fits,
+// or to none: a bar that wraps cannot be drawn anew.
 func (p *Progress) Show(done int64, figures ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,12 +67,10 @@ func (p *Progress) Show(done int64, figures ...string) {
 	counts := fmt.Sprintf("100%%  (%d/%d) ", p.bar.GetMax(), p.bar.GetMax())
 	room := p.out.width() - barWidth - len(counts) - 1
 	text := ""
-	for _, text = range figures {
-		if len(text) <= room {
-			break
-		}
+	if i := slices.IndexFunc(figures, func(s string) bool { return len(s) <= room }); i >= 0 {
+		text = figures[i]
 	}
-	p.bar.Describe(text[:max(0, min(len(text), room))])
+	p.bar.Describe(text)
 	p.bar.Set64(done)
 }
 

@@ -39,15 +39,15 @@ func unprintable(r rune) bool {
 	return !unicode.IsGraphic(r)
 }
 
-// Paragraph is [Clean] for a text of several lines: its line ends stay, and each
-// line but the first begins with the indent, so that none can pass for another
-// message.
-func Paragraph(s, indent string) string {
-	lines := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
-	for i := range lines {
-		lines[i] = Clean(strings.ReplaceAll(lines[i], "\t", "    "))
+// Shell quotes a word for a shell, where it needs to be.
+func Shell(word string) string {
+	plain := func(r rune) bool {
+		return strings.ContainsRune("/._-:@%+=,", r) || unicode.IsLetter(r) || unicode.IsDigit(r)
 	}
-	return strings.Join(lines, "\n"+indent)
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // Address returns the part of a Redis URL that can be shown: no user, no password,

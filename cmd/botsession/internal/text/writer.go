@@ -12,22 +12,34 @@ import (
 // A Writer is a stream that somebody reads, on a terminal or not.
 type Writer struct {
 	io.Writer
-	color bool // whether Paint paints
-	live  bool // whether a line can be drawn anew
+	terminal bool // whether lines that are too long are wrapped by the reader
+	live     bool // whether a line can be drawn anew
+	color    bool // whether Paint paints
+	columns  int  // of the terminal; 0: as the terminal says
 }
 
-// NewWriter returns a Writer that knows what w is, and what its user wants:
+// NewWriter returns a Writer that finds out what w is, and what its user wants:
 // colors on a terminal, unless NO_COLOR is set or TERM is dumb.
 func NewWriter(w io.Writer, getenv func(string) string) *Writer {
 	f, ok := w.(*os.File)
-	live := ok && term.IsTerminal(int(f.Fd())) && getenv("TERM") != "dumb"
-	return &Writer{Writer: w, color: live && getenv("NO_COLOR") == "", live: live}
+	terminal := ok && term.IsTerminal(int(f.Fd()))
+	live := terminal && getenv("TERM") != "dumb"
+	return &Writer{Writer: w, terminal: terminal, live: live, color: live && getenv("NO_COLOR") == ""}
 }
 
-// width returns the columns of the terminal, 80 where they are not known.
+// Terminal returns a Writer that takes w for a terminal without colors, with so
+// many columns. It is for tests.
+func Terminal(w io.Writer, columns int) *Writer {
+	return &Writer{Writer: w, terminal: true, columns: columns}
+}
+
+// width returns the columns of the terminal. What is no terminal has none: 0.
 func (w *Writer) width() int {
+	if !w.terminal || w.columns > 0 {
+		return w.columns
+	}
 	if f, ok := w.Writer.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
 			return width
 		}
 	}
@@ -49,8 +61,10 @@ const (
 
 // Paint colors a text for a terminal, and leaves it alone for anything else.
 func (w *Writer) Paint(c Color, text string) string {
-	if !w.color {
+	if !w.color || text == "" {
 		return text
 	}
-	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+	return "\x1b[" + string(c) + "m" + text + unpaint
 }
+
+const unpaint = "\x1b[0m"
