@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -62,5 +63,37 @@ func TestWhatIsDamagedHidesNothingElse(t *testing.T) {
 		if completed.Code != 0 || !strings.Contains(completed.Stdout, id+"\n") {
 			t.Errorf("completion does not offer %s: %d %q", id, completed.Code, completed.Stdout)
 		}
+	}
+}
+
+func TestEachErrorHasALine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bot := w.bot(t, "pizza", nil)
+	client, err := store.ParseURL(w.st.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	damage := func(id string) {
+		if _, err := bot.Session(id).Create(t.Context(), store.Origin{}); err != nil {
+			t.Fatal(err)
+		}
+		keys := client.Keys(t.Context(), "bs:{*}:s:pizza/"+id).Val()
+		if err := client.HSet(t.Context(), keys[0], "head", "1 2 3").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage("a")
+	damage("b")
+	line := `error: sessions of pizza: corrupt: session pizza/\w: field "head": .*` + "\n"
+	if got := rawCommand(t, w.env, "ls"); got.Code != 1 || !regexp.MustCompile("^("+line+"){2}$").MatchString(got.Err) {
+		t.Errorf("of two: exit %d, stderr %q", got.Code, got.Err)
+	}
+	for _, id := range strings.Split("cdefghijklm", "") {
+		damage(id)
+	}
+	if got := rawCommand(t, w.env, "ls"); got.Code != 1 || !regexp.MustCompile("^("+line+"){10}error: and 3 more errors\n$").MatchString(got.Err) {
+		t.Errorf("of thirteen: exit %d, stderr %q", got.Code, got.Err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ func newDemo(e *env) *cobra.Command {
 	o := &demoOptions{env: e}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Replay dialogues through replicas that get killed, and compare every session",
+		Short: "Replay dialogues through replicas that are killed, and compare",
 		Long: `Replay dialogues through a fleet of replicas, as users would cause them, and
 compare every session with its dialogue at the end.
 
@@ -39,7 +40,7 @@ server by accident. With --redis they stay there for an hour, under a bot of
 their own.`,
 		Example: `  botsession demo
   botsession demo --replicas 5 --kill 3 --duplicate 0.5
-  botsession demo --redis redis://127.0.0.1:6379 --dialogues dialogues.jsonl.gz --json`,
+  botsession demo --redis redis://127.0.0.1:6379 --dialogues chats.jsonl --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.file != "" {
@@ -77,19 +78,20 @@ func (o *demoOptions) run(ctx context.Context, play func(context.Context, demo.O
 		return err
 	}
 	var err error
-	if o.Dialogues, err = demo.Load(o.file, o.limit); err != nil {
+	var unread *fs.PathError
+	if o.Dialogues, err = demo.Load(o.file, o.limit); errors.As(err, &unread) {
+		return failed(err, "")
+	} else if err != nil {
 		return failed(err, `one dialogue a line: {"id": "a", "turns": [{"speaker": "user", "text": "hi", "intent": "greet", "slots": {}}, {"speaker": "system", "text": "hello"}]}`)
 	}
 	o.Redis, o.Namespace, o.Open, o.Out, o.Err = o.redis, o.namespace, openStore, o.out, o.err
 	err = play(ctx, o.Options)
 	var told *toldError
 	switch {
-	case err == nil, errors.As(err, &told):
+	case err == nil, ctx.Err() != nil, errors.As(err, &told):
 		return err
 	case errors.Is(err, demo.ErrNotClean):
 		return errSilent
-	case ctx.Err() != nil:
-		return failed(errors.New("interrupted"), "")
 	}
 	return failed(err, "botsession demo --verbose passes on the replicas' logs")
 }

@@ -35,21 +35,20 @@ the user's messages that were accepted and wait to be handled.`,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
-	flags.IntVarP(&o.last, "last", "n", 0, "only the last so many messages, beside those that wait; 0 or less: all (default)")
-	flags.Lookup("last").DefValue = ""
+	flags.IntVarP(&o.last, "last", "n", 0, "only the last so many messages, beside those that wait; 0 or less means all")
 	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
 	return cmd
 }
 
 func (o *historyOptions) run(ctx context.Context) error {
-	st, err := o.inspect(ctx)
+	st, err := o.open(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	bot, err := st.Bot(ctx, o.ref.Bot, nil)
+	bot, err := o.declared(ctx, st, o.ref.Bot)
 	if err != nil {
-		return notFound(o.ref, err)
+		return err
 	}
 	// What could be read is shown, whatever could not.
 	messages, failed := bot.Session(o.ref.ID).History(ctx, session.Last(o.last).WithWaiting())

@@ -74,7 +74,7 @@ func TestHistoryOfNothing(t *testing.T) {
 	}
 	w.drain(t, quiet, func(context.Context, *store.Turn) error { return nil })
 	command(t, w.env, "history", "quiet/1").check(t, transcript{Err: "no messages in quiet/1\n"})
-	command(t, w.env, "history", `quiet/"a\x1b b"`).check(t, transcript{Code: 1, Err: `
+	command(t, w.env, "history", `quiet/"a\x1b b"`).check(t, transcript{Code: 3, Err: `
 error: no session quiet/"a\x1b b": it was never created, was destroyed, or has expired
 hint: botsession ls quiet
 `})

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +18,7 @@ type listOptions struct {
 	*env
 	bot    string // empty: all bots
 	filter store.Filter
-	limit  int // of each bot, and of all; 0 or less: none
+	limit  int // of sessions; 0 or less: none
 	wide   bool
 	json   bool
 }
@@ -31,7 +29,7 @@ func newList(e *env) *cobra.Command {
 		Use:   "ls [BOT]",
 		Short: "List live sessions, newest first",
 		Long: `List the live sessions of one bot, or of all bots, the last active first.
-Of more sessions in a state or of a user than --limit, the first by id are shown.
+Of more sessions in a state or of a user than --limit, the first by id come.
 
 WAITING counts events in the inbox, the one in hand included. HELD BY is the
 replica whose turn runs on the session now; where the last attempt failed, when
@@ -42,18 +40,17 @@ in the middle. With --wide, with --json and in a pipe all of it is there.`,
 		Example: `  botsession ls pizza --state ordering
   botsession ls --user ann --json`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usage(fmt.Errorf("ls takes one bot, not %d", len(args)), "botsession ls lists the sessions of all bots")
+			switch len(args) {
+			case 0:
+				return nil
+			case 1:
+				o.bot = args[0]
+				return botArg(o.bot)
 			}
-			return nil
+			return usage(fmt.Errorf("ls takes one bot, not %d", len(args)), "botsession ls lists the sessions of all bots")
 		},
 		ValidArgsFunction: e.completeBot,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				o.bot = args[0]
-			}
-			return o.run(cmd.Context())
-		},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.filter.State, "state", "", "only sessions in this state")
@@ -72,26 +69,17 @@ type listed struct {
 }
 
 func (o *listOptions) run(ctx context.Context) error {
-	if o.bot != "" {
-		if err := session.ValidBot(o.bot); err != nil {
-			hint := ""
-			if ref, err := session.ParseRef(o.bot); err == nil {
-				hint = "one session: botsession show " + ref.String()
-			}
-			return usage(err, hint)
-		}
-	}
-	st, err := o.inspect(ctx)
+	st, err := o.open(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	sessions, more, failed := o.list(ctx, st) // what could be read is shown, whatever could not
+	sessions, more, err := o.list(ctx, st) // what could be read is shown, whatever could not
 	if len(sessions) == 0 {
-		if failed != nil {
-			return failed
+		if err == nil {
+			fmt.Fprintln(o.err, o.nothing())
 		}
-		return o.nothing(ctx, st)
+		return err
 	}
 	if o.json {
 		for _, s := range sessions {
@@ -109,7 +97,7 @@ func (o *listOptions) run(ctx context.Context) error {
 		}
 		fmt.Fprintf(o.err, "these are the %s %d; --limit 0 lists all\n", which, len(sessions))
 	}
-	return failed
+	return err
 }
 
 // list reads the sessions asked for, and whether there are more than the limit.
@@ -120,29 +108,28 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 			return nil, false, err
 		}
 	}
-	var failures []error
-	for _, bot := range bots {
-		b, err := st.Bot(ctx, bot, nil)
-		if errors.Is(err, session.ErrNotFound) {
-			continue // a bot that nobody has declared has no sessions
-		}
+	var failed failures
+	for _, name := range bots {
+		bot, err := o.declared(ctx, st, name)
 		if err != nil {
-			failures = append(failures, err)
+			if o.bot != "" {
+				return nil, false, err
+			}
+			failed = append(failed, err)
 			continue
 		}
 		n := 0
-		for st, err := range b.Sessions(ctx, o.filter) {
+		for s, err := range bot.Sessions(ctx, o.filter) {
 			if err != nil {
-				failures = append(failures, err)
+				failed = append(failed, err)
 				continue
 			}
-			sessions = append(sessions, st)
-			if n++; o.limit > 0 && n > o.limit { // one more, to see whether there are more
+			sessions = append(sessions, s)
+			if n++; o.limit > 0 && n > o.limit {
 				break
 			}
 		}
 	}
-	err = errors.Join(failures...)
 	if o.limit > 0 && len(sessions) > o.limit && o.filter != (store.Filter{}) {
 		sessions, more = sessions[:o.limit], true
 	}
@@ -150,11 +137,11 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 	if o.limit > 0 && len(sessions) > o.limit {
 		sessions, more = sessions[:o.limit], true
 	}
-	return sessions, more, err
+	return sessions, more, failed.err()
 }
 
-// nothing says that there are no sessions, and where there are some.
-func (o *listOptions) nothing(ctx context.Context, st *store.Store) error {
+// nothing says that there are no sessions of those that were asked for.
+func (o *listOptions) nothing() string {
 	what := "no live sessions"
 	if o.bot != "" {
 		what += " of bot " + o.bot
@@ -165,15 +152,7 @@ func (o *listOptions) nothing(ctx context.Context, st *store.Store) error {
 	if o.filter.User != "" {
 		what += fmt.Sprintf(" of user %q", o.filter.User)
 	}
-	bots, err := st.Bots(ctx)
-	if err != nil {
-		return err
-	}
-	if len(bots) > 0 && !slices.Contains(bots, o.bot) {
-		what += "; bots with sessions: " + strings.Join(bots, ", ")
-	}
-	fmt.Fprintln(o.err, what)
-	return nil
+	return what
 }
 
 func (o *listOptions) table(sessions []session.Status) {
@@ -197,8 +176,7 @@ func (o *listOptions) table(sessions []session.Status) {
 
 // holder says who holds the session; failing that, when it is tried again.
 func (o *listOptions) holder(s session.Status) string {
-	switch {
-	case s.Lease.Held(s.Now):
+	if s.Lease.Held(s.Now) {
 		return text.Clean(s.Lease.Holder)
 	}
 	for _, r := range []session.Retry{s.Reply, s.Event} {
@@ -217,63 +195,4 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-// completeBot completes the name of a bot from the server.
-func (e *env) completeBot(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-	defer cancel()
-	st, err := e.inspect(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	defer st.Close()
-	bots, err := st.Bots(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return bots, cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeRef completes a bot's name, and behind its slash the id of one of
-// its newest sessions.
-func (e *env) completeRef(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	bot, _, slash := strings.Cut(begun, "/")
-	if !slash {
-		bots, directive := e.completeBot(cmd, args, begun)
-		for i := range bots {
-			bots[i] += "/"
-		}
-		return bots, directive | cobra.ShellCompDirectiveNoSpace
-	}
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-	defer cancel()
-	st, err := e.inspect(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	defer st.Close()
-	b, err := st.Bot(ctx, bot, nil)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var refs []string
-	for status, err := range b.Sessions(ctx, store.Filter{}) {
-		if err != nil && len(refs) == 0 && !errors.Is(err, session.ErrCorrupt) {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		if err == nil {
-			refs = append(refs, status.Ref.String())
-		}
-		if len(refs) == 100 {
-			break
-		}
-	}
-	return refs, cobra.ShellCompDirectiveNoFileComp
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -23,12 +24,60 @@ func TestListOfNothing(t *testing.T) {
 	for _, args := range [][]string{{"ls"}, {"ls", "--json"}} {
 		command(t, w.env, args...).check(t, transcript{Err: "no live sessions\n"})
 	}
+	w.bot(t, "pizza", nil)
 	command(t, w.env, "ls", "pizza").check(t, transcript{Err: "no live sessions of bot pizza\n"})
 	w.pizza(t)
-	command(t, w.env, "ls", "piza").check(t, transcript{Err: "no live sessions of bot piza; bots with sessions: pizza\n"})
 	command(t, w.env, "ls", "--namespace", "other").check(t, transcript{Err: "no live sessions\n"})
 	command(t, w.env, "ls", "pizza", "--state", "paying", "--user", "ben").
 		check(t, transcript{Err: "no live sessions of bot pizza in state \"paying\" of user \"ben\"\n"})
+}
+
+func TestABotThatNobodyHasDeclared(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	commands := [][]string{{"ls", "piza"}, {"ls", "piza", "--json", "--state", "x"}, {"show", "piza/1"}, {"history", "piza/1"}, {"settings", "piza"}, {"settings", "piza", "ttl=1h"}}
+	for _, args := range commands {
+		command(t, w.env, args...).check(t, transcript{Code: 3, Err: `
+error: no bot piza: no program has declared it
+hint: no bot has sessions here; is it the right server, and the right --namespace?
+`})
+	}
+	for i := range 12 {
+		bot := w.bot(t, fmt.Sprintf("bot-%02d", i), nil)
+		if _, err := bot.Session("1").Create(t.Context(), store.Origin{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range commands {
+		command(t, w.env, args...).check(t, transcript{Code: 3, Err: `
+error: no bot piza: no program has declared it
+hint: bots with sessions: bot-00, bot-01, bot-02, bot-03, bot-04, bot-05, bot-06, bot-07, bot-08, bot-09, and 2 more
+`})
+	}
+}
+
+func TestSessionsOfABotWhoseSettingsAreGoneAreNotHidden(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.pizza(t)
+	if _, err := w.bot(t, "bank", nil).Session("1").Create(t.Context(), store.Origin{}); err != nil {
+		t.Fatal(err)
+	}
+	client, err := store.ParseURL(w.st.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if err := client.HDel(t.Context(), "bs:bots", "pizza").Err(); err != nil {
+		t.Fatal(err)
+	}
+	const lost = "error: bot pizza has sessions, but its settings are gone from the server\n"
+	if got := rawCommand(t, w.env, "ls", "pizza"); got.Code != 1 || got.Err != lost+"hint: a process that serves the bot puts them back within ten seconds\n" {
+		t.Errorf("ls pizza: exit %d, stderr %q", got.Code, got.Err)
+	}
+	if got := rawCommand(t, w.env, "ls"); got.Code != 1 || got.Err != lost || !strings.Contains(got.Stdout, "bank/1 ") {
+		t.Errorf("ls: exit %d, stdout %q, stderr %q", got.Code, got.Stdout, got.Err)
+	}
 }
 
 func TestList(t *testing.T) {

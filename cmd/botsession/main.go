@@ -6,10 +6,11 @@
 //	botsession ls pizza                  # who is talking to the bot
 //	botsession show pizza/42             # everything about one session
 //	botsession history pizza/42 -n 20    # what was said, and what waits
-//	botsession settings pizza ttl=168h   # what is kept with the data, changed for all processes
+//	botsession settings pizza ttl=168h   # a setting of the bot, changed for all processes
 //
-// Data goes to stdout and messages to stderr. It exits with 0; with 1 if what
-// was asked failed; with 2 if it was asked wrongly.
+// Data goes to stdout and messages to stderr. The exit code is 0 if it did what
+// was asked, 1 if that failed, 2 if it was asked wrongly, 3 if there is no such
+// bot or session, and 4 if the server is out of reach.
 package main
 
 import (

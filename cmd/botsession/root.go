@@ -14,8 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/botsession/botsession/cmd/botsession/internal/text"
-	"github.com/botsession/botsession/session"
-	"github.com/botsession/botsession/store"
 )
 
 // env is what every command is given: its streams and the global flags. It has
@@ -33,12 +31,14 @@ type env struct {
 
 // The exit codes.
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitUnreachable = 4
 )
 
-// run runs one command line and answers its exit code.
+// run runs one command line and returns its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	return (&env{in: in, out: text.NewWriter(out, os.Getenv), err: text.NewWriter(errs, os.Getenv), zone: time.Local, getenv: os.Getenv}).run(ctx, args)
 }
@@ -51,23 +51,46 @@ func (e *env) run(ctx context.Context, args []string) int {
 	root, started := newRoot(e)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
 	var told *toldError
-	if !errors.As(err, &told) {
-		told = &toldError{err: err, code: exitFailed}
-		if !*started { // cobra found the command line wrong
-			told = usage(err, "")
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &told):
+	case !*started: // cobra found the command line wrong
+		told = usage(err, "")
+	case ctx.Err() != nil:
+		told = failed(errors.New("interrupted"), "")
+	default:
+		told = failed(err, "")
+	}
+	e.tell(told)
+	return told.code
+}
+
+// maxTold is how many errors are told at once.
+const maxTold = 10
+
+// tell prints an error, or each of several on a line of its own, and what the user
+// can do about it.
+func (e *env) tell(told *toldError) {
+	errs := failures{told.err}
+	errors.As(told.err, &errs)
+	for i, err := range errs {
+		if err == nil {
+			break // the command has told why
+		}
+		line := err.Error()
+		if i == maxTold {
+			line = fmt.Sprintf("and %d more errors", len(errs)-maxTold)
+		}
+		fmt.Fprintln(e.err, e.err.Paint(text.Red, "error:"), text.Clean(line))
+		if i == maxTold {
+			break
 		}
 	}
-	if told.err != nil {
-		fmt.Fprintln(e.err, e.err.Paint(text.Red, "error:"), text.Clean(strings.ReplaceAll(strings.TrimSpace(told.err.Error()), "\n", "; ")))
-	}
 	if told.hint != "" {
-		fmt.Fprintln(e.err, e.err.Paint(text.Bold, "hint:"), told.hint)
+		fmt.Fprintln(e.err, e.err.Paint(text.Bold, "hint:"), text.Clean(told.hint))
 	}
-	return told.code
 }
 
 // newRoot builds the commands. Started becomes true when one of them was
@@ -79,7 +102,7 @@ func newRoot(e *env) (root *cobra.Command, started *bool) {
 		Short: "Look into the sessions of a chatbot fleet",
 		Long: `botsession looks into the sessions that a fleet of chatbot replicas keeps in
 Redis. Its demo shows, with real processes, what the fleet survives.`,
-		Example: `  botsession demo                     three replicas, one is killed, nothing is lost
+		Example: `  botsession demo                     three replicas, one is killed, no loss
   botsession ls pizza                 who is talking to the bot
   botsession show pizza/42            everything about one session
   botsession history pizza/42 -n 20   what was said, and what waits`,
@@ -103,6 +126,7 @@ Redis. Its demo shows, with real processes, what the fleet survives.`,
 	root.SetIn(e.in)
 	root.SetOut(e.out)
 	root.SetErr(e.err)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err, cmd.CommandPath()+" --help lists the flags")
 	})
@@ -129,83 +153,35 @@ func failed(err error, hint string) *toldError { return &toldError{err, hint, ex
 // usage is the error of a command that was asked wrongly.
 func usage(err error, hint string) *toldError { return &toldError{err, hint, exitUsage} }
 
+// missing is the error of a command that was asked about what is not there.
+func missing(err error, hint string) *toldError { return &toldError{err, hint, exitNotFound} }
+
 // errSilent ends a command with exit code 1 when it has said why.
 var errSilent = &toldError{code: exitFailed}
 
-// inspect opens the store to look at it: nothing is written, and a server that
-// does not answer is given up soon.
-func (e *env) inspect(ctx context.Context) (*store.Store, error) {
-	url, err := e.url()
-	if err != nil {
-		return nil, err
+// failures are several errors of one command.
+type failures []error
+
+func (f failures) Error() string {
+	var texts []string
+	for _, err := range f {
+		texts = append(texts, err.Error())
 	}
-	return openStore(ctx, url, &store.Options{Namespace: e.namespace, ReadOnly: true})
+	return strings.Join(texts, "; ")
 }
 
-// open opens the store to change something.
-func (e *env) open(ctx context.Context) (*store.Store, error) {
-	url, err := e.url()
-	if err != nil {
-		return nil, err
+// err returns the failures as an error, nil if there are none.
+func (f failures) err() error {
+	if len(f) == 0 {
+		return nil
 	}
-	return openStore(ctx, url, &store.Options{Namespace: e.namespace})
+	return f
 }
 
-// url is the Redis that a command works on: the flag wins.
-func (e *env) url() (string, error) {
-	url := e.redis
-	if url == "" {
-		url = e.getenv("REDIS_URL")
+// noArgs is for commands without arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("%s takes no arguments", cmd.Name()), cmd.CommandPath()+" --help")
 	}
-	if url == "" {
-		return "", usage(errors.New("no Redis is given"), "--redis redis://HOST:PORT, or REDIS_URL in the environment")
-	}
-	return url, nil
-}
-
-// openStore opens a store and tells the user which server is at fault.
-func openStore(ctx context.Context, url string, opts *store.Options) (*store.Store, error) {
-	client, err := store.ParseURL(url)
-	if err != nil {
-		return nil, usage(err, "an address looks like redis://HOST:PORT, redis+cluster://HOST:PORT,HOST:PORT or redis+sentinel://HOST:PORT/MASTER")
-	}
-	client.Close()
-	st, err := store.Open(ctx, url, opts)
-	switch {
-	case err == nil:
-		return st, nil
-	case errors.Is(err, session.ErrInvalid):
-		return nil, usage(err, "")
-	case errors.Is(err, session.ErrNewerLayout):
-		return nil, failed(err, "use the botsession of the fleet's version")
-	case errors.Is(err, session.ErrNoPermission):
-		return nil, failed(err, "the README lists the rights that a user needs to look, and to serve")
-	case errors.Is(err, session.ErrUnsupported):
-		return nil, failed(err, "the README says which servers and which data this version works with")
-	case errors.Is(err, session.ErrCorrupt):
-		return nil, failed(err, "is it the right server, and the right --namespace?")
-	case ctx.Err() != nil:
-		return nil, failed(errors.New("interrupted"), "")
-	}
-	return nil, failed(fmt.Errorf("%s: %w", text.Address(url), err), "does the server run there? Another one: --redis or REDIS_URL")
-}
-
-// refArg reads the one argument of a command that is about one session.
-func refArg(cmd *cobra.Command, args []string) (session.Ref, error) {
-	if len(args) != 1 {
-		return session.Ref{}, usage(fmt.Errorf("%s needs one session, not %d", cmd.Name(), len(args)), fmt.Sprintf("botsession %s pizza/42, as botsession ls prints it", cmd.Name()))
-	}
-	ref, err := session.ParseRef(args[0])
-	if err != nil {
-		return ref, usage(err, fmt.Sprintf("botsession %s pizza/42, as botsession ls prints it", cmd.Name()))
-	}
-	return ref, nil
-}
-
-// notFound explains a session that is not there.
-func notFound(ref session.Ref, err error) error {
-	if errors.Is(err, session.ErrNotFound) {
-		return failed(fmt.Errorf("no session %s: it was never created, was destroyed, or has expired", ref), "botsession ls "+ref.Bot)
-	}
-	return err
+	return nil
 }

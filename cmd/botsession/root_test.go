@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
+	"io"
 	"log/slog"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 
 	"github.com/botsession/botsession/store/embedded"
 )
@@ -85,13 +89,18 @@ hint: --redis redis://HOST:PORT, or REDIS_URL in the environment
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"ls", "--help"}, {"help", "demo"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"ls", "--help"}, {"help", "demo"}, {"help", "history"}, {"help", "settings"}, {"help", "show"}} {
 		got := rawCommand(t, nil, args...)
 		if got.Code != 0 || !strings.Contains(got.Stdout, "Usage:") || got.Err != "" {
 			t.Errorf("%q: exit %d, stdout %q, stderr %q", args, got.Code, got.Stdout, got.Err)
 		}
-		if strings.Contains(got.Stdout, "replica\n") || strings.Contains(got.Stdout, "  replica ") {
-			t.Errorf("%q shows the hidden command:\n%s", args, got.Stdout)
+		if regexp.MustCompile(`(?m)^  (replica|soak) `).MatchString(got.Stdout) {
+			t.Errorf("%q shows a hidden command:\n%s", args, got.Stdout)
+		}
+		for line := range strings.Lines(got.Stdout) {
+			if len(line) > 81 || strings.Contains(line, "(default )") {
+				t.Errorf("%q: %q", args, line)
+			}
 		}
 	}
 }
@@ -102,9 +111,9 @@ func TestDataThatThisToolDoesNotReadIsNoFaultOfTheServer(t *testing.T) {
 		"99":  "hint: use the botsession of the fleet's version\n",
 		"one": "hint: is it the right server, and the right --namespace?\n",
 	} {
-		server := miniredis.RunT(t)
-		server.HSet("bs:meta", "layout", layout, "buckets", "8", "id", "x")
-		got := rawCommand(t, nil, "ls", "--redis", "redis://"+server.Addr())
+		redis := miniredis.RunT(t)
+		redis.HSet("bs:meta", "layout", layout, "buckets", "8", "id", "x")
+		got := rawCommand(t, nil, "ls", "--redis", "redis://"+redis.Addr())
 		if got.Code != 1 || got.Stdout != "" || !strings.HasSuffix(got.Err, want) {
 			t.Errorf("layout %s: exit %d, stdout %q, stderr %q", layout, got.Code, got.Stdout, got.Err)
 		}
@@ -134,7 +143,7 @@ func TestAServerThatIsNotThere(t *testing.T) {
 				if took := time.Since(began); took > 20*time.Second {
 					t.Errorf("it took %v", took)
 				}
-				if got.Code != 1 || got.Stdout != "" || !strings.Contains(got.Err, "redis://"+addr) || !strings.Contains(got.Err, "hint: ") {
+				if got.Code != 4 || got.Stdout != "" || strings.Count(got.Err, addr) == 0 || !strings.Contains(got.Err, "hint: does the server run there?") {
 					t.Errorf("exit %d, stdout %q, stderr %q", got.Code, got.Stdout, got.Err)
 				}
 				if strings.Contains(got.Err, "s3cret") {
@@ -142,6 +151,69 @@ func TestAServerThatIsNotThere(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestAServerThatRefusesIsThere(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	server.RequireUserAuth("ann", "s3cret")
+	got := rawCommand(t, nil, "ls", "--redis", "redis://"+server.Addr())
+	if got.Code != 1 || !strings.Contains(got.Err, "\nhint: user and password stand in the address: redis://USER:PASSWORD@HOST:PORT\n") {
+		t.Errorf("exit %d, stderr %q", got.Code, got.Err)
+	}
+	for text, want := range map[string]string{
+		"WRONGPASS invalid username-password pair or": "user and password ",
+		"ERR DB index is out of range":                "does the address fit the server? ",
+		"LOADING Redis is loading the dataset in mem": "the server is there, but not ready: ",
+	} {
+		if got := refused(serverError(text)); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
+type serverError string
+
+func (e serverError) Error() string { return string(e) }
+func (e serverError) RedisError()   {}
+
+func TestWhatIsWrongWithTheServerIsAWarning(t *testing.T) {
+	t.Parallel()
+	redis := miniredis.RunT(t)
+	redis.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd == "INFO" {
+			c.WriteBulk("aof_enabled:0\r\n")
+		}
+		return cmd == "INFO"
+	})
+	want := "warning: " + redis.Addr() + ": the append-only file is off: a crash of the server loses what was written since its last snapshot; set appendonly yes\n"
+	for _, args := range [][]string{{"ls"}, {"demo", "--limit", "1", "--kill", "0", "--think", "1ms"}} {
+		if got := rawCommand(t, nil, append(args, "--redis", "redis://"+redis.Addr())...); got.Code != 0 || !strings.HasPrefix(got.Err, want) {
+			t.Errorf("%s: exit %d, stderr %q", args[0], got.Code, got.Err)
+		}
+	}
+}
+
+func TestAnInterruptedCommandSaysSo(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() {
+		if conn, err := silent.Accept(); err == nil {
+			interrupt()
+			<-t.Context().Done()
+			conn.Close()
+		}
+	}()
+	var errs strings.Builder
+	code := run(ctx, []string{"ls", "--redis", "redis://" + silent.Addr().String()}, strings.NewReader(""), io.Discard, &errs)
+	if code != exitFailed || errs.String() != "error: interrupted\n" {
+		t.Errorf("exit %d, stderr %q", code, errs.String())
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/botsession/botsession/cmd/botsession/internal/text"
-	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
 
@@ -29,9 +28,9 @@ func newSettings(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "settings BOT [NAME=VALUE ...]",
 		Short: "Show a bot's settings, or change them for all processes",
-		Long: `Show the settings of a bot, which are kept with its data, or change some of them.
-A change acts in every process within ten seconds. Times are written as 168h or
-1m30s; ttl=never keeps sessions for ever; an empty value is the default.`,
+		Long: `Show the settings of a bot, which are kept with its data, or change some of
+them. A change acts in every process within ten seconds. Times are written as
+168h or 1m30s; ttl=never keeps sessions for ever; an empty value is the default.`,
 		Example: `  botsession settings pizza
   botsession settings pizza ttl=168h historylimit=500`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -39,6 +38,9 @@ A change acts in every process within ten seconds. Times are written as 168h or
 				return usage(errors.New("a bot is needed"), cmd.CommandPath()+" pizza")
 			}
 			o.bot, o.change = args[0], args[1:]
+			if err := botArg(o.bot); err != nil {
+				return err
+			}
 			if err := setAll(&store.BotOptions{}, o.change); err != nil {
 				return usage(err, cmd.CommandPath()+" "+o.bot+" lists the settings")
 			}
@@ -52,26 +54,18 @@ A change acts in every process within ten seconds. Times are written as 168h or
 }
 
 func (o *settingsOptions) run(ctx context.Context) error {
-	open := o.inspect
-	if len(o.change) > 0 {
-		open = o.open
-	}
-	st, err := open(ctx)
+	st, err := o.open(ctx, len(o.change) == 0)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	bot, err := st.Bot(ctx, o.bot, nil)
-	if errors.Is(err, session.ErrNotFound) {
-		return failed(fmt.Errorf("no bot %s: no program has declared it", o.bot), "")
-	}
+	bot, err := o.declared(ctx, st, o.bot)
 	if err != nil {
 		return err
 	}
 	if len(o.change) > 0 {
-		var bad error
-		err := bot.Configure(ctx, func(opts *store.BotOptions) { bad = setAll(opts, o.change) })
-		if err = errors.Join(bad, err); err != nil {
+		err := bot.Configure(ctx, func(opts *store.BotOptions) { _ = setAll(opts, o.change) }) // Args has tried it
+		if err != nil {
 			return err
 		}
 	}

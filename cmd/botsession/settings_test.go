@@ -29,7 +29,7 @@ func TestSettings(t *testing.T) {
 	if err != nil || after.Options != want {
 		t.Errorf("settings after the change: %+v, %v; want %+v", after.Options, err, want)
 	}
-	for line, code := range map[string]int{"settings": 2, "settings pizza ttl": 2, "settings pizza tll=1h": 2, "settings pizza ttl=long": 2, "settings pizza backoff=-1s": 1, "settings pasta": 1, "settings pasta ttl=1h": 1} {
+	for line, code := range map[string]int{"settings": 2, "settings pizza ttl": 2, "settings pizza tll=1h": 2, "settings pizza ttl=long": 2, "settings pizza backoff=-1s": 1, "settings pasta": 3, "settings pasta ttl=1h": 3, "settings pizza/42": 2} {
 		if got := rawCommand(t, w.env, strings.Fields(line)...); got.Code != code || !strings.HasPrefix(got.Err, "error: ") {
 			t.Errorf("%s: %+v, want an error and the code %d", line, got, code)
 		}

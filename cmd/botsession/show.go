@@ -51,14 +51,14 @@ type shown struct {
 }
 
 func (o *showOptions) run(ctx context.Context) error {
-	st, err := o.inspect(ctx)
+	st, err := o.open(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	bot, err := st.Bot(ctx, o.ref.Bot, nil)
+	bot, err := o.declared(ctx, st, o.ref.Bot)
 	if err != nil {
-		return notFound(o.ref, err)
+		return err
 	}
 	s := bot.Session(o.ref.ID)
 	status, err := s.Status(ctx)

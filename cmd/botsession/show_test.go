@@ -186,7 +186,7 @@ func TestShowOfNothing(t *testing.T) {
 	w := newWorld(t)
 	w.bot(t, "pizza", nil)
 	for _, args := range [][]string{{"show", "pizza/42"}, {"show", "pizza/42", "--json"}} {
-		command(t, w.env, args...).check(t, transcript{Code: 1, Err: `
+		command(t, w.env, args...).check(t, transcript{Code: 3, Err: `
 error: no session pizza/42: it was never created, was destroyed, or has expired
 hint: botsession ls pizza
 `})

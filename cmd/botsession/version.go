@@ -69,11 +69,3 @@ func (v version) String() string {
 	}
 	return s + " " + v.Go + " " + v.Platform
 }
-
-// noArgs is for commands without arguments.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage(fmt.Errorf("%s takes no arguments", cmd.Name()), cmd.CommandPath()+" --help")
-	}
-	return nil
-}

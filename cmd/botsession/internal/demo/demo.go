@@ -95,7 +95,7 @@ func (o Options) play(ctx context.Context) (p *play, found result, err error) {
 		defer server.Close()
 		url = server.URL()
 	}
-	st, err := o.Open(ctx, url, &store.Options{Namespace: o.Namespace, Name: "demo"})
+	st, err := o.Open(ctx, url, &store.Options{Namespace: o.Namespace, Name: "demo", Logger: text.NewLogger(o.Err)})
 	if err != nil {
 		return nil, found, err
 	}
