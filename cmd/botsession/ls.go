@@ -27,9 +27,10 @@ func newList(e *env) *cobra.Command {
 	o := &listOptions{env: e}
 	cmd := &cobra.Command{
 		Use:   "ls [BOT]",
-		Short: "List live sessions, newest first",
-		Long: `List the live sessions of one bot, or of all bots, the last active first.
-Of more sessions in a state or of a user than --limit, the first by id come.
+		Short: "List live sessions, the last active first",
+		Long: `List the live sessions of one bot, or of all bots: the last active first, to
+the minute; with --state or --user bot by bot, in the order of their ids. If
+there are more than --limit, the first in that order are shown.
 
 WAITING counts events in the inbox, the one in hand included. HELD BY is the
 replica whose turn runs on the session now; where the last attempt failed, when
@@ -74,12 +75,16 @@ func (o *listOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer st.Close()
-	sessions, more, err := o.list(ctx, st) // what could be read is shown, whatever could not
+	sessions, err := o.list(ctx, st) // what could be read is shown, whatever could not
 	if len(sessions) == 0 {
 		if err == nil {
 			fmt.Fprintln(o.err, o.nothing())
 		}
 		return err
+	}
+	more := o.limit > 0 && len(sessions) > o.limit
+	if more {
+		sessions = sessions[:o.limit]
 	}
 	if o.json {
 		for _, s := range sessions {
@@ -91,29 +96,39 @@ func (o *listOptions) run(ctx context.Context) error {
 		o.table(sessions)
 	}
 	if more {
-		which := "newest"
-		if o.filter != (store.Filter{}) {
-			which = "first" // of each bot, by id
+		which := "the last active"
+		if o.filtered() {
+			which = "the first by id"
+			if o.bot == "" {
+				which = "the first by bot and id"
+			}
 		}
-		fmt.Fprintf(o.err, "these are the %s %d; --limit 0 lists all\n", which, len(sessions))
+		fmt.Fprintf(o.err, "more than %s: these are %s; --limit 0 lists all\n", text.Count(o.limit, "session", "sessions"), which)
 	}
 	return err
 }
 
-// list reads the sessions asked for, and whether there are more than the limit.
-func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []session.Status, more bool, err error) {
+// filtered is whether sessions come in the order of their ids.
+func (o *listOptions) filtered() bool { return o.filter != store.Filter{} }
+
+// list reads the sessions asked for in their order, and one more than the limit if
+// there is one.
+func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []session.Status, err error) {
 	bots := []string{o.bot}
 	if o.bot == "" {
 		if bots, err = st.Bots(ctx); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
 	var failed failures
 	for _, name := range bots {
+		if o.filtered() && o.limit > 0 && len(sessions) > o.limit {
+			break
+		}
 		bot, err := o.declared(ctx, st, name)
 		if err != nil {
 			if o.bot != "" {
-				return nil, false, err
+				return nil, err
 			}
 			failed = append(failed, err)
 			continue
@@ -130,14 +145,10 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 			}
 		}
 	}
-	if o.limit > 0 && len(sessions) > o.limit && o.filter != (store.Filter{}) {
-		sessions, more = sessions[:o.limit], true
+	if !o.filtered() {
+		slices.SortStableFunc(sessions, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
 	}
-	slices.SortStableFunc(sessions, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
-	if o.limit > 0 && len(sessions) > o.limit {
-		sessions, more = sessions[:o.limit], true
-	}
-	return sessions, more, failed.err()
+	return sessions, failed.err()
 }
 
 // nothing says that there are no sessions of those that were asked for.

@@ -80,6 +80,38 @@ func TestSessionsOfABotWhoseSettingsAreGoneAreNotHidden(t *testing.T) {
 	}
 }
 
+func TestAFilteredListGoesInTheOrderOfIDs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, ref := range []string{"b/3", "a/2", "b/1", "a/9", "b/2"} { // active in this order
+		ref, err := session.ParseRef(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.bot(t, ref.Bot, nil).Session(ref.ID).Create(t.Context(), store.Origin{State: "s", User: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Millisecond) // by the server's clock
+	}
+	for _, test := range []struct{ args, refs, message string }{
+		{"ls", "b/2 a/9 b/1 a/2 b/3", ""},
+		{"ls --limit 2", "b/2 a/9", "more than 2 sessions: these are the last active; --limit 0 lists all\n"},
+		{"ls --limit 1", "b/2", "more than 1 session: these are the last active; --limit 0 lists all\n"},
+		{"ls --limit 5", "b/2 a/9 b/1 a/2 b/3", ""},
+		{"ls --state s", "a/2 a/9 b/1 b/2 b/3", ""},
+		{"ls --user ann --limit 3", "a/2 a/9 b/1", "more than 3 sessions: these are the first by bot and id; --limit 0 lists all\n"},
+		{"ls b --state s --limit 2", "b/1 b/2", "more than 2 sessions: these are the first by id; --limit 0 lists all\n"},
+		{"ls b --state s --limit 3", "b/1 b/2 b/3", ""},
+		{"ls --state s --limit 0", "a/2 a/9 b/1 b/2 b/3", ""},
+	} {
+		got := rawCommand(t, w.env, strings.Fields(test.args)...)
+		refs := strings.Join(regexp.MustCompile(`(?m)^[ab]/\d`).FindAllString(got.Stdout, -1), " ")
+		if got.Code != 0 || refs != test.refs || got.Err != test.message {
+			t.Errorf("%s: exit %d, %s, stderr %q; want %s, stderr %q", test.args, got.Code, refs, got.Err, test.refs, test.message)
+		}
+	}
+}
+
 func TestList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -119,7 +151,7 @@ pizza/42  ordering  telegram  5  0  -  DUR
 	narrow(command(t, w.env, "ls", "pizza", "--limit", "1")).check(t, transcript{Stdout: `
 SESSION  STATE  PLATFORM  MESSAGES  WAITING  HELD BY  IDLE
 pizza/held  start  -  0  1  replica-a  DUR
-`, Err: "these are the newest 1; --limit 0 lists all\n"})
+`, Err: "more than 1 session: these are the last active; --limit 0 lists all\n"})
 	for _, filter := range [][]string{{"--state", "ordering"}, {"--user", "ann"}} {
 		got := rawCommand(t, w.env, append([]string{"ls", "--limit", "0"}, filter...)...)
 		if got.Code != 0 || strings.Count(got.Stdout, "\n") != 2 || !strings.Contains(got.Stdout, "pizza/42 ") {
