@@ -76,12 +76,31 @@ func (o *settingsOptions) run(ctx context.Context) error {
 	if o.json {
 		return text.WriteJSON(o.out, settingsJSON(o.bot, now))
 	}
+	t := text.NewTable(o.out, "SETTING", "VALUE", "WHAT IT IS")
+	t.Optional(3)
 	fields := reflect.ValueOf(now.Options)
 	for i := range fields.NumField() {
-		fmt.Fprintf(o.out, "%-13s %s\n", strings.ToLower(fields.Type().Field(i).Name), text.Clean(settingText(fields.Field(i).Interface())))
+		name := strings.ToLower(fields.Type().Field(i).Name)
+		t.Row(name, text.Clean(settingText(fields.Field(i).Interface())), meanings[name])
 	}
-	_, err = fmt.Fprintf(o.out, "\nrevision %d, of %s, by %s\n", now.Revision, now.Changed.In(o.zone).Format(time.DateTime), text.Clean(now.By))
+	t.Render()
+	_, err = fmt.Fprintf(o.out, "\nrevision %d, of %s, by %s\n", now.Revision, now.Changed.In(o.zone).Format("2006-01-02 15:04:05 MST"), text.Clean(now.By))
 	return err
+}
+
+// meanings says what each setting is, in 44 columns.
+var meanings = map[string]string{
+	"initial":      "state in which a session begins",
+	"ttl":          "idle time after which a session expires",
+	"historylimit": "messages that are kept of a chat; 0: all",
+	"inboxlimit":   "events that may wait for one session",
+	"inboxbytes":   "bytes that those events may have",
+	"dedupewindow": "how long the id of an event is remembered",
+	"maxattempts":  "failures until an event or a reply is dead",
+	"backoff":      "pause after the first failure; it doubles",
+	"maxwait":      "how long Send may put off one reply",
+	"deadlimit":    "dead letters that are kept of a session",
+	"recordonly":   "whether replies are kept, and not sent",
 }
 
 func settingsJSON(bot string, s store.Settings) map[string]any {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := rawCommand(t, w.env, "settings", "pizza")
-	if got.Code != 0 || !strings.HasPrefix(got.Stdout, "initial       greeting\nttl           720h\nhistorylimit  7\n") || !strings.Contains(got.Stdout, "\nrevision 1, of ") {
+	if got.Code != 0 || !regexp.MustCompile(`(?m)^initial +greeting +\S.*\nttl +720h +\S.*\nhistorylimit +7 +\S`).MatchString(got.Stdout) || !strings.Contains(got.Stdout, "\nrevision 1, of ") {
 		t.Errorf("it shows %+v", got)
 	}
 	if got := rawCommand(t, w.env, "settings", "pizza", "ttl=168h", "historyLimit=", "backoff=1m30s"); got.Code != 0 || !strings.Contains(got.Stdout, "\nrevision 2, of ") {
@@ -36,5 +38,18 @@ func TestSettings(t *testing.T) {
 	}
 	if now, err := bot.Settings(t.Context()); err != nil || now != after {
 		t.Errorf("settings after changes that were refused: %+v, %v; want %+v", now, err, after)
+	}
+}
+
+func TestTheToolSaysWhatEachSettingIs(t *testing.T) {
+	t.Parallel()
+	fields := reflect.TypeFor[store.BotOptions]()
+	for i := range fields.NumField() {
+		if name := strings.ToLower(fields.Field(i).Name); meanings[name] == "" || len(meanings[name]) > 44 {
+			t.Errorf("%s: %q", name, meanings[name])
+		}
+	}
+	if len(meanings) != fields.NumField() {
+		t.Errorf("%d meanings of %d settings", len(meanings), fields.NumField())
 	}
 }
