@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
@@ -30,6 +31,11 @@ type bot struct {
 type ran struct {
 	seq     int64 // of the chat before it
 	attempt int
+}
+
+// botOptions are how the demo's bot is declared: its sessions stay for an hour.
+func botOptions() *store.BotOptions {
+	return &store.BotOptions{Initial: initialState, TTL: time.Hour}
 }
 
 func newBot(config replicaConfig, out io.Writer) *bot {

@@ -19,19 +19,15 @@ const readers = 16
 // run, and a reply that the platform has got may still have to be noted, by a
 // replica that takes over from a dead one. It gives up after some leases: what is
 // missing then is found by the comparison.
-func (p *play) settle(ctx context.Context, st *store.Store) {
+func (p *play) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+3*p.Lease)
 	defer cancel()
-	bot, err := st.Bot(ctx, p.bot, nil)
-	if err != nil {
-		return // the comparison returns the error
-	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(readers)
 	for _, d := range p.Dialogues {
 		all.Go(func() error {
 			for {
-				status, err := bot.Session(d.id).Status(ctx)
+				status, err := p.bot.Session(d.id).Status(ctx)
 				if err == nil && status.Waiting == 0 && status.Unsent == 0 || errors.Is(err, session.ErrNotFound) {
 					return nil
 				}
@@ -45,17 +41,13 @@ func (p *play) settle(ctx context.Context, st *store.Store) {
 }
 
 // compare reads all sessions and compares each with its dialogue.
-func (p *play) compare(ctx context.Context, st *store.Store) (result, error) {
-	bot, err := st.Bot(ctx, p.bot, nil)
-	if err != nil {
-		return result{}, err
-	}
+func (p *play) compare(ctx context.Context) (result, error) {
 	results := make([]result, len(p.Dialogues))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(readers)
 	for i, d := range p.Dialogues {
 		all.Go(func() (err error) {
-			results[i], err = compareOne(ctx, bot.Session(d.id), d, p.platform.talks[d.id].received)
+			results[i], err = compareOne(ctx, p.bot.Session(d.id), d, p.platform.talks[d.id].received)
 			return err
 		})
 	}

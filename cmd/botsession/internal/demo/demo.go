@@ -73,7 +73,7 @@ func Run(ctx context.Context, opts Options) error {
 // A play is one replay of the dialogues.
 type play struct {
 	Options
-	bot      string
+	bot      *store.Bot
 	platform *platform
 	fleet    *fleet
 	progress *text.Progress
@@ -108,7 +108,11 @@ func (o Options) play(ctx context.Context) (p *play, found result, err error) {
 		return nil, found, err
 	}
 
-	p = &play{Options: o, bot: "demo-" + strings.ToLower(rand.Text()[:6])}
+	p = &play{Options: o}
+	p.bot, err = st.Bot(ctx, "demo-"+strings.ToLower(rand.Text()[:6]), botOptions())
+	if err != nil {
+		return nil, found, err
+	}
 	p.progress = text.NewProgress(o.Err, turns(o.Dialogues))
 	defer p.progress.Close()
 	p.platform = newPlatform(o.Dialogues, 2*o.Users)
@@ -123,8 +127,8 @@ func (o Options) play(ctx context.Context) (p *play, found result, err error) {
 		say:        p.progress.Say,
 		crashed:    cancel,
 		config: replicaConfig{
-			Redis: url, Namespace: o.Namespace, Bot: p.bot, Platform: p.platform.url,
-			TTL: time.Hour, Lease: o.Lease, Work: o.Work, Verbose: o.Verbose,
+			Redis: url, Namespace: o.Namespace, Bot: p.bot.Name(), Platform: p.platform.url,
+			Lease: o.Lease, Work: o.Work, Verbose: o.Verbose,
 		},
 	}
 	if o.Verbose {
@@ -138,10 +142,10 @@ func (o Options) play(ctx context.Context) (p *play, found result, err error) {
 		return nil, found, err
 	}
 	if !p.stalled {
-		p.settle(ctx, st)
+		p.settle(ctx)
 	}
 	p.fleet.stop() // nothing changes any more
-	found, err = p.compare(ctx, st)
+	found, err = p.compare(ctx)
 	return p, found, err
 }
 

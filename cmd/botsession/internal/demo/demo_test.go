@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -56,6 +57,33 @@ func TestRunGivesUpWhenNothingHappens(t *testing.T) {
 	}
 	if !strings.Contains(errs.String(), "nothing happens any more: given up") || !strings.Contains(out.String(), "NOT CLEAN: 2 of 2 sessions differ") {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", &out, &errs)
+	}
+}
+
+func TestTheVerdictTellsWhereTheSessionsAreButNoPassword(t *testing.T) {
+	t.Parallel()
+	st, err := embedded.Open(t.Context(), &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	bot, err := st.Bot(t.Context(), "demo-x", botOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"redis://127.0.0.1:6379":              " --redis redis://127.0.0.1:6379 ",
+		"redis://ann:s3cret@127.0.0.1":        " --redis URL ",
+		"redis://127.0.0.1/0?password=s3cret": " --redis URL ",
+	} {
+		var errs strings.Builder
+		p := &play{bot: bot, Options: Options{Redis: url, Namespace: "n", Dialogues: []Dialogue{{id: "an id"}}, Err: text.NewWriter(&errs, os.Getenv)}}
+		if err := p.verdict(text.NewWriter(io.Discard, os.Getenv), result{}); err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(errs.String(), "s3cret") || !strings.Contains(errs.String(), `  botsession show 'demo-x/"an id"'`+want+"--namespace n\n") {
+			t.Errorf("%s: stderr %q", url, errs.String())
+		}
 	}
 }
 

@@ -76,8 +76,12 @@ func (r Replica) serve(ctx context.Context, config replicaConfig, listen string)
 		return err
 	}
 	defer st.Close()
+	options := &store.BotOptions{Initial: initialState}
+	if config.Platform != "" {
+		options = botOptions()
+	}
 	b := newBot(config, r.Out)
-	if b.bot, err = st.Bot(ctx, config.Bot, &store.BotOptions{Initial: initialState, TTL: config.TTL}); err != nil {
+	if b.bot, err = st.Bot(ctx, config.Bot, options); err != nil {
 		return err
 	}
 

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/dustin/go-humanize"
 
@@ -44,7 +43,7 @@ func (p *play) figures(found result) report {
 		TurnsPerSecond: round(float64(p.platform.accepted.Load()) / p.elapsed.Seconds()),
 		P50:            p.platform.percentile(50), P99: p.platform.percentile(99), Slowest: p.platform.percentile(100),
 		Replicas: p.Replicas, Killed: p.killed, Frozen: p.frozen, Redelivered: p.platform.refused.Load(),
-		Seconds: round(p.elapsed.Seconds()), Bot: p.bot, Seed: p.Seed,
+		Seconds: round(p.elapsed.Seconds()), Bot: p.bot.Name(), Seed: p.Seed,
 	}
 }
 
@@ -80,7 +79,7 @@ func (p *play) table(f report) {
 	t.Row("p99", fmt.Sprintf("%.1f ms", f.P99), "")
 	why := ""
 	if f.Takeovers > 0 {
-		why = fmt.Sprintf("a dead replica's lease (%v) must end first", p.Lease)
+		why = fmt.Sprintf("a lost replica's lease (%v) must end first", p.Lease)
 	}
 	t.Row("slowest", fmt.Sprintf("%.1f ms", f.Slowest), why)
 	t.Row("replicas killed", comma(int64(f.Killed)), "with SIGKILL, while they had work")
@@ -88,7 +87,7 @@ func (p *play) table(f report) {
 		t.Row("replicas frozen", comma(int64(f.Frozen)), "with SIGSTOP, for longer than a lease")
 	}
 	t.Row("turns taken over", comma(f.Takeovers), "begun by a replica that died or froze")
-	t.Row("replies sent again", comma(f.Resent), "sent, but not noted before that")
+	t.Row("replies sent again", comma(f.Resent), "not noted by a lost replica")
 	t.Row("duplicates dropped", comma(f.DuplicatesDropped), "delivered again, not handled again")
 	t.Render()
 }
@@ -107,15 +106,15 @@ func (p *play) verdict(out *text.Writer, found result) error {
 		}
 	}
 	if p.Redis != "" {
-		url := "--redis " + p.Redis
-		if strings.Contains(p.Redis, "@") {
-			url = "--redis URL" // it may hold a password
+		flags := " --redis " + text.Shell(p.Redis)
+		if text.Address(p.Redis) != p.Redis {
+			flags = " --redis URL" // the rest of it may be a password
 		}
 		if p.Namespace != "" {
-			url += " --namespace " + p.Namespace
+			flags += " --namespace " + text.Shell(p.Namespace)
 		}
-		ref := session.Ref{Bot: p.bot, ID: p.Dialogues[0].id}
-		fmt.Fprintf(p.Err, "The sessions stay for an hour:\n  botsession ls %s %s\n  botsession show %s %s\n", p.bot, url, ref, url)
+		ref := session.Ref{Bot: p.bot.Name(), ID: p.Dialogues[0].id}
+		fmt.Fprintf(p.Err, "The sessions stay for an hour:\n  botsession ls %s%s\n  botsession show %s%s\n", ref.Bot, flags, text.Shell(ref.String()), flags)
 	}
 	if !found.clean() {
 		return ErrNotClean

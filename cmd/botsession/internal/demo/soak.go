@@ -35,8 +35,9 @@ func Soak(ctx context.Context, opts Options, long time.Duration) error {
 		}
 		f := p.figures(found)
 		turns += f.Turns
-		fmt.Fprintf(opts.Out, "%6.0fs  round %d: %d turns, %.0f/s, %d killed, %d frozen, %d taken over, %d duplicates dropped, %d replies sent again; in all %d turns\n",
-			time.Since(began).Seconds(), round, f.Turns, f.TurnsPerSecond, f.Killed, f.Frozen, f.Takeovers, f.DuplicatesDropped, f.Resent, turns)
+		fmt.Fprintf(opts.Out, "%6.0fs  round %d: %d turns, %.0f/s, %d killed, %d frozen, %d taken over, %s dropped, %s sent again; in all %d turns\n",
+			time.Since(began).Seconds(), round, f.Turns, f.TurnsPerSecond, f.Killed, f.Frozen, f.Takeovers,
+			text.Count(f.DuplicatesDropped, "duplicate", "duplicates"), text.Count(f.Resent, "reply", "replies"), turns)
 		if !found.clean() {
 			fmt.Fprintf(opts.Out, "seed of that round: %d\n", one.Seed)
 			return p.verdict(opts.Out, found)

@@ -18,6 +18,7 @@ type tail struct {
 
 	mu   sync.Mutex
 	kept []byte
+	line []byte // what was logged since the last end of line, if it is passed on
 }
 
 // tailSize is how many bytes are kept.
@@ -30,12 +31,18 @@ func (t *tail) Write(p []byte) (int, error) {
 	if over := len(t.kept) - tailSize; over > 0 {
 		t.kept = slices.Delete(t.kept, 0, over)
 	}
-	if t.through != nil {
-		for line := range bytes.Lines(p) {
-			fmt.Fprintf(t.through, "%s%s\n", t.prefix, text.Clean(strings.TrimRight(string(line), "\r\n")))
-		}
+	if t.through == nil {
+		return len(p), nil
 	}
-	return len(p), nil
+	t.line = append(t.line, p...)
+	for {
+		line, rest, whole := bytes.Cut(t.line, []byte("\n"))
+		if !whole {
+			return len(p), nil
+		}
+		fmt.Fprintf(t.through, "%s%s\n", t.prefix, text.Clean(string(line)))
+		t.line = rest
+	}
 }
 
 // last returns the last thing that was logged, on one line.

@@ -16,7 +16,8 @@ func TestTail(t *testing.T) {
 	for i := range 1000 {
 		fmt.Fprintf(log, "line %d\n", i)
 	}
-	fmt.Fprint(log, "error: no\x1b way\nhint: none\n")
+	fmt.Fprint(log, "error: no\x1b")
+	fmt.Fprint(log, " way\nhint: none\n")
 	if got := log.last(); got != "no\x1b way" {
 		t.Errorf("last is %q", got)
 	}

@@ -11,7 +11,6 @@ type replicaConfig struct {
 	Namespace string        `json:"namespace"`
 	Bot       string        `json:"bot"`
 	Platform  string        `json:"platform"` // where the replies go; empty: to stdout
-	TTL       time.Duration `json:"ttl"`
 	Lease     time.Duration `json:"lease"`
 	Work      time.Duration `json:"work"` // how long the handler takes
 	Verbose   bool          `json:"verbose"`
