@@ -22,7 +22,7 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		"codec":                    {msgpack},
 		"lua":                      {},
 		"store":                    {module + "session", module + "codec", module + "lua", module + "store/internal/call", module + "store/internal/causes", module + "store/internal/stored", redis},
-		"store/embedded":           {module + "store", "github.com/alicebob/miniredis/v2"},
+		"store/embedded":           {module + "store", module + "store/internal/causes", "github.com/alicebob/miniredis/v2"},
 		"store/storetest":          {module + "store", module + "session", module + "codec", module + "lua", module + "store/internal/bounded", redis, "github.com/alicebob/miniredis/v2"},
 		"store/internal/redistest": {redis},
 		"store/internal/bounded":   {},

@@ -27,7 +27,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -36,6 +35,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // A Store is a [store.Store] together with the server that it lives on.
@@ -58,7 +58,7 @@ func Open(ctx context.Context, opts *store.Options) (*Store, error) {
 	}
 	st, err := store.Open(ctx, server.URL(), opts)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the embedded store: %w", err), server.Close())
+		return nil, causes.Join(fmt.Errorf("open the embedded store: %w", err), server.Close())
 	}
 	return &Store{Store: st, server: server}, nil
 }
@@ -69,7 +69,7 @@ func (s *Store) URL() string { return s.server.URL() }
 
 // Close closes the store and then its server: all sessions are gone.
 func (s *Store) Close() error {
-	return errors.Join(s.Store.Close(), s.server.Close())
+	return causes.Join(s.Store.Close(), s.server.Close())
 }
 
 // A Server is an in-process Redis stand-in that listens on a free port of
