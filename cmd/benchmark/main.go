@@ -48,7 +48,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "hint: --help lists the flags")
 		os.Exit(2)
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "error:", err)
+		// errors.Join puts each error on a line of its own.
+		fmt.Fprintln(os.Stderr, "error:", strings.ReplaceAll(err.Error(), "\n", "\nerror: "))
 		os.Exit(1)
 	}
 }
