@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A transcript is what a command line answers.
+// A transcript is what a command line prints, and its exit code.
 type transcript struct {
 	Code        int
 	Stdout, Err string

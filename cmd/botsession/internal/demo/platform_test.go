@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// fakeReplica is a webhook that answers what it is told, one after the other,
-// and the last answer for ever.
-func fakeReplica(t *testing.T, number int, answers ...func(http.ResponseWriter)) *replica {
+// fakeReplica is a webhook that writes the responses one after the other, and the
+// last one for ever.
+func fakeReplica(t *testing.T, number int, responses ...func(http.ResponseWriter)) *replica {
 	t.Helper()
 	var mu sync.Mutex
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
-		answer := answers[0]
-		if len(answers) > 1 {
-			answers = answers[1:]
+		respond := responses[0]
+		if len(responses) > 1 {
+			responses = responses[1:]
 		}
 		mu.Unlock()
-		answer(w)
+		respond(w)
 	}))
 	t.Cleanup(server.Close)
 	return &replica{number: number, url: server.URL}
@@ -122,6 +122,6 @@ func TestReceiveCountsFirstCopies(t *testing.T) {
 	w := httptest.NewRecorder()
 	p.receive(w, httptest.NewRequest(http.MethodPost, "/replies", bytes.NewReader([]byte(`{"session":"stranger"}`))))
 	if w.Code != http.StatusNotFound {
-		t.Errorf("a stranger's reply is answered %d", w.Code)
+		t.Errorf("a stranger's reply gets %d", w.Code)
 	}
 }
