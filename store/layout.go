@@ -55,11 +55,12 @@ const (
 	maxBuckets     = 4096
 )
 
-// A keyForm is what is the same of all keys that scripts call by one name.
+// A keyForm is what is the same of all keys that are called by one name.
 type keyForm struct {
 	kind string // kind stands in the key, before the bot's name
 	typ  string // typ is what Redis calls the type
 	of   owns   // of is whose key it is
+	life life   // life is whether Redis drops the key
 }
 
 // owns is whose a key is. Those of the replicas and of the settings are in no bucket.
@@ -73,27 +74,48 @@ const (
 	ofStore               // the store's
 )
 
-// forms has every key that scripts touch, by the names that they give them.
+// life is whether Redis drops a key by itself.
+type life int
+
+const (
+	stays  life = iota // it must not
+	asHead             // when the head of the session's hash says, which may be never
+	ends               // some time: the key has an expiry
+)
+
+// forms has every key there is, by the names that scripts give them. They do not
+// touch meta and mark.
 var forms = map[string]keyForm{
-	"session":  {"s", "hash", ofSession},
-	"history":  {"h", "list", ofSession},
-	"inbox":    {"q", "list", ofSession},
-	"outbox":   {"o", "list", ofSession},
-	"events":   {"e", "hash", ofSession},
-	"calls":    {"p", "hash", ofSession},
-	"letters":  {"x", "list", ofSession},
-	"file":     {"f", "string", ofSession},
-	"activity": {"i", "zset", ofBot},
-	"names":    {"n", "zset", ofBot},
-	"moves":    {"g", "hash", ofBot},
-	"expiry":   {"ttl", "zset", ofBot},
-	"due":      {"due", "zset", ofBot},
-	"dead":     {"dead", "zset", ofBot},
-	"watch":    {"w", "string", ofBot},
-	"bots":     {"b", "hash", ofBucket},
-	"replicas": {"serve", "zset", ofFleet},
-	"settings": {"bots", "hash", ofStore},
+	"session":  {"s", "hash", ofSession, asHead},
+	"history":  {"h", "list", ofSession, asHead},
+	"inbox":    {"q", "list", ofSession, stays},
+	"outbox":   {"o", "list", ofSession, stays},
+	"events":   {"e", "hash", ofSession, ends},
+	"calls":    {"p", "hash", ofSession, ends},
+	"letters":  {"x", "list", ofSession, ends},
+	"file":     {"f", "string", ofSession, asHead},
+	"activity": {"i", "zset", ofBot, stays},
+	"names":    {"n", "zset", ofBot, stays},
+	"moves":    {"g", "hash", ofBot, stays},
+	"expiry":   {"ttl", "zset", ofBot, stays},
+	"due":      {"due", "zset", ofBot, stays},
+	"dead":     {"dead", "zset", ofBot, stays},
+	"watch":    {"w", "string", ofBot, ends},
+	"bots":     {"b", "hash", ofBucket, stays},
+	"mark":     {"ack", "string", ofBucket, stays},
+	"replicas": {"serve", "zset", ofFleet, ends},
+	"settings": {"bots", "hash", ofStore, stays},
+	"meta":     {"meta", "hash", ofStore, stays},
 }
+
+// kinds has the names in forms by their kinds.
+var kinds = func() map[string]string {
+	names := map[string]string{}
+	for name, form := range forms {
+		names[form.kind] = name
+	}
+	return names
+}()
 
 // layout builds every key there is.
 type layout struct {
@@ -136,11 +158,11 @@ func (l layout) write(key *strings.Builder, name string, at place) {
 	if !ok {
 		panic(fmt.Sprintf("store: no key is called %q", name))
 	}
-	if form.of == ofFleet || form.of == ofStore {
+	if form.inBucket() {
+		key.WriteString(l.tags[at.bucket])
+	} else {
 		key.WriteString(l.namespace)
 		key.WriteByte(':')
-	} else {
-		key.WriteString(l.tags[at.bucket])
 	}
 	key.WriteString(form.kind)
 	if form.of == ofBucket || form.of == ofStore {
@@ -168,7 +190,45 @@ func (l layout) keys(script *lua.Script, at place) []string {
 	return keys
 }
 
-func (l layout) meta() string { return l.namespace + ":meta" }
+// parse returns the name and the place of a key, and false for one that this
+// layout does not have. The place of a key that is in no bucket has the number
+// behind the last one.
+func (l layout) parse(key string) (name string, at place, ok bool) {
+	at.bucket = len(l.tags)
+	if key == l.namespace+":ack:{"+l.settings()+"}" {
+		return "mark", at, true
+	}
+	rest, _ := strings.CutPrefix(key, l.namespace+":")
+	if tag, inside, tagged := strings.Cut(rest, "}:"); tagged {
+		words := strings.Split(tag, ".") // as bucketTag writes it
+		if len(words) != 3 {
+			return "", at, false
+		}
+		bucket, err := strconv.Atoi(words[1])
+		if err != nil || bucket < 0 || bucket >= len(l.tags) {
+			return "", at, false
+		}
+		at.bucket, rest = bucket, inside
+	}
+	kind, of, _ := strings.Cut(rest, ":")
+	name = kinds[kind]
+	switch forms[name].of {
+	case ofSession:
+		at.ref.Bot, at.ref.ID, _ = strings.Cut(of, "/")
+		ok = at.ref.Validate() == nil
+	case ofBot, ofFleet:
+		at.ref.Bot = of
+		ok = session.ValidBot(of) == nil
+	default:
+		ok = true
+	}
+	ok = ok && name != "" && forms[name].inBucket() == (at.bucket < len(l.tags)) && l.key(name, at) == key
+	return name, at, ok
+}
+
+func (f keyForm) inBucket() bool { return f.of != ofFleet && f.of != ofStore }
+
+func (l layout) meta() string { return l.key("meta", place{}) }
 
 // settings is the key of all bots' settings, which is in no bucket.
 func (l layout) settings() string { return l.key("settings", place{}) }

@@ -96,6 +96,41 @@ func TestNoTwoKeysAreTheSame(t *testing.T) {
 	}
 }
 
+func TestTheNameAndThePlaceOfEachKeyAreReadFromIt(t *testing.T) {
+	l := newLayout("bs", 16)
+	for _, bot := range []string{"pizza", "pizza:s", "s", "ttl"} {
+		for _, id := range []string{"a", "a:1", "a/b", "s:a", "{a}", "}:", "\x00", strings.Repeat("x", 512)} {
+			for name, form := range forms {
+				want := l.place(session.Ref{Bot: bot, ID: id})
+				switch form.of {
+				case ofBot, ofFleet:
+					want.ref.ID = ""
+				case ofBucket, ofStore:
+					want.ref = session.Ref{}
+				}
+				if !form.inBucket() {
+					want.bucket = len(l.tags)
+				}
+				key := l.key(name, want)
+				if got, at, ok := l.parse(key); !ok || got != name || at != want {
+					t.Errorf("%q is read as %s of %+v, %t; want %s of %+v", key, got, at, ok, name, want)
+				}
+			}
+		}
+	}
+	tag := l.tags[3]
+	for _, key := range []string{
+		"", "bs", "bs:", "bs:other", "bs:meta:", "bs:bots:pizza", "bs:s:pizza/1", "bs:i:pizza", "bs:serve:", "bs:serve:a/b", "other:meta", "bs:ack:{bs:meta}",
+		tag, tag + "z:pizza/1", tag + "s:pizza", tag + "s:pizza/", tag + "s:/1", tag + "s:pi zza/1", tag + "i:pizza/1", tag + "i:", tag + "b:", tag + "b:pizza",
+		tag + "serve:pizza", tag + "meta", tag + "s:pizza/" + strings.Repeat("x", 513), "bs:{16.3}:b", "bs:{16.x.1}:b", "bs:{16.16.1}:b", "bs:{16.-1.1}:b",
+		"bs:{" + bucketTag(3, 32) + "}:b", "bs:{x}:b", "bs:{}:b",
+	} {
+		if name, at, ok := l.parse(key); ok {
+			t.Errorf("%q is read as %s of %+v", key, name, at)
+		}
+	}
+}
+
 func TestOwnersShareTheBucketsAndKeepThemWhenOneLeaves(t *testing.T) {
 	var names []string
 	for i := range 20 {
