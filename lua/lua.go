@@ -64,6 +64,7 @@ var (
 	Accept   = load("accept")
 	Beat     = load("beat")
 	Change   = load("change")
+	Check    = load("check")
 	Commit   = load("commit")
 	Create   = load("create")
 	Dead     = load("dead")
@@ -84,7 +85,7 @@ var (
 )
 
 // All lists the scripts, by name.
-var All = []*Script{Accept, Beat, Change, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Settings, Status, Tally}
+var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Settings, Status, Tally}
 
 // load joins a script with the pieces that its header names. It panics on a
 // header it cannot read: the files are part of the program.

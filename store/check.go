@@ -1,221 +1,303 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
+	"hash/maphash"
+	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
-	"github.com/botsession/botsession/store/internal/causes"
-	"github.com/botsession/botsession/store/internal/stored"
 )
 
-// Check reads every key of the namespace and compares sessions with their
-// index: each session listed once, in its state and under its user; the counts
-// right; whatever has work listed as due; no list without its session; all keys
-// of a session expiring with it. It returns what it finds, joined. It is for
-// tests and for peace of mind: run it while nothing changes, and not on a
-// production server in a hurry, because it reads all of it.
-func (s *Store) Check(ctx context.Context) error {
-	if err := s.usable(); err != nil {
-		return fmt.Errorf("check: %w", err)
+// A Finding is one thing that is wrong in what is stored.
+type Finding struct {
+	Ref    session.Ref // Ref names the session. Its ID is empty for what is of a whole bot, and its Bot too for what is of no bot.
+	Bucket int         // Bucket is the bucket of the key, or -1 for a key that is in none.
+	Key    string      // Key is the Redis key that is wrong.
+	Text   string      // Text says what is wrong with it, in one sentence. It holds nothing that users or the bot said.
+}
+
+// String returns all of the Finding in one line.
+func (f Finding) String() string {
+	whose, bucket := "", ""
+	switch {
+	case f.Ref.ID != "":
+		whose = f.Ref.String() + ": "
+	case f.Ref.Bot != "":
+		whose = f.Ref.Bot + ": "
 	}
-	c := &check{store: s, bots: map[string]*botCheck{}}
-	if err := c.scan(ctx); err != nil {
-		return fmt.Errorf("check: %w", err)
+	if f.Bucket >= 0 {
+		bucket = fmt.Sprintf("bucket %d, ", f.Bucket)
 	}
-	for _, b := range c.bots {
-		if err := c.read(ctx, b); err != nil {
-			return fmt.Errorf("check %s: %w", b.name, err)
+	return fmt.Sprintf("%s%s (%skey %q)", whose, f.Text, bucket, f.Key)
+}
+
+// Check reads everything under the namespace, and hands out what is wrong: keys that
+// this version does not have, of another type, in the wrong bucket, or that Redis would
+// drop, or keep, when it must not; what cannot be read of a session, of its lists, and
+// of bots' settings; and what does not fit together, as a session that an index does
+// not list, one that is listed and is gone, work of which no replica is told, or a wrong
+// count. Its texts call the keys as layout.go does. No Finding means that all is whole.
+//
+// An error says that something could not be read, as when a server of a cluster is
+// down, and is never about the data: what is corrupt is a Finding. It is the last item,
+// and everything that can be read is checked before it.
+//
+// Check writes nothing. It needs the rights of one who looks on. It reads each byte, a
+// little at a time, and so takes long where much is stored. A fleet may work meanwhile:
+// what is found is looked at again before it is handed out, so that a change between
+// two reads is not taken for damage.
+func (s *Store) Check(ctx context.Context) iter.Seq2[Finding, error] {
+	return func(yield func(Finding, error) bool) {
+		c := &checker{store: s, yield: yield, seed: maphash.MakeSeed(), told: map[uint64]struct{}{}, settled: map[string]bool{}}
+		err := c.run(ctx)
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Finding{}, fmt.Errorf("check: %w", call.NoRight(err)))
 		}
-		c.compare(b)
 	}
-	return causes.Join(c.findings...)
 }
 
-type check struct {
-	store    *Store
-	mu       sync.Mutex
-	bots     map[string]*botCheck // by bucket NUL bot
-	findings []error
+// errStop ends a check whose reader has stopped.
+var errStop = errors.New("the reader has stopped")
+
+// A checker goes through the keys as SCAN returns them, which is in no order. It
+// checks each by itself and with what it leads to: the index by the session, the
+// session by the index. So it holds no more than a page of keys, of an index, or of
+// a session's list, and hashes of what it found.
+type checker struct {
+	store   *Store
+	yield   func(Finding, error) bool
+	seed    maphash.Seed
+	told    map[uint64]struct{} // told holds the hashes of the findings that were handed out
+	settled map[string]bool     // settled is whether a bot has settings; nil if those cannot be read
+	fault   error               // fault is the first reason why something could not be read
 }
 
-// botCheck is one bot's part of one bucket.
-type botCheck struct {
-	name     string
-	at       place
-	keys     map[string]map[string]bool // kind -> ids
-	sessions map[string]*sessionCheck
-	activity map[string]bool
-	names    map[string]bool
-	expiry   map[string]float64
-	due      map[string]float64
-	living   string
-}
+// The most that is read at once: keys of a scan, and elements of a session's lists.
+const (
+	keysAtOnce     = 1000
+	elementsAtOnce = 50
+)
 
-type sessionCheck struct {
-	rec *stored.Record
-	ttl map[string]time.Duration // kind -> until Redis itself drops it; negative: never
-}
-
-func (c *check) found(format string, args ...any) {
-	c.findings = append(c.findings, fmt.Errorf(format, args...))
-}
-
-func (c *check) bot(bucket int, name string) *botCheck {
-	key := strconv.Itoa(bucket) + "\x00" + name
-	if c.bots[key] == nil {
-		c.bots[key] = &botCheck{name: name, at: place{ref: session.Ref{Bot: name}, bucket: bucket}, keys: map[string]map[string]bool{}, sessions: map[string]*sessionCheck{}}
-	}
-	return c.bots[key]
-}
-
-// scan sorts the keys of all servers by bucket, bot and kind.
-func (c *check) scan(ctx context.Context) error {
-	buckets := map[string]int{}
-	for i, tag := range c.store.layout.tags {
-		buckets[tag] = i
-	}
-	return c.store.caller.EachServer(ctx, func(ctx context.Context, server call.Server) error {
-		return server.Scan(ctx, c.store.layout.namespace+":{*", func(key string) {
-			tag, rest, _ := strings.Cut(key, "}:")
-			bucket, ok := buckets[tag+"}:"]
-			kind, rest, _ := strings.Cut(rest, ":")
-			c.mu.Lock()
-			if !ok {
-				c.found("%q is in no bucket of ours", key)
-			} else if bot, id, perSession := strings.Cut(rest, "/"); perSession {
-				b := c.bot(bucket, bot)
-				if b.keys[kind] == nil {
-					b.keys[kind] = map[string]bool{}
-				}
-				b.keys[kind][id] = true
-				if want := c.store.layout.place(session.Ref{Bot: bot, ID: id}).bucket; want != bucket {
-					c.found("%q is in bucket %d, and belongs into %d", key, bucket, want)
-				}
-			} else if rest != "" {
-				c.bot(bucket, rest)
-			}
-			c.mu.Unlock()
-		})
-	})
-}
-
-func (c *check) read(ctx context.Context, b *botCheck) error {
-	l, caller := c.store.layout, c.store.caller
-	activity, names, living := call.ZRange(l.key("activity", b.at)), call.ZRange(l.key("names", b.at)), call.HGet(l.key("bots", b.at), b.name)
-	expiry, due := call.Scores(l.key("expiry", b.at)), call.Scores(l.key("due", b.at))
-	if err := caller.Do(ctx, activity, names, living, expiry, due); err != nil {
+// run checks what those servers have that can be asked, and returns why others cannot.
+func (c *checker) run(ctx context.Context) error {
+	if err := c.store.usable(); err != nil {
 		return err
 	}
-	b.activity, b.names, b.living, b.expiry, b.due = setOf(activity.Val), setOf(names.Val), living.Val, expiry.Val, due.Val
-	for id := range b.keys["s"] {
-		at := place{ref: session.Ref{Bot: b.name, ID: id}, bucket: b.at.bucket}
-		sc := &sessionCheck{ttl: map[string]time.Duration{}}
-		hash := call.HGetAll(l.key("session", at))
-		err := caller.Do(ctx, hash)
-		if err == nil {
-			var pairs []string
-			for field, value := range hash.Val {
-				pairs = append(pairs, field, value)
-			}
-			sc.rec, err = stored.ReadRecord(at.ref, pairs)
+	for _, first := range []func(context.Context) error{c.reach, c.meta, c.settle} {
+		if err := first(ctx); err != nil {
+			return err
+		}
+	}
+	servers, err := c.servers(ctx)
+	if err != nil {
+		return err
+	}
+	failed, why := 0, error(nil)
+	for _, server := range servers {
+		switch err := c.scan(ctx, server); {
+		case errors.Is(err, errStop):
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			failed, why = failed+1, cmp.Or(why, err)
+		}
+	}
+	if failed > 0 && failed < len(servers) {
+		why = fmt.Errorf("partial: %d of %d servers cannot be read to the end: %w", failed, len(servers), why)
+	}
+	return cmp.Or(c.fault, why)
+}
+
+// reach asks for a key of each bucket: of a server that is down, or of slots that no
+// server has, no scan would tell. If none can be asked it returns why.
+func (c *checker) reach(ctx context.Context) error {
+	types := make([]*call.Value[string], len(c.store.layout.tags))
+	commands := make([]call.Command, len(types))
+	for bucket := range types {
+		types[bucket] = call.Type(c.store.layout.key("bots", place{bucket: bucket}))
+		commands[bucket] = types[bucket]
+	}
+	_ = c.store.read(ctx, commands...) // each has its own error
+	failed, why := 0, error(nil)
+	for _, t := range types {
+		if t.Err != nil {
+			failed, why = failed+1, cmp.Or(why, t.Err)
+		}
+	}
+	if failed == len(types) {
+		return why
+	}
+	c.fault = partly(failed, len(types), why)
+	return nil
+}
+
+// servers returns those that may have keys, in the order of their addresses.
+func (c *checker) servers(ctx context.Context) (all []call.Server, err error) {
+	var mu sync.Mutex
+	err = c.store.caller.EachServer(ctx, func(_ context.Context, server call.Server) error {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, server)
+		return nil
+	})
+	slices.SortFunc(all, func(a, b call.Server) int { return cmp.Compare(a.Addr, b.Addr) })
+	return all, err
+}
+
+// scan checks what one server has.
+func (c *checker) scan(ctx context.Context, server call.Server) error {
+	for keys, err := range server.Scan(ctx, c.store.layout.namespace+":*", keysAtOnce) {
+		if err == nil && len(keys) > 0 {
+			slices.Sort(keys) // a scan may show a key twice
+			err = c.page(ctx, slices.Compact(keys))
 		}
 		if err != nil {
-			c.found("%s: %w", at.ref, err)
-			continue
+			return err
 		}
-		for kind, name := range map[string]string{"s": "session", "h": "history", "f": "file"} {
-			if b.keys[kind][id] {
-				ttl := call.PTTL(l.key(name, at))
-				if err := caller.Do(ctx, ttl); err != nil {
-					return err
-				}
-				sc.ttl[kind] = ttl.Val
-			}
-		}
-		b.sessions[id] = sc
 	}
 	return nil
 }
 
-func setOf(members []string) map[string]bool {
-	set := make(map[string]bool, len(members))
-	for _, m := range members {
-		set[m] = true
+// page checks some keys and what they lead to.
+func (c *checker) page(ctx context.Context, keys []string) error {
+	if err := c.look(ctx, func(ctx context.Context) ([]Finding, error) { return c.keys(ctx, keys) }); err != nil {
+		return err
 	}
-	return set
+	layout := c.store.layout
+	var sessions []place // whose hash is there, or gone while something else is not
+	hashes := map[place]*call.Value[string]{}
+	var asked []call.Command
+	for _, key := range keys {
+		name, at, known := layout.parse(key)
+		switch {
+		case !known || forms[name].of != ofSession || layout.place(at.ref) != at:
+		case name == "session":
+			sessions = append(sessions, at)
+		case hashes[at] == nil:
+			hashes[at] = call.Type(layout.key("session", at))
+			asked = append(asked, hashes[at])
+		}
+	}
+	if err := c.store.read(ctx, asked...); err != nil {
+		return err
+	}
+	for at, hash := range hashes {
+		if hash.Val == "none" {
+			sessions = append(sessions, at)
+		}
+	}
+	for _, at := range sessions {
+		if err := c.session(ctx, at); err != nil {
+			return err
+		}
+	}
+	for _, key := range keys {
+		if name, at, known := layout.parse(key); known {
+			if err := c.whole(ctx, name, at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-func (c *check) compare(b *botCheck) {
-	names, living := map[string]bool{}, 0
-	for id, sc := range b.sessions {
-		ref := session.Ref{Bot: b.name, ID: id}
-		held, ended := sc.rec.Held(), sc.rec.Ended()
-		work := held || b.keys["q"][id] || b.keys["o"][id]
-		if _, due := b.due[id]; (work || ended) != due {
-			c.found("%s is due: %t (held: %t, inbox: %t, outbox: %t, ended: %t)", ref, due, held, b.keys["q"][id], b.keys["o"][id], ended)
+// keys says which keys are not what the layout has.
+func (c *checker) keys(ctx context.Context, keys []string) (found []Finding, err error) {
+	layout := c.store.layout
+	types, lives := make([]*call.Value[string], len(keys)), make([]*call.Value[time.Duration], len(keys))
+	var commands []call.Command
+	for i, key := range keys {
+		types[i], lives[i] = call.Type(key), call.PTTL(key)
+		commands = append(commands, types[i], lives[i])
+	}
+	if err := c.store.read(ctx, commands...); err != nil {
+		return nil, err
+	}
+	for i, key := range keys {
+		name, at, known := layout.parse(key)
+		form := forms[name]
+		switch typ, expires := types[i].Val, lives[i].Val >= 0; {
+		case typ == "none":
+			continue
+		case !known:
+			found = append(found, Finding{Bucket: -1, Key: key, Text: "this version has no such key"})
+			continue
+		case form.of == ofSession && layout.place(at.ref) != at:
+			found = append(found, c.finding(name, at, "its %s is in bucket %d, and belongs in bucket %d", name, at.bucket, layout.place(at.ref).bucket))
+		case typ != form.typ:
+			found = append(found, c.finding(name, at, "the key %s is a %s, not a %s", name, typ, form.typ))
+		case form.life == stays && expires:
+			found = append(found, c.finding(name, at, "the key %s has an expiry: Redis would drop it", name))
+		case form.life == ends && lives[i].Val == -1:
+			found = append(found, c.finding(name, at, "the key %s has no expiry: it would stay for ever", name))
 		}
-		for kind, ttl := range sc.ttl {
-			if gap := ttl - sc.ttl["s"]; (ttl < 0) != (sc.ttl["s"] < 0) || gap.Abs() > 10*time.Second {
-				c.found("%s: Redis drops its key %q in %v, the hash in %v", ref, kind, ttl, sc.ttl["s"])
-			}
+		if at.ref.Bot != "" && !c.hasSettings(ctx, at.ref.Bot) {
+			found = append(found, c.finding("settings", place{ref: session.Ref{Bot: at.ref.Bot}}, "the bot has no settings, and something of it is stored"))
 		}
-		if ended { // out of the index; its hash only carries the lease
+	}
+	return found, nil
+}
+
+// looks is how often the same must be found in a row.
+const looks = 3
+
+// look hands out what see finds. What is not found each time it changed meanwhile.
+func (c *checker) look(ctx context.Context, see func(context.Context) ([]Finding, error)) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	found, err := see(ctx)
+	for n := 1; n < looks && err == nil && len(found) > 0; n++ {
+		var more []Finding
+		more, err = see(ctx)
+		again := make(map[Finding]bool, len(more))
+		for _, f := range more {
+			again[f] = true
+		}
+		found = slices.DeleteFunc(found, func(f Finding) bool { return !again[f] })
+	}
+	if call.WrongType(err) { // which keys finds
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		hash := maphash.Comparable(c.seed, f)
+		if _, told := c.told[hash]; told {
 			continue
 		}
-		living++
-		names["s"+sc.rec.State()+"\x00"+id] = true
-		if user := sc.rec.User(); user != "" {
-			names["u"+user+"\x00"+id] = true
-		}
-		if !b.activity[id] {
-			c.found("%s is not among the sessions by activity", ref)
-		}
-		exp := float64(sc.rec.Expires())
-		if score, listed := b.expiry[id]; exp > 0 && (!listed || score > exp && !work) {
-			c.found("%s expires at %.0f, and is listed for %.0f (listed: %t)", ref, exp, score, listed)
+		c.told[hash] = struct{}{}
+		if !c.yield(f, nil) {
+			return errStop
 		}
 	}
-	for id := range b.activity {
-		if b.sessions[id] == nil {
-			c.found("%s is listed by activity and is not there", session.Ref{Bot: b.name, ID: id})
-		}
+	return nil
+}
+
+// finding says what is wrong with the key that is called name.
+func (c *checker) finding(name string, at place, format string, args ...any) Finding {
+	f := Finding{Ref: at.ref, Bucket: at.bucket, Key: c.store.layout.key(name, at), Text: fmt.Sprintf(format, args...)}
+	if !forms[name].inBucket() {
+		f.Bucket = -1
 	}
-	for id := range b.expiry {
-		if b.sessions[id] == nil {
-			c.found("%s is listed by expiry and is not there", session.Ref{Bot: b.name, ID: id})
-		}
+	return f
+}
+
+// because returns why something cannot be read, without saying again that it cannot.
+func because(err error) string {
+	var of *session.CorruptError
+	if errors.As(err, &of) {
+		err = of.Reason
 	}
-	for member := range names {
-		if !b.names[member] {
-			c.found("%s: %q is not among the names", b.name, member)
-		}
-	}
-	for member := range b.names {
-		if !names[member] {
-			c.found("%s: %q is among the names and should not be", b.name, member)
-		}
-	}
-	if living > 0 && b.living != strconv.Itoa(living) || living == 0 && b.living != "" {
-		c.found("%s: %d sessions live, counted are %q", b.name, living, b.living)
-	}
-	for _, kind := range []string{"h", "f"} {
-		for id := range b.keys[kind] {
-			if !b.keys["s"][id] {
-				c.found("%s: a key %q without its session", session.Ref{Bot: b.name, ID: id}, kind)
-			}
-		}
-	}
-	for _, kind := range []string{"q", "o"} {
-		for id := range b.keys[kind] {
-			if _, due := b.due[id]; !due {
-				c.found("%s: a key %q and nobody is told to look", session.Ref{Bot: b.name, ID: id}, kind)
-			}
-		}
-	}
+	return strings.TrimPrefix(err.Error(), session.ErrCorrupt.Error()+": ")
 }

@@ -83,7 +83,11 @@ func TestCloseEndsWhatRunsAndWhatWaits(t *testing.T) {
 				"Letters":  func() error { _, err := bot.Session("held").DeadLetters(ctx); return err },
 				"Bots":     func() error { _, err := st.Bots(ctx); return err },
 				"Settings": func() error { _, err := bot.Settings(ctx); return err },
-				"Check":    func() error { return st.Check(ctx) },
+				"Check": func() (err error) {
+					for _, err = range st.Check(ctx) {
+					}
+					return err
+				},
 				"Sessions": func() (err error) {
 					for _, err = range bot.Sessions(ctx, Filter{}) {
 					}

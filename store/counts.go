@@ -58,7 +58,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	_ = b.store.read(ctx, commands...) // each has its own error
 	moves := map[session.Transition]int64{}
 	failed, why := 0, error(nil)
-	for i, tally := range b.readEach(ctx, lua.Tally, places) {
+	for i, tally := range b.store.readEach(ctx, lua.Tally, places) {
 		states := tally.Reply.List(2)
 		for j := 0; j+1 < len(states); j += 2 {
 			c.States[states.Text(j)] += states.Int(j + 1)

@@ -127,7 +127,8 @@
 // [session.CorruptError] is of one item, whose Ref it has, and the loop may go on;
 // any other error is the last item, and what came before it is whole in itself: of a
 // cluster with a server down, all that the others have. A cursor is a field of the
-// item.
+// item. [Store.Check] is such a loop, too, whose items are what is wrong in all that is
+// stored; so what is corrupt is an item of it, and no error.
 //
 // # What is guaranteed
 //
@@ -186,7 +187,8 @@
 //
 // # Where to read on
 //
-// What is stored: layout.go, and package stored for the hash. How a turn is
+// What is stored: layout.go, and package stored for the hash. What fits together in it:
+// checksession.go. How a turn is
 // committed: lua/commit.lua; the Go side is runner.go. How replicas find work:
 // serve.go and fleet.go.
 //

@@ -8,22 +8,22 @@ import (
 )
 
 // each runs a script that writes nothing for each place.
-func (b *Bot) each(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
-	return b.store.caller.Each(ctx, b.requests(script, places, args))
+func (s *Store) each(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
+	return s.caller.Each(ctx, s.requests(script, places, args))
 }
 
 // readEach is each for what a user reads: within the store's Timeout it goes on over
 // what is of the moment, such as a fail-over.
-func (b *Bot) readEach(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
-	ctx, cancel := context.WithTimeout(ctx, b.store.opts.Timeout)
+func (s *Store) readEach(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	return b.store.caller.ReadEach(ctx, b.requests(script, places, args))
+	return s.caller.ReadEach(ctx, s.requests(script, places, args))
 }
 
-func (b *Bot) requests(script *lua.Script, places []place, args []string) []call.Request {
+func (s *Store) requests(script *lua.Script, places []place, args []string) []call.Request {
 	requests := make([]call.Request, len(places))
 	for i, at := range places {
-		requests[i] = call.Request{Script: script, Keys: b.store.layout.keys(script, at), Args: args, Node: at.bucket}
+		requests[i] = call.Request{Script: script, Keys: s.layout.keys(script, at), Args: args, Node: at.bucket}
 	}
 	return requests
 }

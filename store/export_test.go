@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -20,6 +22,16 @@ func (s *Store) Simulate(name string, way func(cmd redis.Cmder, send func() erro
 // counts requests wants none for them in between. Call it before the first Bot.
 func (s *Store) AskForSettings(every time.Duration) {
 	s.bots.age = every
+}
+
+// Whole returns an error that says all that Check finds, or why it cannot; nil means
+// that the data is whole.
+func (s *Store) Whole(ctx context.Context) error {
+	found, err := Gather(s.Check(ctx))
+	for _, f := range found {
+		err = causes.Join(err, errors.New(f.String()))
+	}
+	return err
 }
 
 // Gather returns the items of a list, and its errors joined.

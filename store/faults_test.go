@@ -86,7 +86,7 @@ func newLabs(t *testing.T, n int, space string, timeout time.Duration) (labs []*
 	}
 	calm = lab(patience, patience, patience)
 	t.Cleanup(func() {
-		if err := calm.near.Check(context.WithoutCancel(t.Context())); err != nil {
+		if err := calm.near.Whole(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("what is stored in the end: %v", err)
 		}
 	})

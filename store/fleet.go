@@ -85,8 +85,10 @@ func (l layout) all() []int {
 // a second, or less often in a large fleet, so that all together do it about
 // twenty times a second.
 func beatEvery(n int) time.Duration {
-	return min(max(time.Second, time.Duration(n)*50*time.Millisecond), 10*time.Second)
+	return min(max(time.Second, time.Duration(n)*50*time.Millisecond), longestBeat)
 }
+
+const longestBeat = 10 * time.Second
 
 // beats keeps this replica in the fleet, while it has room, and takes it out
 // when ctx ends.

@@ -266,7 +266,7 @@ func TestAProcessThatKnowsOtherBucketsDoesNothingMore(t *testing.T) {
 			watch := bounded.Receive(t, "Watch ends", watched)
 			for call, err := range map[string]error{
 				"Serve": serve, "Accept": accept, "Sessions": list, "Counts": counts, "Replicas": replicas, "Bots": bots, "Load": load,
-				"DeadLetters": letters, "Drain": drain, "Watch": watch, "Check": st.Check(ctx), "Set": s.Set(ctx, "k", "v"),
+				"DeadLetters": letters, "Drain": drain, "Watch": watch, "Check": st.Whole(ctx), "Set": s.Set(ctx, "k", "v"),
 				"Update": updated,
 			} {
 				if !errors.Is(err, test.want) || !strings.Contains(err.Error(), "restart") || strings.Contains(err.Error(), "\n") {

@@ -117,7 +117,7 @@ func TestTheRightsOfALookerOn(t *testing.T) {
 	if bots, err := st.Bots(t.Context()); err != nil || !slices.Equal(bots, []string{"bot"}) {
 		t.Error("Bots:", bots, err)
 	}
-	if err := st.Check(t.Context()); err != nil {
+	if err := st.Whole(t.Context()); err != nil {
 		t.Error("Check:", err)
 	}
 	// And it cannot write: not through a store, and not beside it.
@@ -273,8 +273,9 @@ func TestAnEventBehindABackOffWithoutAnEventIsListed(t *testing.T) {
 	if _, err := bot.Accept(t.Context(), "1", session.Event{ID: "two", Text: "two"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := st.Check(t.Context()); err != nil {
-		t.Error(err)
+	waiting, err := store.Gather(bot.Waiting(t.Context()))
+	if err != nil || len(waiting) != 1 || waiting[0].Ref != bot.Session("1").Ref() {
+		t.Errorf("waiting is %v, %v", waiting, err)
 	}
 }
 

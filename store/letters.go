@@ -29,7 +29,7 @@ func (b *Bot) DeadLetters(ctx context.Context) iter.Seq2[session.DeadLetter, err
 			lists := make([]*call.Value[[]string], len(steps))
 			commands := make([]call.Command, len(steps))
 			for i, at := range steps {
-				lists[i] = call.LRange(b.store.layout.key("letters", at.place))
+				lists[i] = call.LRange(b.store.layout.key("letters", at.place), 0, -1)
 				commands[i] = lists[i]
 			}
 			_ = b.store.read(ctx, commands...) // each has its own error

@@ -86,7 +86,7 @@ func TestSessionsExpireInThousandsUnderAFleet(t *testing.T) {
 	}
 	stop()
 	bounded.Wait(t, "Serve ends everywhere", &fleet)
-	if err := st.Check(t.Context()); err != nil {
+	if err := st.Whole(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -120,7 +120,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 	if _, err := last.Load(t.Context()); err == nil {
 		t.Error("a session that expired can be loaded")
 	}
-	if err := st.Check(t.Context()); err != nil {
+	if err := st.Whole(t.Context()); err != nil {
 		t.Error("before anybody looked:", err)
 	}
 
@@ -144,7 +144,7 @@ func TestSessionsExpireInThousandsAndNobodyLooks(t *testing.T) {
 	if users, err := store.Gather(bot.Sessions(t.Context(), store.Filter{User: "user 1"})); err != nil || len(users) != 0 {
 		t.Errorf("the user of the old life is still listed: %v, %v", users, err)
 	}
-	if err := st.Check(t.Context()); err != nil {
+	if err := st.Whole(t.Context()); err != nil {
 		t.Error(err)
 	}
 	crowd(t, n, func(id string) { _, _ = forever.Session(id).Destroy(t.Context()) })

@@ -443,7 +443,7 @@ func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter
 	if err != nil {
 		return nil, err
 	}
-	elements := call.LRange(s.bot.store.layout.key("letters", at))
+	elements := call.LRange(s.bot.store.layout.key("letters", at), 0, -1)
 	if err := s.bot.store.read(ctx, elements); err != nil {
 		return nil, s.wrongType("letters", call.NoRight(err))
 	}

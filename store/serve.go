@@ -227,7 +227,7 @@ func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []pl
 	if expired {
 		list = 3
 	}
-	for i, r := range b.each(ctx, lua.Look, places, strconv.Itoa(batch), flag(expired)) {
+	for i, r := range b.store.each(ctx, lua.Look, places, strconv.Itoa(batch), flag(expired)) {
 		if r.Err != nil {
 			err = r.Err
 			continue

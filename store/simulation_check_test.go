@@ -37,7 +37,7 @@ func (s *simulation) settle() {
 
 // check compares every user's session with what happened.
 func (s *simulation) check() {
-	if err := s.eyes.Check(s.ctx); err != nil {
+	if err := s.eyes.Whole(s.ctx); err != nil {
 		s.find("%v", err)
 	}
 	for _, u := range s.users {
@@ -160,7 +160,7 @@ func (s *simulation) checkEmpty() {
 			s.find("%s: %v", u.id, err)
 		}
 	}
-	if err := s.eyes.Check(s.ctx); err != nil {
+	if err := s.eyes.Whole(s.ctx); err != nil {
 		s.find("after the destroys: %v", err)
 	}
 	s.left("after the destroys", "e", "p", "x", "dead", "g", "serve")

@@ -156,7 +156,7 @@ func TestTurnsWithoutARightAreHandledOnceAllTheSame(t *testing.T) {
 			!maps.Equal(sent, map[string]bool{"well, commit": true, "well, fail": true}) {
 			t.Errorf("without %s: the chat is %q, %d turns left their mark, %d dead letters, sent %v", command, said, n, len(letters), sent)
 		}
-		must(t, st.Check(ctx))
+		must(t, st.Whole(ctx))
 		cancel()
 	}
 	if stopped == 0 {
@@ -236,7 +236,7 @@ func (c struck) strike(t *testing.T, root *redis.Client, client redis.UniversalC
 	err = c.call(ctx, p)
 	must(t, root.Do(ctx, "ACL", "SETUSER", "replica", "+"+command).Err())
 	if err == nil {
-		must(t, st.Check(ctx)) // it did without that right, whole
+		must(t, st.Whole(ctx)) // it did without that right, whole
 		return false
 	}
 	if after := dump(t, root, space); !maps.Equal(before, after) {

@@ -152,7 +152,7 @@ func (tr trouble) endure(t *testing.T) (report string) {
 			}
 		}
 	}
-	if err := st.Check(ctx); err != nil {
+	if err := st.Whole(ctx); err != nil {
 		fault("Check: %v", err)
 	}
 	if lost > 0 && !tr.loses {

@@ -76,8 +76,8 @@ func TestDemo(t *testing.T) {
 	gone(t, got.Err)
 
 	// The sessions are left, whole, and can be looked at as the demo says.
-	if err := w.st.Check(t.Context()); err != nil {
-		t.Errorf("the sweep finds: %v", err)
+	for found, err := range w.st.Check(t.Context()) {
+		t.Errorf("the sweep finds: %v, %v", found, err)
 	}
 	line := regexp.MustCompile(`  botsession (show .*)`).FindStringSubmatch(got.Err)
 	if line == nil {

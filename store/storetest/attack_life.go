@@ -23,7 +23,7 @@ func tornApart(s *scene) {
 	}
 	s.ok(r.client.Del(s.Context(), s.keys(r.client, bot.Session("b").Ref())["s"]).Err())
 	s.handledOnce(bot, "b")
-	s.ok(r.Check(s.Context()))
+	s.ok(whole(s.Context(), r.Store))
 	counts, err := bot.Counts(s.Context())
 	s.ok(err)
 	equal(s, "sessions", counts.Sessions, int64(len(ids)))
@@ -114,7 +114,7 @@ func ttlChanges(s *scene) {
 		if snap.Expires.IsZero() != (want == 0) || want > 0 && snap.Expires.Sub(snap.Active) != want {
 			s.Errorf("the session whose time was made %s expires at %v, active at %v; want %v between", what, snap.Expires, snap.Active, want)
 		}
-		s.ok(r.Check(s.Context()))
+		s.ok(whole(s.Context(), r.Store))
 	}
 	short := with(20 * time.Millisecond)
 	for _, what := range []string{"shorter", "finite", "longer", "endless"} {
@@ -173,7 +173,7 @@ func reaperLeavesWork(s *scene) {
 		return status.Now.After(status.Expires)
 	})
 	s.drain(bot, later) // and reaps
-	s.ok(r.Check(s.Context()))
+	s.ok(whole(s.Context(), r.Store))
 	status := s.status(sess)
 	equal(s, "events waiting", status.Waiting, 1)
 	equal(s, "failures counted", status.Event.Failures, 1)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,10 +27,20 @@ func (s *scene) sweep() {
 		return
 	}
 	defer st.Close()
-	if err := st.Check(ctx); err != nil && !s.Skipped() {
+	if err := whole(ctx, st); err != nil && !s.Skipped() {
 		s.Errorf("what is stored does not fit together: %v", err)
 	}
 	s.clear(ctx, client)
+}
+
+// whole returns an error that says what is wrong in what is stored, or why that cannot
+// be read; nil means that nothing is wrong.
+func whole(ctx context.Context, st *store.Store) error {
+	found, err := gather(st.Check(ctx))
+	for _, f := range found {
+		err = errors.Join(err, errors.New(f.String()))
+	}
+	return err
 }
 
 // clear deletes all keys of the scene.
@@ -189,4 +200,20 @@ func (s *scene) restore(client redis.UniversalClient, keys []string, dump map[st
 		return nil
 	})
 	s.ok(err)
+}
+
+// swap puts a string in the place of a key, and returns what puts back what was there.
+func (s *scene) swap(client redis.UniversalClient, key string) (back func()) {
+	s.Helper()
+	was := s.dumpOf(client, []string{key})
+	life, err := client.PTTL(s.Context(), key).Result()
+	s.ok(err)
+	s.ok(client.Set(s.Context(), key, "of another type", 0).Err())
+	return func() {
+		s.Helper()
+		s.restore(client, []string{key}, was)
+		if life > 0 {
+			s.ok(client.PExpire(s.Context(), key, life).Err())
+		}
+	}
 }

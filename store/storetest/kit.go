@@ -262,7 +262,7 @@ func (k *Kit) failure(event string) string {
 func (k *Kit) finish() {
 	ctx, cancel := k.patience()
 	defer cancel()
-	if err := k.store.Check(ctx); err != nil {
+	if err := whole(ctx, k.store); err != nil {
 		k.t.Errorf("the stored sessions do not fit together: %v", err)
 	}
 	if err := k.store.Close(); err != nil {

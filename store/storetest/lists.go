@@ -153,31 +153,39 @@ func listOfCorrupt(s *scene) {
 	r := s.replica()
 	bot := r.bot("bot", nil)
 	for i := range 9 {
-		s.create(bot.Session(fmt.Sprint(i)), store.Origin{State: "s"})
+		s.accept(bot, fmt.Sprint(i), "hi")
 	}
 	hash := s.keys(r.client, bot.Session("4").Ref())["s"]
-	fields, err := r.client.HGetAll(s.Context(), hash).Result()
-	s.ok(err)
-	s.ok(r.client.Set(s.Context(), hash, "no hash", 0).Err())
-	defer func() {
-		s.ok(r.client.Del(s.Context(), hash).Err())
-		s.ok(r.client.HSet(s.Context(), hash, fields).Err())
-	}()
-	for _, f := range []store.Filter{{}, {State: "s"}} {
-		var read, corrupt []string
-		for st, err := range bot.Sessions(s.Context(), f) {
-			var of *session.CorruptError
-			if errors.As(err, &of) {
-				corrupt = append(corrupt, of.Ref.ID)
-				equal(s, "what comes with an error", st, session.Status{})
-				continue
+	head := r.client.HGet(s.Context(), hash, "head").Val()
+	for what, damage := range map[string]func() (back func()){
+		"another type": func() func() { return s.swap(r.client, hash) },
+		"no head": func() func() {
+			s.ok(r.client.HSet(s.Context(), hash, "head", "").Err())
+			return func() { s.ok(r.client.HSet(s.Context(), hash, "head", head).Err()) }
+		},
+	} {
+		back := damage()
+		for list, loop := range map[string]iter.Seq2[session.Status, error]{
+			"Sessions":            bot.Sessions(s.Context(), store.Filter{}),
+			"Sessions of a state": bot.Sessions(s.Context(), store.Filter{State: "start"}),
+			"Waiting":             bot.Waiting(s.Context()),
+		} {
+			var read, corrupt []string
+			for st, err := range loop {
+				var of *session.CorruptError
+				if errors.As(err, &of) {
+					corrupt = append(corrupt, of.Ref.ID)
+					equal(s, "what comes with an error", st, session.Status{})
+					continue
+				}
+				s.ok(err)
+				read = append(read, st.Ref.ID)
 			}
-			s.ok(err)
-			read = append(read, st.Ref.ID)
+			slices.Sort(read)
+			equal(s, what+", "+list+": sessions that can be read", read, []string{"0", "1", "2", "3", "5", "6", "7", "8"})
+			equal(s, what+", "+list+": sessions that cannot", corrupt, []string{"4"})
 		}
-		slices.Sort(read)
-		equal(s, "sessions that can be read", read, []string{"0", "1", "2", "3", "5", "6", "7", "8"})
-		equal(s, "sessions that cannot", corrupt, []string{"4"})
+		back()
 	}
 }
 
@@ -243,12 +251,9 @@ func lettersOfAll(s *scene) {
 		break // a reader who stops at once
 	}
 	key := s.keys(r.client, bot.Session("c").Ref())["x"]
-	elements, err := r.client.LRange(s.Context(), key, 0, -1).Result()
-	s.ok(err)
-	s.ok(r.client.Set(s.Context(), key, "no list", 0).Err())
+	back := s.swap(r.client, key)
 	got, corrupt = texts()
-	s.ok(r.client.Del(s.Context(), key).Err())
-	s.ok(r.client.RPush(s.Context(), key, elements).Err())
+	back()
 	equal(s, "dead letters but for c's", got, slices.Delete(slices.Clone(want), 3, 4))
 	equal(s, "sessions whose letters cannot be read", corrupt, []string{"c"})
 }

@@ -232,6 +232,8 @@ func unreadableSettings(s *scene) {
 		time.Sleep(6 * time.Second)
 		s.handled(s.accept(bot, "1", fmt.Sprint(time.Now())))
 	}
+	s.ok(r.client.Del(s.Context(), s.space+":bots").Err())
+	equal(s, "Initial, which is put back", s.settings(bot).Options.Initial, "s0")
 }
 
 func newerField(s *scene) {

@@ -63,7 +63,7 @@ func slides(s *scene) {
 	s.status(sess)
 	s.chat(sess)
 	for _, err := range []error{
-		second(sess.File(ctx)), second(sess.DeadLetters(ctx)), second(gather(bot.Sessions(ctx, store.Filter{}))), second(bot.Counts(ctx)), r.Check(ctx),
+		second(sess.File(ctx)), second(sess.DeadLetters(ctx)), second(gather(bot.Sessions(ctx, store.Filter{}))), second(bot.Counts(ctx)), whole(ctx, r.Store),
 		second(bot.Receipt("1", "a").Wait(ctx)),
 	} {
 		s.ok(err)
@@ -352,5 +352,5 @@ func hashTaken(s *scene) {
 	counts, err := bot.Counts(s.Context())
 	s.ok(err)
 	equal(s, "states counted", counts.States, map[string]int64{"s0": 3})
-	s.ok(r.Check(s.Context()))
+	s.ok(whole(s.Context(), r.Store))
 }

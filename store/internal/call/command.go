@@ -110,9 +110,30 @@ func HSetNX(key, field string, value any) *Value[bool] {
 	return &Value[bool]{make: func(ctx context.Context, c redis.Cmdable) result[bool] { return c.HSetNX(ctx, key, field, value) }}
 }
 
-// LRange reads a whole list.
-func LRange(key string) *Value[[]string] {
-	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] { return c.LRange(ctx, key, 0, -1) }}
+// A Fields is a part of a hash: field, value, field, value, and from where the next
+// part is read; 0 behind the last one.
+type Fields struct {
+	Pairs []string
+	Next  uint64
+}
+
+type fields struct{ *redis.ScanCmd }
+
+func (f fields) Result() (part Fields, err error) {
+	part.Pairs, part.Next, err = f.ScanCmd.Result()
+	return part, err
+}
+
+// HScan reads about n fields of a hash, some perhaps twice.
+func HScan(key string, from uint64, n int64) *Value[Fields] {
+	return &Value[Fields]{make: func(ctx context.Context, c redis.Cmdable) result[Fields] {
+		return fields{c.HScan(ctx, key, from, "", n)}
+	}}
+}
+
+// LRange reads the elements of a list from one index to another; -1 is that of the last.
+func LRange(key string, from, to int64) *Value[[]string] {
+	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] { return c.LRange(ctx, key, from, to) }}
 }
 
 // Type reads the type of what is stored; "none" if there is nothing.
@@ -147,9 +168,9 @@ func ZCount(key, least, most string) *Value[int64] {
 	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZCount(ctx, key, least, most) }}
 }
 
-// ZRange reads a whole sorted set, by score.
-func ZRange(key string) *Value[[]string] {
-	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] { return c.ZRange(ctx, key, 0, -1) }}
+// ZLexCount counts the members of score 0 in a range of names.
+func ZLexCount(key, from, to string) *Value[int64] {
+	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZLexCount(ctx, key, from, to) }}
 }
 
 // ZRangeByScore reads the members whose score is in a range.
@@ -157,25 +178,6 @@ func ZRangeByScore(key, least, most string) *Value[[]string] {
 	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] {
 		return c.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: least, Max: most})
 	}}
-}
-
-// Scores reads a whole sorted set, as the members' scores.
-func Scores(key string) *Value[map[string]float64] {
-	return &Value[map[string]float64]{make: func(ctx context.Context, c redis.Cmdable) result[map[string]float64] {
-		return scores{c.ZRangeWithScores(ctx, key, 0, -1)}
-	}}
-}
-
-type scores struct{ *redis.ZSliceCmd }
-
-func (s scores) Result() (map[string]float64, error) {
-	members, err := s.ZSliceCmd.Result()
-	by := make(map[string]float64, len(members))
-	for _, m := range members {
-		name, _ := m.Member.(string)
-		by[name] = m.Score
-	}
-	return by, err
 }
 
 // Ping asks for a reply and nothing else.
@@ -212,6 +214,13 @@ func Upwards(key, from string, n int64) *Value[[]Member] {
 func Downwards(key, from string, n int64) *Value[[]Member] {
 	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
 		return members{c.ZRevRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: "-inf", Max: from, Count: n})}
+	}}
+}
+
+// Ranked reads the members from one rank to another, the lowest score first.
+func Ranked(key string, from, to int64) *Value[[]Member] {
+	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
+		return members{c.ZRangeWithScores(ctx, key, from, to)}
 	}}
 }
 

@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,13 +41,18 @@ func (s Server) Info(ctx context.Context, sections ...string) (string, error) {
 // Try runs a command for its error alone.
 func (s Server) Try(ctx context.Context, words ...any) error { return s.do(ctx, words...).Err() }
 
-// Scan calls f with the server's keys that fit a pattern, some perhaps twice.
-func (s Server) Scan(ctx context.Context, pattern string, f func(key string)) error {
-	keys := s.client.Scan(ctx, 0, pattern, 1000).Iterator()
-	for keys.Next(ctx) {
-		f(keys.Val())
+// Scan reads the server's keys that fit a pattern, about so many at a time, some
+// perhaps twice. An error is the last.
+func (s Server) Scan(ctx context.Context, pattern string, n int64) iter.Seq2[[]string, error] {
+	return func(yield func([]string, error) bool) {
+		for from := uint64(0); ; {
+			keys, next, err := s.client.Scan(ctx, from, pattern, n).Result()
+			if !yield(keys, err) || err != nil || next == 0 {
+				return
+			}
+			from = next
+		}
 	}
-	return keys.Err()
 }
 
 // FromServer tells whether an error is a server's reply.

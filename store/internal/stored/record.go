@@ -238,6 +238,21 @@ func (r *Record) Ended() bool { return r.head.ended != 0 }
 // Expires returns when the session expires, in ms; 0 for never.
 func (r *Record) Expires() int64 { return r.head.expires }
 
+// Active returns when the session was last changed, in ms.
+func (r *Record) Active() int64 { return r.head.active }
+
+// Dropped returns when Redis itself drops the session's keys, in ms; 0 for never.
+func (r *Record) Dropped() int64 { return r.head.net }
+
+// Bytes returns how many bytes the inbox and the outbox have, as the scripts count.
+func (r *Record) Bytes() (inbox, outbox int64) { return r.lease.bytes, r.lease.replyBytes }
+
+// Latest returns the moment, in ms, after which nothing that the record says holds
+// back the session's work any more: a lease, or the pause before the next attempt.
+func (r *Record) Latest() int64 {
+	return max(r.lease.until, r.lease.yield, r.retry.event.wait, r.retry.reply.wait)
+}
+
 // Held reports whether a replica has the session's lease, even one that is over.
 func (r *Record) Held() bool { return r.lease.until != 0 }
 
