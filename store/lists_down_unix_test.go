@@ -1,0 +1,160 @@
+//go:build unix
+
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/redistest"
+)
+
+// Of a cluster with a master that does not reply, or is gone, each loop hands out what
+// the others have, and then says that this is not all.
+func TestLoopsHandOutWhatTheOtherMastersHave(t *testing.T) {
+	t.Parallel()
+	for what, signal := range map[string]os.Signal{"killed": os.Kill, "stopped": syscall.SIGSTOP} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			masterDown(t, signal)
+		})
+	}
+}
+
+// A trio is a cluster of three masters that share forty sessions, each with a dead
+// letter and an event that waits; and with something that Check finds.
+type trio struct {
+	masters []node                // masters are in the order of their addresses
+	of      [3][]string           // of has the ids of the sessions that each has
+	store   *store.Store          // store gives up on a master within a second or two
+	bot     *store.Bot            // bot is that of the sessions
+	client  redis.UniversalClient // client is for the test
+}
+
+func newTrio(t *testing.T) (c trio) {
+	t.Helper()
+	url, ctx := redistest.Cluster(t, 3, "--cluster-require-full-coverage", "no"), t.Context()
+	bot := botOf(t, open(t, url, &store.Options{Buckets: 24}), "bot", &store.BotOptions{MaxAttempts: 1, RecordOnly: true})
+	for _, event := range []string{"fails", "waits"} {
+		for i := range 40 {
+			_, err := bot.Accept(ctx, fmt.Sprint(i), session.Event{ID: event, Text: event})
+			must(t, err)
+		}
+		if event == "fails" {
+			_, err := bot.Drain(ctx, func(context.Context, *store.Turn) error { return errors.New("as it was told") }, nil)
+			must(t, err)
+		}
+	}
+	c.store = open(t, url+"?read_timeout=500ms&dial_timeout=500ms", nil)
+	c.bot = botOf(t, c.store, "bot", nil)
+	must(t, c.store.Whole(ctx))
+	client, err := store.ParseURL(url)
+	must(t, err)
+	t.Cleanup(func() { client.Close() })
+	c.client = client
+	c.masters = nodes(t, url)
+	slices.SortFunc(c.masters, func(a, b node) int { return strings.Compare(a.Options().Addr, b.Options().Addr) })
+	for i, node := range c.masters {
+		for keys := node.Scan(ctx, 0, "bs:{*:s:bot/*", 1000).Iterator(); keys.Next(ctx); {
+			tag, id, _ := strings.Cut(keys.Val(), "s:bot/")
+			c.of[i] = append(c.of[i], id)
+			must(t, client.ZRem(ctx, tag+"ttl:bot", id).Err())
+		}
+		if len(c.of[i]) == 0 {
+			t.Fatalf("the masters do not share the sessions: %v", c.of)
+		}
+	}
+	return c
+}
+
+// check is one Check, which does something when it has found the first.
+func (c trio) check(t *testing.T, first func()) iter.Seq2[store.Finding, error] {
+	return func(yield func(store.Finding, error) bool) {
+		once := first
+		for f, err := range c.store.Check(t.Context()) {
+			if once != nil {
+				once()
+				once = nil
+			}
+			if err == nil && !strings.Contains(f.Text, "the index expiry does not list it") {
+				t.Errorf("found: %v", f)
+			}
+			if !yield(f, err) {
+				return
+			}
+		}
+	}
+}
+
+func masterDown(t *testing.T, signal os.Signal) {
+	c, ctx := newTrio(t), t.Context()
+	served := map[bool]*store.Bot{} // by whether the master that has its replicas is down
+	for i := 0; served[true] == nil || served[false] == nil; i++ {
+		name := fmt.Sprint("served", i)
+		until := float64(time.Now().Add(25 * time.Second).UnixMilli())
+		must(t, c.client.ZAdd(ctx, "bs:serve:"+name, redis.Z{Score: until, Member: "replica"}).Err())
+		must(t, c.client.Expire(ctx, "bs:serve:"+name, time.Minute).Err())
+		served[c.masters[0].Exists(ctx, "bs:serve:"+name).Val() == 1] = botOf(t, c.store, name, nil)
+	}
+	process := processOf(t, c.masters[0].Client)
+	must(t, process.Signal(signal))
+	defer func() { _ = process.Signal(syscall.SIGCONT) }()
+	if replicas, err := store.Gather(served[false].Replicas(ctx)); err != nil || len(replicas) != 1 {
+		t.Errorf("replicas that another master has: %v, %v", replicas, err)
+	}
+	if replicas, err := store.Gather(served[true].Replicas(ctx)); err == nil || errors.Is(err, session.ErrCorrupt) || len(replicas) > 0 {
+		t.Errorf("replicas that this master has: %v, %v", replicas, err)
+	}
+	others := slices.Concat(c.of[1], c.of[2])
+	partly(t, "Waiting", c.bot.Waiting(ctx), func(s session.Status) string { return s.Ref.ID }, others)
+	partly(t, "DeadLetters", c.bot.DeadLetters(ctx), func(l session.DeadLetter) string { return l.Ref.ID }, others)
+	partly(t, "Sessions", c.bot.Sessions(ctx, store.Filter{}), func(s session.Status) string { return s.Ref.ID }, others)
+	partly(t, "Check", c.check(t, nil), func(f store.Finding) string { return f.Ref.ID }, others)
+}
+
+func TestCheckHandsOutWhatItCanWhenAMasterGoesMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := newTrio(t)
+	kill := func() { must(t, processOf(t, c.masters[2].Client).Kill()) } // the last to be asked
+	partly(t, "Check", c.check(t, kill), func(f store.Finding) string { return f.Ref.ID }, slices.Concat(c.of[0], c.of[1]))
+}
+
+// partly checks that a loop hands out the items with those ids, and then an error which
+// comes with a zero value and is not about what is stored.
+func partly[T comparable](t *testing.T, what string, loop iter.Seq2[T, error], id func(T) string, want []string) {
+	t.Helper()
+	var ids []string
+	var last error
+	for item, err := range loop {
+		var zero T
+		switch {
+		case last != nil:
+			t.Errorf("%s: behind the error comes %v, %v", what, item, err)
+		case err == nil:
+			ids = append(ids, id(item))
+		case item != zero, errors.Is(err, session.ErrCorrupt), !strings.Contains(err.Error(), "partial: "):
+			t.Errorf("%s: the error is %v, with %v", what, err, item)
+		}
+		last = err
+	}
+	if last == nil {
+		t.Errorf("%s does not say that it is not all", what)
+	}
+	slices.Sort(ids)
+	slices.Sort(want)
+	if !slices.Equal(ids, want) {
+		t.Errorf("%s hands out %v, the other masters have %v", what, ids, want)
+	}
+}
