@@ -9,6 +9,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 
+	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/embedded"
 )
 
@@ -100,7 +101,7 @@ func TestWhatIsWrongWithTheServerIsAWarning(t *testing.T) {
 
 func TestTheFlagWinsOverTheEnvironment(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(slog.New(slog.DiscardHandler))
+	server, err := embedded.Open(t.Context(), &store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

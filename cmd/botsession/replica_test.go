@@ -11,12 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/embedded"
 )
 
 func TestAReplicaWithoutADemoAnswersItsWebhook(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(slog.New(slog.DiscardHandler))
+	server, err := embedded.Open(t.Context(), &store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

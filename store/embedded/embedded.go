@@ -35,13 +35,12 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/botsession/botsession/store"
-	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // A Store is a [store.Store] together with the server that it lives on.
 type Store struct {
 	*store.Store
-	server *Server
+	on *server
 }
 
 // Open starts a server and opens a store on it; nil options mean the defaults.
@@ -52,63 +51,64 @@ func Open(ctx context.Context, opts *store.Options) (*Store, error) {
 	if opts != nil {
 		log = opts.Logger
 	}
-	server, err := Start(log)
+	on, err := start(log)
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(ctx, server.URL(), opts)
+	st, err := store.Open(ctx, on.url(), opts)
 	if err != nil {
-		return nil, causes.Join(fmt.Errorf("open the embedded store: %w", err), server.Close())
+		on.close()
+		return nil, fmt.Errorf("open the embedded store: %w", err)
 	}
-	return &Store{Store: st, server: server}, nil
+	return &Store{Store: st, on: on}, nil
 }
 
 // URL returns the address at which other stores, in this process or in another
 // one of this machine, find the same sessions.
-func (s *Store) URL() string { return s.server.URL() }
+func (s *Store) URL() string { return s.on.url() }
 
 // Close closes the store and then its server: all sessions are gone.
 func (s *Store) Close() error {
-	return causes.Join(s.Store.Close(), s.server.Close())
+	defer s.on.close()
+	return s.Store.Close()
 }
 
-// A Server is an in-process Redis stand-in that listens on a free port of
+// A server is an in-process Redis stand-in that listens on a free port of
 // 127.0.0.1. Unlike a bare miniredis, its keys expire as time goes by.
-type Server struct {
+type server struct {
 	redis *miniredis.Miniredis
 	stop  chan struct{}
 	once  sync.Once
 	clock sync.WaitGroup
 }
 
-// Start starts a server. It warns on log that nothing is kept; nil means
+// start starts a server. It warns on log that nothing is kept; nil means
 // [slog.Default].
-func Start(log *slog.Logger) (*Server, error) {
+func start(log *slog.Logger) (*server, error) {
 	redis, err := miniredis.Run()
 	if err != nil {
 		return nil, fmt.Errorf("start the embedded server: %w", err)
 	}
-	s := &Server{redis: redis, stop: make(chan struct{})}
+	s := &server{redis: redis, stop: make(chan struct{})}
 	s.clock.Go(s.expire)
 	if log == nil {
 		log = slog.Default()
 	}
 	log.Warn("the embedded store KEEPS NOTHING: all sessions are gone when this process ends; use a Redis server for anything but demos and development",
-		"url", s.URL())
+		"url", s.url())
 	return s, nil
 }
 
-// URL returns the address of the server, for [store.Open].
-func (s *Server) URL() string { return "redis://" + s.redis.Addr() }
+// url returns the address of the server, for [store.Open].
+func (s *server) url() string { return "redis://" + s.redis.Addr() }
 
-// Close stops the server. Whatever it held is gone. A second call does nothing.
-func (s *Server) Close() error {
+// close stops the server. Whatever it held is gone. A second call does nothing.
+func (s *server) close() {
 	s.once.Do(func() {
 		close(s.stop)
 		s.clock.Wait()
 		s.redis.Close()
 	})
-	return nil
 }
 
 // expiry is how often keys are looked at, and so how late one may expire.
@@ -117,7 +117,7 @@ const expiry = time.Second
 // expire lets the time to live of every key run, which a miniredis leaves to
 // its user. One look walks all keys under the server's lock, so on a large
 // store the looks grow rarer: they take at most a fiftieth of the time.
-func (s *Server) expire() {
+func (s *server) expire() {
 	last := time.Now()
 	timer := time.NewTimer(expiry)
 	defer timer.Stop()

@@ -16,7 +16,7 @@ import (
 
 func TestKeysExpire(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(slog.New(slog.DiscardHandler))
+	server, err := embedded.Open(t.Context(), &store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

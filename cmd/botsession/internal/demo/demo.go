@@ -88,7 +88,7 @@ type play struct {
 func (o Options) play(ctx context.Context) (p *play, found result, err error) {
 	url := o.Redis
 	if url == "" {
-		server, err := embedded.Start(slog.New(slog.DiscardHandler)) // its warning that it keeps nothing is said by announce
+		server, err := embedded.Open(ctx, &store.Options{Logger: slog.New(slog.DiscardHandler)}) // its warning that it keeps nothing is said by announce
 		if err != nil {
 			return nil, found, err
 		}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 func TestRunGivesUpWhenNothingHappens(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(slog.New(slog.DiscardHandler))
+	server, err := embedded.Open(t.Context(), &store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
