@@ -15,19 +15,6 @@ type Param struct {
 	Info  any    `json:"info,omitempty"` // whatever the recogniser adds
 }
 
-// Param returns the matched parameter of that name, or nil.
-func (i *Intent) Param(name string) *Param {
-	if i == nil {
-		return nil
-	}
-	for p := range i.Params {
-		if i.Params[p].Name == name {
-			return &i.Params[p]
-		}
-	}
-	return nil
-}
-
 // The flags that the library raises and lowers itself. Others are the bot's own.
 const (
 	FlagIntent = "predicted_intent" // an intent was set and no move has consumed it
