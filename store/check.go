@@ -18,25 +18,21 @@ import (
 
 // A Finding is one thing that is wrong in what is stored.
 type Finding struct {
-	Ref    session.Ref // Ref names the session. Its ID is empty for what is of a whole bot, and its Bot too for what is of no bot.
-	Bucket int         // Bucket is the bucket of the key, or -1 for a key that is in none.
-	Key    string      // Key is the Redis key that is wrong.
-	Text   string      // Text says what is wrong with it, in one sentence. It holds nothing that users or the bot said.
+	Ref  session.Ref // Ref names the session. Its ID is empty for what is of a whole bot, and its Bot too for what is of no bot.
+	Key  string      // Key is the Redis key that is wrong.
+	Text string      // Text says what is wrong with it, in one sentence. It holds nothing that users or the bot said.
 }
 
 // String returns all of the Finding in one line.
 func (f Finding) String() string {
-	whose, bucket := "", ""
+	whose := ""
 	switch {
 	case f.Ref.ID != "":
 		whose = f.Ref.String() + ": "
 	case f.Ref.Bot != "":
 		whose = f.Ref.Bot + ": "
 	}
-	if f.Bucket >= 0 {
-		bucket = fmt.Sprintf("bucket %d, ", f.Bucket)
-	}
-	return fmt.Sprintf("%s%s (%skey %q)", whose, f.Text, bucket, f.Key)
+	return fmt.Sprintf("%s%s (key %q)", whose, f.Text, f.Key)
 }
 
 // Check reads everything under the namespace, and hands out what is wrong: keys that
@@ -229,7 +225,7 @@ func (c *checker) keys(ctx context.Context, keys []string) (found []Finding, err
 		case typ == "none":
 			continue
 		case !known:
-			found = append(found, Finding{Bucket: -1, Key: key, Text: "this version has no such key"})
+			found = append(found, Finding{Key: key, Text: "this version has no such key"})
 			continue
 		case form.of == ofSession && layout.place(at.ref) != at:
 			found = append(found, c.finding(name, at, "its %s is in bucket %d, and belongs in bucket %d", name, at.bucket, layout.place(at.ref).bucket))
@@ -286,11 +282,7 @@ func (c *checker) look(ctx context.Context, see func(context.Context) ([]Finding
 
 // finding says what is wrong with the key that is called name.
 func (c *checker) finding(name string, at place, format string, args ...any) Finding {
-	f := Finding{Ref: at.ref, Bucket: at.bucket, Key: c.store.layout.key(name, at), Text: fmt.Sprintf(format, args...)}
-	if !forms[name].inBucket() {
-		f.Bucket = -1
-	}
-	return f
+	return Finding{Ref: at.ref, Key: c.store.layout.key(name, at), Text: fmt.Sprintf(format, args...)}
 }
 
 // because returns why something cannot be read, without saying again that it cannot.

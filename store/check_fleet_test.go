@@ -169,9 +169,9 @@ func TestCheckFindsTheLastOfMany(t *testing.T) {
 func TestAFindingSaysAllInOneLine(t *testing.T) {
 	t.Parallel()
 	for want, f := range map[string]Finding{
-		`bot/"a b": it is wrong (bucket 3, key "bs:{4.3.1}:h:bot/a b")`: {session.Ref{Bot: "bot", ID: "a b"}, 3, "bs:{4.3.1}:h:bot/a b", "it is wrong"},
-		`bot: it is wrong (bucket 0, key "bs:{4.0.0}:i:bot")`:           {session.Ref{Bot: "bot"}, 0, "bs:{4.0.0}:i:bot", "it is wrong"},
-		`it is wrong (key "bs:\n")`:                                     {session.Ref{}, -1, "bs:\n", "it is wrong"},
+		`bot/"a b": it is wrong (key "bs:{4.3.1}:h:bot/a b")`: {session.Ref{Bot: "bot", ID: "a b"}, "bs:{4.3.1}:h:bot/a b", "it is wrong"},
+		`bot: it is wrong (key "bs:{4.0.0}:i:bot")`:           {session.Ref{Bot: "bot"}, "bs:{4.0.0}:i:bot", "it is wrong"},
+		`it is wrong (key "bs:\n")`:                           {session.Ref{}, "bs:\n", "it is wrong"},
 	} {
 		if got := f.String(); got != want {
 			t.Errorf("%s, want %s", got, want)

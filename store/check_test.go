@@ -256,11 +256,7 @@ func (s *stock) finds(flaws []flaw) {
 		} else if w.id == "-" {
 			ref = session.Ref{}
 		}
-		name, at, known := s.st.layout.parse(f.Key)
-		if !known || !forms[name].inBucket() {
-			at.bucket = -1
-		}
-		return f.Ref == ref && f.Key == s.key(w.key) && f.Bucket == at.bucket && strings.Contains(f.Text, w.text)
+		return f.Ref == ref && f.Key == s.key(w.key) && strings.Contains(f.Text, w.text)
 	}
 	for _, w := range flaws {
 		if !slices.ContainsFunc(found, func(f Finding) bool { return is(f, w) }) {

@@ -282,16 +282,21 @@ func (s *Store) usable() error {
 	return nil
 }
 
-// Bots returns the names of the bots that have living sessions, sorted.
+// Bots returns the names of the bots that were declared or have living sessions,
+// sorted.
 func (s *Store) Bots(ctx context.Context) ([]string, error) {
 	if err := s.usable(); err != nil {
 		return nil, fmt.Errorf("list bots: %w", err)
 	}
-	names := make([]*call.Value[[]string], len(s.layout.tags))
-	commands := make([]call.Command, len(names))
-	for bucket := range names {
-		names[bucket] = call.HKeys(s.layout.key("bots", place{bucket: bucket}))
-		commands[bucket] = names[bucket]
+	keys := []string{s.layout.settings()}
+	for bucket := range s.layout.tags {
+		keys = append(keys, s.layout.key("bots", place{bucket: bucket}))
+	}
+	names := make([]*call.Value[[]string], len(keys))
+	commands := make([]call.Command, len(keys))
+	for i, key := range keys {
+		names[i] = call.HKeys(key)
+		commands[i] = names[i]
 	}
 	if err := s.read(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("list bots: %w", call.NoRight(err))

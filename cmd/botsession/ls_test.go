@@ -39,7 +39,7 @@ func TestABotThatNobodyHasDeclared(t *testing.T) {
 	for _, args := range commands {
 		command(t, w.env, args...).check(t, transcript{Code: 3, Err: `
 error: no bot piza: no program has declared it
-hint: no bot has sessions here; is it the right server, and the right --namespace?
+hint: there is no bot here; is it the right server, and the right --namespace?
 `})
 	}
 	for i := range 12 {
@@ -51,7 +51,7 @@ hint: no bot has sessions here; is it the right server, and the right --namespac
 	for _, args := range commands {
 		command(t, w.env, args...).check(t, transcript{Code: 3, Err: `
 error: no bot piza: no program has declared it
-hint: bots with sessions: bot-00, bot-01, bot-02, bot-03, bot-04, bot-05, bot-06, bot-07, bot-08, bot-09, and 2 more
+hint: bots here: bot-00, bot-01, bot-02, bot-03, bot-04, bot-05, bot-06, bot-07, bot-08, bot-09, and 2 more
 `})
 	}
 }

@@ -92,9 +92,9 @@ func (e *env) declared(ctx context.Context, st *store.Store, name string) (*stor
 		return nil, failed(fmt.Errorf("bot %s has sessions, but its settings are gone from the server", name),
 			"a process that serves the bot puts them back within ten seconds")
 	case len(bots) == 0:
-		return nil, missing(fmt.Errorf("no bot %s: no program has declared it", name), "no bot has sessions here; is it the right server, and the right --namespace?")
+		return nil, missing(fmt.Errorf("no bot %s: no program has declared it", name), "there is no bot here; is it the right server, and the right --namespace?")
 	}
-	hint := "bots with sessions: " + strings.Join(bots[:min(len(bots), maxTold)], ", ")
+	hint := "bots here: " + strings.Join(bots[:min(len(bots), maxTold)], ", ")
 	if more := len(bots) - maxTold; more > 0 {
 		hint += fmt.Sprintf(", and %d more", more)
 	}

@@ -74,7 +74,7 @@ func sameIDElsewhere(s *scene) {
 	equal(s, "the other bot's after one is destroyed", s.load(r.bot("b", nil).Session("1")).State, "of-b")
 	bots, err := r.Bots(s.Context())
 	s.ok(err)
-	equal(s, "bots with sessions", bots, []string{"A", "a-b", "a.b", "a:1", "a_b", "b", strings.Repeat("n", session.MaxBot)})
+	equal(s, "bots", bots, []string{"A", "a", "a-b", "a.b", "a:1", "a_b", "b", strings.Repeat("n", session.MaxBot)})
 }
 
 var idsToTry = []string{
