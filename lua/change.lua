@@ -3,7 +3,7 @@
 -- lets the head of the inbox run again: each time somewhat later, as long as each
 -- reset meets that head in hand, so that no handler can keep itself running.
 --
--- USES   clock deadline rights record watch list life anchor change free sweep calls waits ids once
+-- USES   clock deadline rights record watch list life change onward sweep calls waits ids once
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry watch
 -- ARGV   op deadline id most ifversion once change...
 --        most: bytes of private data that the session may have

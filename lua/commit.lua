@@ -2,7 +2,7 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock deadline rights record watch list life anchor index change handout free onward waits done sweep calls ids once bury
+-- USES   clock deadline rights record watch list life index change handout onward waits done sweep calls ids once bury
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
 -- ARGV   op deadline id bot token digest want lease once change...
 --        digest is empty for an Update, which has no event

@@ -3,7 +3,7 @@
 -- codec of the caller stands in its way. The change holds what stays in the
 -- session: the user's message.
 --
--- USES   clock deadline rights record watch list moment life anchor change handout free onward waits done sweep calls
+-- USES   clock deadline rights record watch list moment life change handout onward waits done sweep calls
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry letters dead watch
 -- ARGV   op deadline id token digest want lease why keep most change...
 --        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;

@@ -3,7 +3,7 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock deadline rights record watch life anchor outlast index bury sweep calls
+-- USES   clock deadline rights record watch life index bury sweep calls
 -- KEYS   session history inbox outbox events calls file due activity names expiry bots watch
 -- ARGV   op deadline id bot mode
 -- WRITES yes

@@ -1,7 +1,7 @@
 -- lease: takes a session that has work waiting or whose holder was never heard
 -- of again (mode serve), or takes it for an Update (mode update).
 --
--- USES   clock deadline rights record life index enter handout free onward waits once
+-- USES   clock deadline rights record life index enter handout onward waits once
 -- KEYS   session inbox outbox events due activity names expiry bots
 -- ARGV   op deadline id bot mode lease initial ttl want once
 --        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see there

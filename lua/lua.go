@@ -15,7 +15,8 @@
 // KEYS line. (A name that ends in ... stands for what the script reads from ARGV
 // itself.) A piece of the prelude is code: some of it runs where it is joined
 // (clock, deadline, rights, record, watch), the rest is functions; both use the script's
-// names and those of the pieces before them.
+// names and those of the pieces before them. A function that a script does not call is
+// left out of it.
 //
 // Every script reads, then guards, then writes, then answers: Redis does not
 // roll back, so nothing may fail after the first write. A condition comes back as
@@ -109,13 +110,57 @@ func load(name string) *Script {
 		text.WriteString(read("prelude/" + piece + ".lua"))
 	}
 	text.WriteString(body)
-	s.Text = text.String()
+	s.Text = used(text.String())
 	if before, after, asks := strings.Cut(s.Text, rightsHere); asks {
 		s.Text = before + rights(s.Text) + after
 	}
 	sum := sha1.Sum([]byte(s.Text))
 	s.SHA = hex.EncodeToString(sum[:])
 	return s
+}
+
+// used leaves out of a script's text the functions that nothing behind them calls: the
+// server makes all functions of a script anew each time that it runs.
+func used(text string) string {
+	lines := slices.Collect(strings.Lines(text))
+	var kept, calls []string // the parts of the text, from the last on, and their code
+	keep := func(part []string) {
+		kept = append(kept, strings.Join(part, ""))
+		calls = append(calls, code(kept[len(kept)-1]))
+	}
+	end := len(lines)
+	for i, line := range slices.Backward(lines) {
+		rest, isFunction := strings.CutPrefix(line, "local function ")
+		if !isFunction {
+			continue
+		}
+		behind := i + slices.Index(lines[i:], "end\n") + 1
+		keep(lines[behind:end])
+		end = i
+		name, _, _ := strings.Cut(rest, "(")
+		if slices.ContainsFunc(calls, func(code string) bool { return strings.Contains(code, name+"(") }) {
+			end = behind
+			continue
+		}
+		for end > 0 && strings.HasPrefix(lines[end-1], "--") { // what is said of it
+			end--
+		}
+	}
+	keep(lines[:end])
+	slices.Reverse(kept)
+	return strings.Join(kept, "")
+}
+
+// code is a script's text without its comments.
+func code(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if before, _, found := strings.Cut(line, "--"); found {
+			line = before + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // declare writes the local variables that a header line stands for.

@@ -1,13 +1,13 @@
 package lua
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	engine "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/parse"
 )
 
@@ -34,16 +34,11 @@ func TestEveryFileIsAScript(t *testing.T) {
 
 var word = regexp.MustCompile(`[a-z_]+`)
 
-// code is a script's text without its comments.
-func code(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		if before, _, found := strings.Cut(line, "--"); found {
-			line = before + "\n"
-		}
-		b.WriteString(line)
-	}
-	return b.String()
+// parts returns a script's header, and the code of its own file.
+func parts(s *Script) (head, body string) {
+	file := read(s.Name + ".lua")
+	head, _, _ = strings.Cut(file, "\n\n")
+	return head, code(file)
 }
 
 func TestHeaderAndCodeAgree(t *testing.T) {
@@ -51,11 +46,7 @@ func TestHeaderAndCodeAgree(t *testing.T) {
 	for _, s := range All {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			raw, err := os.ReadFile(s.Name + ".lua")
-			if err != nil {
-				t.Fatal(err)
-			}
-			head, _, _ := strings.Cut(string(raw), "\n\n")
+			head, _ := parts(s)
 			if !strings.HasPrefix(head, "-- "+s.Name+": ") {
 				t.Errorf("the header does not begin with the script's name")
 			}
@@ -96,19 +87,15 @@ func TestHeaderAndCodeAgree(t *testing.T) {
 }
 
 // write finds a command, or a function of the prelude, that writes.
-var write = regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|apply|enter|free|grant|remember|done|leave|bury|outlast)\(`)
+var write = regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|note_id|note_applied|apply|enter|free|grant|remember|done|leave|bury|outlast)\(`)
 
 // What package store does with a reply that was lost depends on these two lines.
 func TestHeadersSayWhatAScriptLeavesBehind(t *testing.T) {
 	for _, s := range All {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			raw, err := os.ReadFile(s.Name + ".lua")
-			if err != nil {
-				t.Fatal(err)
-			}
-			head, _, _ := strings.Cut(string(raw), "\n\n")
-			if found := write.FindString(code(string(raw))); (found != "") != s.Writes && s != Probe { // which removes what it wrote
+			head, body := parts(s)
+			if found := write.FindString(body); (found != "") != s.Writes && s != Probe { // which removes what it wrote
 				t.Errorf("the header says that it writes: %t; the code has %q", s.Writes, found)
 			}
 			if guarded := strings.Contains(s.Text, "'LATE'"); guarded != (s.Writes && !s.Losable) {
@@ -188,20 +175,77 @@ func TestScriptsArePortable(t *testing.T) {
 	}
 }
 
+// A name that no piece before it declares is nil when the script comes to it.
+func TestEveryNameIsDeclared(t *testing.T) {
+	known := []string{"KEYS", "ARGV", "redis", "string", "math", "table", "type", "tonumber", "ipairs", "unpack"}
+	var check func(t *testing.T, p *engine.FunctionProto)
+	check = func(t *testing.T, p *engine.FunctionProto) {
+		for i, code := range p.Code {
+			if op := int(code >> 26); op == engine.OP_GETGLOBAL || op == engine.OP_SETGLOBAL {
+				if name := p.Constants[code&0x3ffff].String(); !slices.Contains(known, name) {
+					t.Errorf("nothing declares %s, line %d of its text", name, p.DbgSourcePositions[i])
+				}
+			}
+		}
+		for _, inner := range p.FunctionPrototypes {
+			check(t, inner)
+		}
+	}
+	for _, s := range All {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			chunk, err := parse.Parse(strings.NewReader(s.Text), s.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := engine.Compile(chunk, s.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, p)
+		})
+	}
+}
+
+func TestWhatNothingCallsIsLeftOut(t *testing.T) {
+	const begin = `local a = 1
+-- The first.
+
+-- one is called by three.
+local function one()
+  if a then
+  end
+end
+`
+	const unused = `-- two is called by itself,
+-- and in a comment: two()
+local function two()
+  two()
+end
+`
+	const end = `
+local function three()
+  one()
+end
+`
+	if got, want := used(begin+unused+end+"three()\n"), begin+end+"three()\n"; got != want {
+		t.Errorf("left is\n%s", got)
+	}
+	if got, want := used(begin+unused+end), "local a = 1\n-- The first.\n\n\n"; got != want {
+		t.Errorf("where nothing is called, left is\n%s", got)
+	}
+}
+
 // Writes may fail only before the first of them: so no check of a type, and no
 // refusal, may stand after one.
 func TestGuardsComeBeforeWrites(t *testing.T) {
-	write := regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|note_id|note_applied|apply|enter|free|grant|remember|done|leave|bury|outlast)\(`)
 	refuse := regexp.MustCompile(`return \{'(FENCED|WRONGSTATE|CHANGED|DUPLICATE|TOOLARGE|BUSY|FULL|EXPIRED|CORRUPT)'|(check_[a-z]+|read_change)\(`)
 	for _, s := range All {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			raw, err := os.ReadFile(s.Name + ".lua")
-			if err != nil {
-				t.Fatal(err)
-			}
+			_, body := parts(s)
 			wrote := ""
-			for line := range strings.Lines(code(string(raw))) {
+			for line := range strings.Lines(body) {
 				indented := strings.HasPrefix(line, " ") // a branch that ends in a return of its own
 				if refuse.MatchString(line) && wrote != "" {
 					t.Errorf("%q stands behind the write %q", strings.TrimSpace(line), wrote)

@@ -7,7 +7,7 @@
 --
 -- How often each happened to a head is counted, but for wait, which ends by time.
 --
--- USES   clock deadline rights record life anchor outlast free sweep calls
+-- USES   clock deadline rights record life onward sweep calls
 -- KEYS   session history inbox outbox events calls file due
 -- ARGV   op deadline id token work verdict wait err
 --        wait: ms until the head may be handed out again

@@ -1,7 +1,7 @@
 -- sent: notes replies as sent and goes on: with more replies, with the next
 -- event, or by giving the session back.
 --
--- USES   clock deadline rights record handout free onward
+-- USES   clock deadline rights record handout onward
 -- KEYS   session inbox outbox due
 -- ARGV   op deadline id token upto count want lease
 --        upto is the life and number of the last reply that was sent, as "life:number"; it is number count of the outbox

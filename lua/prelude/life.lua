@@ -15,3 +15,18 @@ local function lifetime(default)
   if s.net < least or s.net > most then return now + ttl, most end
   return now + ttl, s.net
 end
+
+-- anchor moves Redis' own expiry, for all of the session's keys at once.
+local function anchor(net)
+  if net == s.net then return end
+  s.net, s.changed = net, true
+  for _, key in ipairs({session, history, file}) do
+    if net > 0 then redis.call('PEXPIREAT', key, net) else redis.call('PERSIST', key) end
+  end
+end
+
+-- outlast keeps Redis from dropping a session that its work keeps alive until
+-- the moment when.
+local function outlast(when)
+  if s.net > 0 and s.net < when + WEEK then anchor(when + WEEK + DAY) end
+end
