@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -11,6 +10,7 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
@@ -96,7 +96,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 		}
 	}
 	began := time.Now()
-	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, event.digest, string(event.encoded), millis(opts.DedupeWindow),
+	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, string(event.digest), string(event.encoded), millis(opts.DedupeWindow),
 		strconv.Itoa(opts.InboxLimit), strconv.Itoa(opts.InboxBytes), want, millis(b.store.opts.Lease), opts.Initial, e.Platform, e.User, millis(opts.TTL))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.Status() == "OK" {
@@ -144,8 +144,8 @@ type event struct {
 	session.Event
 	payload codec.Encoded
 	encoded codec.Encoded
-	digest  string // names it in the inbox and among the events seen
-	err     error  // it could not be decoded
+	digest  ids.Digest // names it in the inbox and among the events seen
+	err     error      // it could not be decoded
 
 	promise *promise // of the receipt, if this process accepted it and handles it at once
 }
@@ -177,30 +177,24 @@ func (b *Bot) encodeEvent(e session.Event, opts *BotOptions) (*event, error) {
 	if err := b.store.tooLarge("event", e.ID, len(encoded)); err != nil {
 		return nil, err
 	}
-	if most := opts.InboxBytes; stored.EventHead+len(encoded) > most {
-		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, stored.EventHead+len(encoded), most)
+	if most := opts.InboxBytes; stored.AcceptedHead+len(encoded) > most {
+		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, stored.AcceptedHead+len(encoded), most)
 	}
 	// Decoded again, so that the handler sees the same here as on any replica.
 	decoded, payload, err := stored.DecodeEvent(encoded)
 	if err != nil {
 		return nil, fmt.Errorf("event %q: %w", e.ID, err)
 	}
-	return &event{Event: decoded, payload: payload, encoded: encoded, digest: digestOf(e.ID)}, nil
+	return &event{Event: decoded, payload: payload, encoded: encoded, digest: ids.DigestOf(e.ID)}, nil
 }
 
 // decodeElement reads an element of the inbox.
 func decodeElement(element string) *event {
-	if len(element) < stored.EventHead {
-		return &event{digest: "?" + element, err: fmt.Errorf("%w: an inbox element of %d bytes", session.ErrCorrupt, len(element))}
+	a, err := stored.ReadAccepted([]byte(element))
+	if err != nil {
+		return &event{digest: ids.DigestOf(element), err: err} // under some digest it becomes a dead letter
 	}
-	e := &event{digest: element[:16], encoded: codec.Encoded(element[stored.EventHead:])}
+	e := &event{digest: a.Digest, encoded: a.Event}
 	e.Event, e.payload, e.err = stored.DecodeEvent(e.encoded)
 	return e
-}
-
-// digestOf shortens an event's id to 16 bytes, so that a session's ids stay
-// compact whatever the platform sends.
-func digestOf(eventID string) string {
-	sum := sha256.Sum256([]byte(eventID))
-	return string(sum[:16])
 }

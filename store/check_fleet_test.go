@@ -141,14 +141,14 @@ func TestCheckFindsTheLastOfMany(t *testing.T) {
 		noError(t, s.Record(ctx, m))
 	}
 	for i := range 700 {
-		noError(t, c.HSet(ctx, st.layout.key("events", at), digestOf(fmt.Sprint(i)), "o 1 x 0").Err())
+		noError(t, c.HSet(ctx, st.layout.key("events", at), digest(fmt.Sprint(i)), "o 1 x 0").Err())
 	}
 	noError(t, c.Expire(ctx, st.layout.key("events", at), time.Hour).Err())
 	noError(t, st.Whole(ctx))
 
 	noError(t, c.LSet(ctx, st.layout.key("history", at), -1, "short").Err())
 	for i := range 700 {
-		noError(t, c.HSet(ctx, st.layout.key("events", at), digestOf(fmt.Sprint(i)), "o").Err())
+		noError(t, c.HSet(ctx, st.layout.key("events", at), digest(fmt.Sprint(i)), "o").Err())
 	}
 	for i := range 700 {
 		noError(t, c.HSet(ctx, st.layout.key("moves", at), fmt.Sprint("from\x00to", i), "none").Err())

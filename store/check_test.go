@@ -14,6 +14,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -181,9 +182,9 @@ var ruins = []ruin{
 		{"waits", "due/waits", "the index due lists it, and it has no work"},
 	}},
 	{"an inbox of no session", pushed("inbox/waits", "inbox/x", 0), []flaw{{"x", "due/x", "the index due does not list it, and it has work: events that wait"}}},
-	{"no line of an event", cmd("HDEL", "events/waits", digestOf("second")), []flaw{{"waits", "events/waits", "the event " + hex("second") + " waits, and is not noted"}}},
-	{"a line of an event that waits says that it is done", cmd("HSET", "events/waits", digestOf("first"), "d 1 2 3 4 x 0"), []flaw{{"waits", "events/waits", "the event " + hex("first") + " waits, and is noted as one that is done"}}},
-	{"a line of an event that cannot be read", cmd("HSET", "events/full", digestOf("full"), "d 1 2"), []flaw{{"full", "events/full", "the line of the event " + hex("full") + " cannot be read"}}},
+	{"no line of an event", cmd("HDEL", "events/waits", digest("second")), []flaw{{"waits", "events/waits", "the event " + hex("second") + " waits, and is not noted"}}},
+	{"a line of an event that waits says that it is done", cmd("HSET", "events/waits", digest("first"), "d 1 2 3 4 x 0"), []flaw{{"waits", "events/waits", "the event " + hex("first") + " waits, and is noted as one that is done"}}},
+	{"a line of an event that cannot be read", cmd("HSET", "events/full", digest("full"), "d 1 2"), []flaw{{"full", "events/full", "the line of the event " + hex("full") + " cannot be read"}}},
 	{"a line of no event", cmd("HSET", "events/full", "\x01", "o 1 x 0"), []flaw{{"full", "events/full", "the line of the event 01 cannot be read"}}},
 	{"a line of a call that cannot be read", cmd("HSET", "calls/full", "op", "x"), []flaw{{"full", "calls/full", `the line of the call "op" cannot be read`}}},
 	{"a reply that cannot be read", cmd("RPUSH", "outbox/unsent", "1:2:x"), []flaw{{"unsent", "outbox/unsent", "the element with the index 1 of the outbox cannot be read: a reply without"}}},
@@ -242,7 +243,9 @@ var ruins = []ruin{
 	{"meta that cannot be read", cmd("HSET", "meta/", "buckets", "many"), []flaw{{"-", "meta/", "the store's settings cannot be read: it is no number from 1 to 4096"}}},
 }
 
-func hex(eventID string) string { return fmt.Sprintf("%x", digestOf(eventID)) }
+func digest(eventID string) string { return string(ids.DigestOf(eventID)) }
+
+func hex(eventID string) string { return fmt.Sprintf("%x", digest(eventID)) }
 
 // finds compares what Check finds with what it should.
 func (s *stock) finds(flaws []flaw) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/botsession/botsession/store/internal/call"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
@@ -111,7 +112,7 @@ func (e *exam) inbox(ctx context.Context) error {
 	err := e.eachElement(ctx, "inbox", func(element string) error {
 		bytes += int64(len(element))
 		event := decodeElement(element)
-		noted[event.digest] = event.err != nil // which is found already
+		noted[string(event.digest)] = event.err != nil // which is found already
 		return event.err
 	})
 	if err != nil {
@@ -122,7 +123,7 @@ func (e *exam) inbox(ctx context.Context) error {
 		_, waits := noted[digest]
 		switch {
 		case digest == "": // the cursor of the sweep
-		case len(digest) != len(digestOf("")) || !eventLine.MatchString(line):
+		case len(digest) != ids.DigestSize || !eventLine.MatchString(line):
 			e.wrong("events", "the line of the event %x cannot be read", digest)
 		case line[0] == 'p' && !waits:
 			e.wrong("events", "the event %x is noted as one that waits, and is not in the inbox", digest)
@@ -168,9 +169,9 @@ func (e *exam) outbox(ctx context.Context) error {
 	bytes := int64(0)
 	err := e.eachElement(ctx, "outbox", func(element string) error {
 		bytes += int64(len(element))
-		_, _, _, entry, err := stored.CutReply([]byte(element))
+		reply, err := stored.ReadUnsent([]byte(element))
 		if err == nil {
-			_, err = stored.DecodeEntry(entry)
+			_, err = stored.DecodeMessage(reply.Message)
 		}
 		return err
 	})

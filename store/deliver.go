@@ -9,6 +9,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/ids"
 )
 
 // deliver sends the replies that wait, in order, and notes them.
@@ -45,12 +46,12 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 		return r.gone(h, session.ErrFenced)
 	}
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, h.token, h.parcels[n-1].name(), strconv.Itoa(n), r.want(), millis(b.store.opts.Lease))
+	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, string(h.token), h.parcels[n-1].name.String(), strconv.Itoa(n), r.want(), millis(b.store.opts.Lease))
 	if err != nil {
 		return r.gone(h, err)
 	}
 	after := r.next(h.at, began, answer.List(2))
-	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name() != h.parcels[n].name() {
+	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name != h.parcels[n].name {
 		return after
 	}
 	after.slot = h.slot
@@ -87,7 +88,7 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 		}
 		return taken("", RetryAfter(time.Second, errors.New("the bot's replies are sent, and this replica has no ServeOptions.Send: it stops serving")))
 	}
-	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, EventID: p.event, Attempt: h.attempt(), Key: p.key()}
+	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, EventID: p.event, Attempt: h.attempt(), Key: p.name.String()}
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
 	return protect(h.log, "Send", func() error {
 		defer lower()
@@ -103,12 +104,12 @@ const mostSent = 100
 func parcelsOf(c written, chat []entry, h *hold) []parcel {
 	life := strconv.FormatInt(h.rec.Life(), 10)
 	if c.change.Reset != "" {
-		life = h.token
+		life = string(h.token)
 	}
 	var parcels []parcel
 	for _, e := range chat {
 		if e.send && len(parcels) < mostSent {
-			parcels = append(parcels, parcel{life: life, seq: e.message.Seq, event: c.event, entry: e})
+			parcels = append(parcels, parcel{name: ids.Reply{Life: life, Number: e.message.Seq}, event: c.event, entry: e})
 		}
 	}
 	return parcels

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"time"
-
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/stored"
@@ -93,16 +91,4 @@ func (s *Store) kept(encode func(codec.Codec) (codec.Encoded, error)) codec.Enco
 		encoded, _ = encode(codec.Msgpack)
 	}
 	return encoded
-}
-
-// stampSize is how long the time before a list's element is.
-const stampSize = 6
-
-// stampTime reads six bytes of milliseconds.
-func stampTime(b string) time.Time {
-	var ms int64
-	for i := range stampSize {
-		ms = ms<<8 | int64(b[i])
-	}
-	return time.UnixMilli(ms).UTC()
 }

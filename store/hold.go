@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
@@ -28,7 +27,7 @@ type hold struct {
 	slot    *slot       // nil where no slot is taken
 	at      place
 	work    session.Work
-	token   string
+	token   ids.Token
 	fails   int // of what is at the head, as are the three that follow
 	crashes int
 	backs   int       // hand-backs that count as no failure
@@ -71,7 +70,7 @@ func (h *hold) log() *slog.Logger {
 		return log.With("event", h.event.ID)
 	}
 	if n := h.taken(); n < len(h.parcels) {
-		return log.With("reply", h.parcels[n].key())
+		return log.With("reply", h.parcels[n].name.String())
 	}
 	return log
 }
@@ -119,7 +118,7 @@ func (h *hold) taken() int {
 // sent, so that it never ends later here than on the server.
 func (r *runner) hold(at place, began time.Time, next reply) *hold {
 	h := &hold{
-		runner: r, opts: r.bot.options(), at: at, work: session.Work(next.Text(0)), token: next.Text(1), fails: int(next.Int(2)),
+		runner: r, opts: r.bot.options(), at: at, work: session.Work(next.Text(0)), token: ids.Token(next.Text(1)), fails: int(next.Int(2)),
 		crashes: int(next.Int(3)), backs: int(next.Int(4)), until: began.Add(r.bot.store.opts.Lease),
 	}
 	if ms := next.Int(5); ms > 0 {
@@ -142,32 +141,16 @@ func (r *runner) hold(at place, began time.Time, next reply) *hold {
 
 // A parcel is one reply on its way out.
 type parcel struct {
-	life  string
-	seq   int64
+	name  ids.Reply
 	event string // the id of the event that it answers; empty if there is none
 	entry
 	err error // its place in the outbox could not be read
 }
 
-// name is how the outbox knows the parcel.
-func (p parcel) name() string { return p.life + ":" + strconv.FormatInt(p.seq, 10) }
-
-// key is its Delivery.Key.
-func (p parcel) key() string { return p.life + "-" + strconv.FormatInt(p.seq, 10) }
-
 // decodeParcel reads an element of the outbox.
-func decodeParcel(element string) (p parcel) {
-	life, number, event, body, err := stored.CutReply([]byte(element))
-	if err == nil && len(body) < stampSize {
-		err = fmt.Errorf("%w: a reply without its time", session.ErrCorrupt)
-	}
-	if err != nil {
-		p.err = err
-		return p
-	}
-	p.life, p.seq, p.event = life, number, event
-	p.entry = entry{encoded: codec.Encoded(body[stampSize:]), message: session.Message{Seq: p.seq, Time: stampTime(string(body))}}
-	return p
+func decodeParcel(element string) parcel {
+	u, err := stored.ReadUnsent([]byte(element))
+	return parcel{name: u.Reply, event: u.EventID, err: err, entry: entry{encoded: u.Message, message: session.Message{Seq: u.Reply.Number, Time: u.Time}}}
 }
 
 // begin starts the renewals and the context of what is to be done.
@@ -238,7 +221,7 @@ func (h *hold) tick() {
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
 	b := h.runner.bot
-	_, err := b.store.do(ctx, lua.Renew, h.at, h.token, millis(b.store.opts.Lease))
+	_, err := b.store.do(ctx, lua.Renew, h.at, string(h.token), millis(b.store.opts.Lease))
 	switch {
 	case err == nil:
 		h.mu.Lock()

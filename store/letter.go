@@ -9,6 +9,7 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
@@ -20,7 +21,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 		return r.gone(h, session.ErrFenced)
 	}
 	letter := session.DeadLetter{Ref: h.at.ref, Error: fit(why), Failures: h.fails, Crashes: h.crashes, Time: b.store.caller.Clock.Now(h.at.bucket)}
-	digest := ""
+	digest := ids.Digest("")
 	var c written
 	if h.work == session.WorkReply {
 		if m, err := h.parcels[0].read(); err == nil && h.parcels[0].err == nil {
@@ -38,7 +39,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 	c.chat = c.own.chat
 	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeWhy(c, letter) })
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, h.token, digest, r.want(), millis(b.store.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(h.opts.DeadLimit)}, h.opts.wire(c)...)
+	args := append([]string{h.at.ref.ID, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(h.opts.DeadLimit)}, h.opts.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)
 	if err != nil {
 		return r.gone(h, err)

@@ -80,7 +80,7 @@ func (b *Bot) letters(at place, elements []string) iter.Seq2[session.DeadLetter,
 				letter = session.DeadLetter{}
 			}
 			if err != nil {
-				err = &session.CorruptError{Ref: at.ref, Field: "dead letters", Reason: err}
+				err = &session.CorruptError{Ref: at.ref, Field: "letters", Reason: err}
 			}
 			if !yield(letter, err) {
 				return

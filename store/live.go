@@ -385,13 +385,17 @@ func (s *Session) history(ctx context.Context, p chatPart) (chat []session.Messa
 	}
 	chat, faults := s.messages(r.Int(2), r.Texts(3))
 	for _, element := range r.Texts(4) {
-		e := decodeElement(element)
-		if e.err != nil {
-			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: e.err})
+		a, err := stored.ReadAccepted([]byte(element))
+		var e session.Event
+		if err == nil {
+			e, _, err = stored.DecodeEvent(a.Event)
+		}
+		if err != nil {
+			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: err})
 			continue
 		}
-		for _, m := range said(e.Event) {
-			m.Waiting, m.Time = true, stampTime(element[16:])
+		for _, m := range said(e) {
+			m.Waiting, m.Time = true, a.Time
 			chat = append(chat, m)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
@@ -23,7 +24,7 @@ type Receipt struct {
 
 	bot    *Bot
 	at     place
-	digest string
+	digest ids.Digest
 	here   *promise // of the turn, if it was handed to this process
 	err    error
 }
@@ -55,7 +56,7 @@ func (p *promise) outcome() (Outcome, error) {
 // process. There is no I/O.
 func (b *Bot) Receipt(id, eventID string) *Receipt {
 	at, err := b.place(id)
-	return &Receipt{Ref: session.Ref{Bot: b.name, ID: id}, EventID: eventID, bot: b, at: at, digest: digestOf(eventID), err: err}
+	return &Receipt{Ref: session.Ref{Bot: b.name, ID: id}, EventID: eventID, bot: b, at: at, digest: ids.DigestOf(eventID), err: err}
 }
 
 // An Outcome is how an event ended. All who wait for one event get the same
@@ -171,7 +172,7 @@ func (r *Receipt) gaveUp(ctx context.Context, trouble error) error {
 
 // look reads what is known of the event, once.
 func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
-	answer, err := r.bot.store.do(ctx, lua.Outcome, r.at, r.digest)
+	answer, err := r.bot.store.do(ctx, lua.Outcome, r.at, string(r.digest))
 	if err != nil {
 		return o, false, err
 	}

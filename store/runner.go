@@ -11,6 +11,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
+	"github.com/botsession/botsession/store/internal/ids"
 )
 
 // A runner handles what this replica is handed out, with one handler.
@@ -357,12 +358,12 @@ func (r *runner) write(h *hold, c written, once string) (after *hold, version in
 	if !h.finish() {
 		return nil, 0, session.ErrFenced
 	}
-	digest := ""
+	digest := ids.Digest("")
 	if h.event != nil {
 		digest = h.event.digest
 	}
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, b.name, h.token, digest, r.want(), millis(b.store.opts.Lease), once}, h.opts.wire(c)...)
+	args := append([]string{h.at.ref.ID, b.name, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), once}, h.opts.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Commit, h.at, args...)
 	if err != nil {
 		return nil, 0, err
@@ -406,7 +407,7 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why string
 		return r.gone(h, session.ErrFenced)
 	}
 	ms := max(wait.Milliseconds(), 0)
-	answer, err := r.bot.store.do(r.calls, lua.Release, h.at, h.at.ref.ID, h.token, string(h.work), verdict, strconv.FormatInt(ms, 10), fit(why))
+	answer, err := r.bot.store.do(r.calls, lua.Release, h.at, h.at.ref.ID, string(h.token), string(h.work), verdict, strconv.FormatInt(ms, 10), fit(why))
 	if err != nil {
 		return r.gone(h, err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -99,13 +100,13 @@ func BenchmarkScripts(b *testing.B) {
 	accept, commit := tape.last["accept"], tape.last["commit"]
 
 	deadline := fmt.Sprint(time.Now().Add(time.Hour).UnixMilli())
-	round := func(script *lua.Script, change func(i int, argv []string)) (answers []reply, micros float64) {
+	round := func(n int, script *lua.Script, change func(i int, argv []string)) (answers []reply, micros float64) {
 		before := scriptMicros(b, client)
 		cmds := make([]*redis.Cmd, sessions)
 		_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for i := range cmds {
 				argv := slices.Clone(map[string][]string{"accept": accept, "commit": commit}[script.Name])
-				argv[0], argv[1] = st.Name()+"#"+rand.Text()[:8], deadline
+				argv[0], argv[1] = string(ids.NewCall(st.Name(), uint64(n*sessions+i))), deadline
 				argv[2] = fmt.Sprint("user-", i)
 				change(i, argv)
 				args := make([]any, len(argv))
@@ -129,12 +130,12 @@ func BenchmarkScripts(b *testing.B) {
 	least := [2]float64{math.Inf(1), math.Inf(1)}
 	for n := 0; b.Loop(); n++ {
 		digests := make([]string, sessions)
-		handed, micros := round(lua.Accept, func(i int, argv []string) {
-			digests[i] = rand.Text()[:16]
+		handed, micros := round(n, lua.Accept, func(i int, argv []string) {
+			digests[i] = string(ids.DigestOf(rand.Text()))
 			argv[slot(lua.Accept, "digest")] = digests[i]
 		})
 		least[0] = min(least[0], micros)
-		answers, micros := round(lua.Commit, func(i int, argv []string) {
+		answers, micros := round(n, lua.Commit, func(i int, argv []string) {
 			argv[slot(lua.Commit, "token")] = handed[i].List(3).Text(1)
 			argv[slot(lua.Commit, "digest")] = digests[i]
 			from, to := "ordering", "paying"

@@ -130,7 +130,7 @@ func (s *simulation) checkSent(u *customer, replies []string, dead map[string]in
 		}
 		// In order within a life: a live Reset drops what is unsent, but who has it in
 		// hand sends it until his next renewal, perhaps behind the next life's first.
-		life, _, _ := strings.Cut(d.key, "-")
+		life, _, _ := strings.Cut(d.key, ":")
 		if key, again := keys[d.text]; again && key != d.key {
 			s.find("%s: %q was sent under two keys, %s and %s", u.id, d.text, key, d.key)
 		} else if !again && d.seq <= most[life] {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"math"
@@ -18,6 +17,7 @@ import (
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
+	"github.com/botsession/botsession/store/internal/ids"
 )
 
 // Options are the settings of a [Store]. The zero value is ready for use.
@@ -150,7 +150,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	}
 	s := &Store{
 		client: client, opts: opts, log: opts.Logger,
-		name: opts.Name + "-" + strings.ToLower(rand.Text()[:6]), ended: make(chan struct{}), bots: newBots(),
+		name: opts.Name + "-" + ids.Random(6), ended: make(chan struct{}), bots: newBots(),
 	}
 	s.caller = call.New(client, s.name, opts.Acks, opts.Fsync)
 	s.log = s.log.With("replica", s.name)
@@ -231,7 +231,7 @@ func (s *Store) readMeta(ctx context.Context) error {
 		buckets = defaultBuckets
 	}
 	if id == "" && !s.opts.ReadOnly {
-		if stored, id, err = s.putMeta(ctx, buckets, strings.ToLower(rand.Text()[:8])); err != nil {
+		if stored, id, err = s.putMeta(ctx, buckets, ids.Random(8)); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/ids"
 )
 
 // Update runs fn as a turn without an event: it takes the lease, so it never
@@ -64,7 +65,7 @@ func (b *Bot) onceUnder(ctx context.Context, eventID string) (string, error) {
 	if err := (session.Event{ID: eventID}).Validate(); err != nil {
 		return "", err
 	}
-	return digestOf(eventID) + millis(b.current(ctx).DedupeWindow), nil
+	return string(ids.DigestOf(eventID)) + millis(b.current(ctx).DedupeWindow), nil
 }
 
 func (b *Bot) updateOnce(ctx context.Context, id, once string, fn Handler) (version int64, err error) {

@@ -41,7 +41,7 @@ type Delivery struct {
 	Message  session.Message // Message is the reply, with its metadata.
 	EventID  string          // EventID is the id of the event that was handled when this was said; empty for a reply of an Update or of a live Session.
 	Attempt  int             // Attempt is 1 when this reply is given to Send for the first time, and one more for each time that Send failed or was never heard of again.
-	Key      string          // Key is the same whenever this reply is sent again, and of no other reply of the session: life and sequence number.
+	Key      string          // Key is the same whenever this reply is sent again, and of no other reply of the session: the life and the sequence number.
 }
 
 // RetryAfter is an error that asks for the next attempt after d instead of the

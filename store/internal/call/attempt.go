@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/ids"
 )
 
 // A Request is a script and what it is given.
@@ -51,13 +51,13 @@ type Call struct {
 
 // Begin returns a call of its own id that was not attempted yet.
 func (c *Caller) Begin(r Request) Call {
-	words, deadline := r.words(c.Name + "#" + strconv.FormatUint(c.calls.Add(1), 36))
+	words, deadline := r.words(ids.NewCall(c.Name, c.calls.Add(1)))
 	return Call{caller: c, script: r.Script, node: r.Node, key: r.Keys[0], words: words, deadline: deadline}
 }
 
 // words returns the words of the request's command, of which the first two, which
 // name the script, and the deadline are still to be filled in.
-func (r *Request) words(id string) (words []any, deadline int) {
+func (r *Request) words(id ids.Call) (words []any, deadline int) {
 	words = make([]any, 0, 6+len(r.Keys)+len(r.Args))
 	// Pointers to strings, because each string in an any is one more allocation.
 	// Hooks that print commands see the first key, and nothing of what users said.
@@ -65,7 +65,7 @@ func (r *Request) words(id string) (words []any, deadline int) {
 	for i := range r.Keys[1:] {
 		words = append(words, &r.Keys[1+i])
 	}
-	words = append(words, id, "")
+	words = append(words, string(id), "")
 	for i := range r.Args {
 		words = append(words, &r.Args[i])
 	}

@@ -12,9 +12,8 @@
 //	j["ask_forecast",0.875,"rain?",[["city","Rome",null]]]  an intent
 //	j["map.png","image/png",1500]                           a file, without its bytes
 //
-// An element of the chat history or of the list of dead letters has 6 bytes
-// before it: when the script appended it, in big-endian milliseconds of Unix
-// time. How a session's hash looks is shown above [FieldHead].
+// What scripts put before them in a list is shown in lua/prelude/list.lua. How a
+// session's hash looks is shown above [FieldHead].
 //
 // # Backwards compatibility
 //

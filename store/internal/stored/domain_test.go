@@ -174,7 +174,7 @@ func letter(c codec.Codec, d session.DeadLetter) (codec.Encoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind, head := "e", strings.Repeat("d", EventHead)
+	kind, head := "e", strings.Repeat("d", AcceptedHead)
 	var body codec.Encoded
 	if d.Event != nil {
 		body, err = EncodeEvent(c, *d.Event)

@@ -5,7 +5,30 @@ import (
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/ids"
 )
+
+// An Accepted is an element of the inbox: an event that waits to be handled.
+type Accepted struct {
+	Digest ids.Digest
+	Time   time.Time     // Time is when it was accepted.
+	Event  codec.Encoded // Event is what EncodeEvent wrote.
+}
+
+// AcceptedHead is how many bytes an element of the inbox has before its event.
+const AcceptedHead = ids.DigestSize + stampSize
+
+// ReadAccepted reads an element of the inbox; lua/prelude/list.lua shows its form. It
+// returns [session.ErrCorrupt] for one that is too short.
+func ReadAccepted(b []byte) (a Accepted, err error) {
+	if len(b) < AcceptedHead {
+		return a, corrupt("an inbox element of %d bytes", len(b))
+	}
+	a.Digest = ids.Digest(b[:ids.DigestSize])
+	a.Time, b, err = cut(b[ids.DigestSize:])
+	a.Event = b
+	return a, err
+}
 
 // EncodeEvent writes all of an event, its file's bytes included, as the list
 // [id, kind, text, file, payload, platform, user, time]. The file is the list

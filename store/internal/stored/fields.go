@@ -42,7 +42,7 @@ const Layout = 1
 //	lease   token    the fencing token of the last hand-out, compared as text
 //	        until    when the lease ends; 0: the session is free
 //	        work     what it was handed out for: event, reply, update; or free
-//	        holder   the call that it was handed out to: the replica's name, "#", a number; or "-"
+//	        holder   the id of the call that it was handed out to, see ids.Call; or "-"
 //	        yield    an Update waits, and events let it pass, until then
 //	        way      an Update ran, and the next one lets what waits pass, until then
 //	        bytes    in the inbox

@@ -1,10 +1,14 @@
 package stored
 
 import (
+	"bytes"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/ids"
 )
 
 // EncodeMessage writes a message as the list [kind, content, metadata, type], of
@@ -41,8 +45,8 @@ func DecodeMessage(b []byte) (session.Message, error) {
 	return messageOf(readRow(b, "a message", 2))
 }
 
-// DecodeEntry reads an element of the chat history: the time, then the message.
-// It returns [session.ErrCorrupt] for anything else.
+// DecodeEntry reads an element of the chat history; lua/prelude/list.lua shows its
+// form. It returns [session.ErrCorrupt] for anything else.
 func DecodeEntry(b []byte) (session.Message, error) {
 	at, b, err := cut(b)
 	if err != nil {
@@ -54,6 +58,36 @@ func DecodeEntry(b []byte) (session.Message, error) {
 	}
 	m.Time = at
 	return m, nil
+}
+
+// An Unsent is an element of the outbox: a reply that waits to be sent.
+type Unsent struct {
+	Reply   ids.Reply
+	EventID string        // EventID is of the event that it answers; empty if there is none.
+	Time    time.Time     // Time is that of the message in the chat.
+	Message codec.Encoded // Message is what EncodeMessage wrote.
+}
+
+// ReadUnsent reads an element of the outbox; lua/prelude/list.lua shows its form. It
+// returns [session.ErrCorrupt] for anything else, but does not decode the message.
+func ReadUnsent(b []byte) (u Unsent, err error) {
+	parts := bytes.SplitN(b, []byte(":"), 4)
+	if len(parts) < 4 {
+		return u, corrupt("a reply without life, number and the length of its event's id")
+	}
+	number, err := strconv.ParseInt(string(parts[1]), 10, 64)
+	if err != nil {
+		return u, corrupt("a reply whose number is no integer")
+	}
+	n, err := strconv.Atoi(string(parts[2]))
+	if err != nil || n < 0 || n > len(parts[3]) {
+		return u, corrupt("a reply that does not say how long its event's id is")
+	}
+	at, message, err := cut(parts[3][n:])
+	if err != nil {
+		return u, err
+	}
+	return Unsent{Reply: ids.Reply{Life: string(parts[0]), Number: number}, EventID: string(parts[3][:n]), Time: at, Message: message}, nil
 }
 
 // messageTypes are the types that are stored as a number, their position here. New

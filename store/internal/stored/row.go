@@ -58,15 +58,17 @@ func optional[T any](r *row, i int) T {
 	return cell[T](r, i)
 }
 
-// cut splits a list element into the moment before it, which the scripts write
-// as 6 bytes of big-endian Unix milliseconds, and the encoded value.
+// stampSize is how many bytes a stamp has, see lua/prelude/list.lua.
+const stampSize = 6
+
+// cut splits what begins with a stamp into that and the rest.
 func cut(b []byte) (time.Time, []byte, error) {
-	if len(b) < 6 {
-		return time.Time{}, nil, corrupt("%d bytes, too few for the 6 of the time", len(b))
+	if len(b) < stampSize {
+		return time.Time{}, nil, corrupt("%d bytes, too few for the %d of the time", len(b), stampSize)
 	}
 	var at [8]byte
-	copy(at[2:], b)
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(at[:]))).UTC(), b[6:], nil
+	copy(at[8-stampSize:], b)
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(at[:]))).UTC(), b[stampSize:], nil
 }
 
 func invalid(format string, args ...any) error {

@@ -1,11 +1,10 @@
 package stored
 
 import (
-	"strings"
-
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/ids"
 )
 
 // Snapshot decodes the whole record. Values that cannot be decoded are missing
@@ -53,10 +52,7 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 // and unsent replies, and the server's clock, are left for the caller to fill:
 // the hash does not hold them.
 func (r *Record) Status() session.Status {
-	holder, work := r.lease.holder, r.lease.work
-	if i := strings.LastIndexByte(holder, '#'); i >= 0 {
-		holder = holder[:i]
-	}
+	holder, work := ids.Call(r.lease.holder).Replica(), r.lease.work
 	if work == "free" {
 		holder, work = "", ""
 	}

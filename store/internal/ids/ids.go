@@ -1,0 +1,58 @@
+// Package ids has the ids that are stored or compared: for each kind one type, and
+// one function that makes or formats it.
+package ids
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"strconv"
+	"strings"
+)
+
+// A Digest stands for the id of an event, in the inbox and among the ids seen. An
+// empty one means that there is no event.
+type Digest string
+
+// DigestSize is how many bytes a Digest has, so that the ids of a session stay
+// compact whatever the platform sends.
+const DigestSize = 16
+
+// DigestOf returns the digest of an event's id.
+func DigestOf(eventID string) Digest {
+	sum := sha256.Sum256([]byte(eventID))
+	return Digest(sum[:DigestSize])
+}
+
+// A Call is the id of a call of a script. By it a script knows a call that is sent
+// again, and the holder of a lease. What follows its last '-' no other call has.
+type Call string
+
+// NewCall returns the id of a replica's n-th call. The replica's name ends in a '-'
+// and what [Random] returned.
+func NewCall(replica string, n uint64) Call {
+	return Call(replica + "#" + strconv.FormatUint(n, 36))
+}
+
+// Replica returns the name of the replica that made the call.
+func (c Call) Replica() string {
+	if i := strings.LastIndexByte(string(c), '#'); i >= 0 {
+		return string(c[:i])
+	}
+	return string(c)
+}
+
+// A Token is the fencing token of a hand-out, in decimal. Scripts make it, in
+// the prelude; it is compared as text, because Lua's numbers lose digits.
+type Token string
+
+// A Reply is the name of a reply of a session.
+type Reply struct {
+	Life   string // Life is the number of the life in which it was said, in decimal.
+	Number int64  // Number is its sequence number in the chat.
+}
+
+// String returns the name as the outbox and a Delivery's Key have it.
+func (r Reply) String() string { return r.Life + ":" + strconv.FormatInt(r.Number, 10) }
+
+// Random returns n letters and digits at random, at most 26, each of 5 bits.
+func Random(n int) string { return strings.ToLower(rand.Text()[:n]) }
