@@ -2,7 +2,7 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock deadline rights record watch list life index enter handout sweep waits ids
+-- USES   clock deadline rights record watch list life index enter handout sweep ids
 -- KEYS   session inbox outbox events due activity names expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- WRITES yes
@@ -10,37 +10,37 @@
 -- REPLY  OK now created {event token 0 0 0 0 {} hash}  handed to the caller
 --        OK now created {idle}                        queued; who holds the session goes on with it
 --        OK now created {due}                         queued, and nobody holds the session: wake somebody
---        DUPLICATE now known                          accepted before: its line in events
+--        DUPLICATE now                                accepted before
 --        FULL now events bytes                        the inbox has so much
 --        EXPIRED now                                  the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
-local call = string.match(op, '[^-]*$') -- the part of the call's id that no other call has
+local call = string.match(op, '^.*%-(.*)$') or op -- the part of the call's id that no other call has
 local known = redis.call('HGET', events, digest)
 
 if known then
-  local status, till = string.match(known, '^(%a) (%d+)')
-  if not till then return {'CORRUPT', now, 'events'} end
-  if till * 1000 > now or status == 'p' then
-    local by, made = string.match(known, ' (%S+) (%d)$')
-    if by ~= call then return {'DUPLICATE', now, known} end
+  local status, forget, by, made = read_line(known)
+  if not status then return {'CORRUPT', now, 'events'} end
+  if status == 'p' or forget * 1000 > now then
+    if by ~= call then return {'DUPLICATE', now} end
     -- Our own call, whose reply was lost: the same answer again.
-    if still() == 'event' then return {'OK', now, tonumber(made), handed({})} end
-    return {'OK', now, tonumber(made), {'due'}}
+    if still() == 'event' then return {'OK', now, made, handed({})} end
+    return {'OK', now, made, {'due'}}
   end
 end
-local lost = known and {} or unlisted()
-if is_unlisted(lost, digest) then return {'DUPLICATE', now, lost_line} end
+local lost, listed
+if not known then lost, listed = unlisted(digest) end
+if listed then return {'DUPLICATE', now} end
 if over or torn() then return {'EXPIRED', now} end
 
-local element = digest .. stamp(now) .. event
+local element = inbox_element(digest, stamp(now), event)
 local full = (s and s.bytes or 0) + #element
 if waiting >= tonumber(limit) or full > tonumber(bytes) then return {'FULL', now, waiting, full - #element} end
-local created = 0
+local created = '0'
 if not s or s.ended then
   check_index()
   redis.call('ZCARD', due)
-  created = 1
+  created = '1'
   enter(initial, platform, user, '', ttl)
 end
 -- The first write to a session that was there, and the check of this key's type.
@@ -63,7 +63,7 @@ redis.call('RPUSH', inbox, element)
 s.bytes = full
 
 local forget = math.ceil((now + window) / 1000)
-note_id(digest, 'p ' .. int(forget) .. ' ' .. call .. ' ' .. created, lost, tonumber(window), step == 'event' and DAY or WEEK)
+note_id(digest, write_line('p', forget, call, created, '0', '0', '0'), lost, tonumber(window), step == 'event' and DAY or WEEK)
 save({})
 notice('accepted')
 if step == 'event' then return {'OK', now, created, handed({})} end

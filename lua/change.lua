@@ -3,11 +3,12 @@
 -- lets the head of the inbox run again: each time somewhat later, as long as each
 -- reset meets that head in hand, so that no handler can keep itself running.
 --
--- USES   clock deadline rights record watch list life change onward sweep calls waits ids once
+-- USES   clock deadline rights record watch list life change onward sweep calls ids
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry watch
--- ARGV   op deadline id most ifversion once change...
+-- ARGV   op deadline id most ifversion once window change...
 --        most: bytes of private data that the session may have
---        ifversion: the version that the session must have; 0 for any; once: see there
+--        ifversion: the version that the session must have; 0 for any
+--        once: see ids; window: for how long it is remembered, ms
 -- WRITES yes
 -- FINAL  OK DUPLICATE
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
@@ -52,7 +53,7 @@ local made, lost = applied(once)
 if made == -1 then return {'CORRUPT', now, 'events'} end
 if made then return {'DUPLICATE', now, made} end
 if not s or s.ended or over then return {'NOTFOUND', now} end
-local c = read_change(7)
+local c = read_change(8)
 if ifversion ~= '0' and ifversion ~= int(s.ver) then return {'CHANGED', now, s.ver} end
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 local data = grown(c)
@@ -61,7 +62,7 @@ redis.call('ZCARD', due)
 
 local put, next = {}, 'idle'
 if c.reset ~= '' then
-  s.token = int(math.max(s.token + 1, time[1] * 1000000 + time[2]))
+  s.token = new_token()
   redis.call('DEL', outbox)
   unsent, s.obytes = 0, 0
   if s.lease > now and s.work == 'event' then
@@ -84,7 +85,7 @@ elseif unsent > 0 then
     next = 'due'
   end
 end
-note_applied(once, lost)
+note_applied(once, window, lost)
 save(put)
 remember(int(s.ver) .. ' ' .. int(deleted) .. ' ' .. next, sweep)
 notice(c.reset ~= '' and 'reset' or 'changed')

@@ -2,12 +2,12 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock deadline rights record watch list life index change handout onward waits done sweep calls ids once bury
+-- USES   clock deadline rights record watch list life index change handout onward sweep calls ids done bury
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
--- ARGV   op deadline id bot token digest want lease once change...
+-- ARGV   op deadline id bot token digest want lease once window change...
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
---        once is empty, or of an Update: see there
+--        once is empty, or of an Update: see ids; window is for how long it is remembered, ms
 -- WRITES yes
 -- FINAL  all
 -- REPLY  OK now first at backlog version next  first: number of the turn's first message; at: its time in the
@@ -20,39 +20,45 @@
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 -- Was it committed already, and only the reply lost?
-local sweep, before, made, known = '0 0', nil, '0', nil
+local sweep, before, version = '0 0', nil, '0'
+local known, forget, call, made
 if digest == '' then
   before, sweep = seen()
-  if before then before, made = string.match(before, '(%d+) (%d+)$') end
+  if before then before, version = string.match(before, '(%d+) (%d+)$') end
 else
   known = redis.call('HGET', events, digest)
-  local by, first = string.match(known or '', '^d %d+ (%d+) (%d+) ')
-  if by == token then before = first end
+  if known then
+    local status, by, first
+    status, forget, call, made, by, first = read_line(known)
+    if not status then return {'CORRUPT', now, 'events'} end
+    if status == 'd' and by == token then before = first end
+  end
 end
 if before then
-  return answer({'OK', now, tonumber(before), 0, 1, tonumber(made)}, still(token))
+  return answer({'OK', now, tonumber(before), 0, 1, tonumber(version)}, still(token))
 end
 
 -- Tokens are compared as strings: numbers lose digits.
 if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or over then return {'FENCED', now} end
-local earlier, others = applied(once)
+local earlier, others
+if once ~= '' then earlier, others = applied(once) end
 if earlier == -1 then return {'CORRUPT', now, 'events'} end
 if earlier then return {'DUPLICATE', now, earlier} end
-local c = read_change(10)
+local c = read_change(11)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 redis.call('ZCARD', due)
-local lost = (known or digest == '') and {} or unlisted()
+local lost = not known and digest ~= '' and unlisted()
 if c.destroy then check_index() end
 
 local put, backlog = {}, unsent
 local _, first = apply(c, put)
 if digest == '' then
   s.way = now + 10000 -- what waits now comes before the next Update: see lease
-  note_applied(once, others)
+  note_applied(once, window, others)
   remember(int(first) .. ' ' .. int(s.ver), sweep)
 else
   s.turns = s.turns + 1
-  done(known, lost, 'd', first)
+  done('d', first, forget, call, made, lost)
 end
 if c.destroy then -- out of the index; the hash only carries the lease on until the replies are sent
   leave(s.state, redis.call('HGET', session, 'user') or '')

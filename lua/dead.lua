@@ -1,9 +1,10 @@
 -- dead: makes the head of the inbox, or of the outbox, a dead letter, with why,
 -- and goes on. The letter holds the head as it was stored, so that no limit and no
--- codec of the caller stands in its way. The change holds what stays in the
--- session: the user's message.
+-- codec of the caller stands in its way; nor does a line in events that cannot be
+-- read, which is written anew. The change holds what stays in the session: the
+-- user's message.
 --
--- USES   clock deadline rights record watch list moment life change handout onward waits done sweep calls
+-- USES   clock deadline rights record watch list life change handout onward sweep calls ids done
 -- KEYS   session history inbox outbox events calls file due activity names moves expiry letters dead watch
 -- ARGV   op deadline id token digest want lease why keep most change...
 --        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;
@@ -19,11 +20,12 @@ if before then return answer({'OK', now}, still(token)) end
 if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
 local c = read_change(11)
 local known = redis.call('HGET', events, digest)
-local lost = (known or digest == '') and {} or unlisted()
+local _, forget, call, made = read_line(known or '')
+local lost = not known and digest ~= '' and unlisted()
 local old = 0 -- letters whose time is over
 while old < tonumber(most) do
   local letter = redis.call('LINDEX', letters, old)
-  if not letter or moment(letter) > now - keep then break end
+  if not letter or (moment(letter) or now) > now - keep then break end
   old = old + 1
 end
 redis.call('ZCARD', due)
@@ -38,9 +40,9 @@ if s.work == 'reply' then
   s.obytes = unsent == 0 and 0 or math.max(s.obytes - #head, 0)
   s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0
 else
-  head = done(known, lost, 'x', first)
+  head = done('x', first, forget, call, made, lost)
 end
-redis.call('RPUSH', letters, stamp(now) .. kind .. #why .. ':' .. why .. head)
+redis.call('RPUSH', letters, letter_element(stamp(now), kind, why, head))
 if old > 0 then redis.call('LTRIM', letters, old, -1) end
 redis.call('LTRIM', letters, -most, -1)
 redis.call('PEXPIRE', letters, keep)

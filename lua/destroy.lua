@@ -3,7 +3,7 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock deadline rights record watch life index bury sweep calls
+-- USES   clock deadline rights record watch list life index bury sweep calls ids
 -- KEYS   session history inbox outbox events calls file due activity names expiry bots watch
 -- ARGV   op deadline id bot mode
 -- WRITES yes
@@ -44,9 +44,9 @@ else
 end
 
 for _, element in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
-  local digest = string.sub(element, 1, 16)
-  local forget, call = string.match(redis.call('HGET', events, digest) or '', '^%a (%d+) .-(%S+ %d)$')
-  if forget then redis.call('HSET', events, digest, 'o ' .. forget .. ' ' .. call) end
+  local digest = inbox_digest(element)
+  local status, forget, call, made = read_line(redis.call('HGET', events, digest) or '')
+  if status then redis.call('HSET', events, digest, write_line('o', forget, call, made, '0', '0', '0')) end
 end
 bury()
 remember(int(waiting) .. ' ' .. int(unsent), sweep)

@@ -1,6 +1,6 @@
 -- history: reads a part of the chat. It writes nothing.
 --
--- USES   clock record moment
+-- USES   clock record list
 -- KEYS   session history inbox outbox
 -- ARGV   op deadline after since till limit newest inboxed
 --        after: only messages with a greater number; since, till: only from and
@@ -16,20 +16,24 @@ if not s or s.ended or over then return {'NOTFOUND', now} end
 
 local length = redis.call('LLEN', history)
 local base = s.seq - length -- the number of the message before the first that is kept
-local from, to = math.max(after - base, 0), length - 1
 
--- up_to counts the messages up to that ms. The times in a chat never go back.
+-- up_to counts the messages up to that ms; nil if one without a time is in the
+-- way. The times in a chat never go back.
 local function up_to(ms)
   local low, high = 0, length
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if moment(redis.call('LINDEX', history, middle)) <= ms then low = middle + 1 else high = middle end
+    local at = moment(redis.call('LINDEX', history, middle))
+    if not at then return nil end
+    if at <= ms then low = middle + 1 else high = middle end
   end
   return low
 end
 
-if since ~= '' then from = math.max(from, up_to(since - 1)) end
-if till ~= '' then to = up_to(tonumber(till)) - 1 end
+local earlier = since == '' and 0 or up_to(since - 1)
+local all = till == '' and length or up_to(tonumber(till))
+if not earlier or not all then return {'CORRUPT', now, 'history'} end
+local from, to = math.max(after - base, earlier), all - 1
 if limit >= 0 and to - from + 1 > limit then
   if newest == '1' then from = to - limit + 1 else to = from + limit - 1 end
 end

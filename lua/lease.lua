@@ -1,10 +1,10 @@
 -- lease: takes a session that has work waiting or whose holder was never heard
 -- of again (mode serve), or takes it for an Update (mode update).
 --
--- USES   clock deadline rights record life index enter handout onward waits once
+-- USES   clock deadline rights record list life index enter handout onward ids
 -- KEYS   session inbox outbox events due activity names expiry bots
 -- ARGV   op deadline id bot mode lease initial ttl want once
---        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see there
+--        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see ids
 -- WRITES yes
 -- FINAL  all
 -- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it

@@ -1,10 +1,10 @@
 -- sent: notes replies as sent and goes on: with more replies, with the next
 -- event, or by giving the session back.
 --
--- USES   clock deadline rights record handout onward
+-- USES   clock deadline rights record list handout onward
 -- KEYS   session inbox outbox due
 -- ARGV   op deadline id token upto count want lease
---        upto is the life and number of the last reply that was sent, as "life:number"; it is number count of the outbox
+--        upto is the name of the last reply that was sent, see list; it is number count of the outbox
 -- WRITES yes
 -- FINAL  all
 -- REPLY  OK now next                   see handout; {ended}: the session's own turn ended it, bury it
@@ -20,7 +20,7 @@ if s.work ~= 'reply' then return {'OK', now, {'idle'}} end -- noted before, and 
 redis.call('ZCARD', due)
 
 local last = redis.call('LINDEX', outbox, count - 1)
-if last and string.sub(last, 1, #upto + 1) == upto .. ':' then -- else it was noted before
+if last and is_reply(last, upto) then -- else it was noted before
   local all = tonumber(count) == unsent
   for _, reply in ipairs(all and {} or redis.call('LRANGE', outbox, 0, count - 1)) do s.obytes = s.obytes - #reply end
   redis.call('LTRIM', outbox, count, -1)

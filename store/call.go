@@ -123,7 +123,7 @@ func refusal(r reply, ref session.Ref) error {
 		}
 		return &session.CorruptError{Ref: ref, Field: stored.FieldHead, Reason: errors.New("it begins with no layout")}
 	case "CORRUPT":
-		return &session.CorruptError{Ref: ref, Field: r.Text(2), Reason: errors.New("it is missing or no number")}
+		return &session.CorruptError{Ref: ref, Field: r.Text(2), Reason: errors.New("it is missing or damaged")}
 	}
 	return fmt.Errorf("a script answered %q", r.Status())
 }

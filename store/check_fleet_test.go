@@ -141,7 +141,7 @@ func TestCheckFindsTheLastOfMany(t *testing.T) {
 		noError(t, s.Record(ctx, m))
 	}
 	for i := range 700 {
-		noError(t, c.HSet(ctx, st.layout.key("events", at), digest(fmt.Sprint(i)), "o 1 x 0").Err())
+		noError(t, c.HSet(ctx, st.layout.key("events", at), digest(fmt.Sprint(i)), "o 1 x 0 0 0 0").Err())
 	}
 	noError(t, c.Expire(ctx, st.layout.key("events", at), time.Hour).Err())
 	noError(t, st.Whole(ctx))

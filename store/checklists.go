@@ -99,7 +99,7 @@ func (e *exam) chat(ctx context.Context) error {
 }
 
 var (
-	eventLine = regexp.MustCompile(`^(?:p [0-9]+ \S+ [01]|[dx] [0-9]+ [0-9]+ [0-9]+ [0-9]+ \S+ [01]|o [0-9]+ \S+ [01]|u [0-9]+ [0-9]+)$`)
+	eventLine = regexp.MustCompile(`^[pdxou] [0-9]+ \S+ [01] [0-9]+ [0-9]+ [0-9]+$`) // see lua/prelude/ids.lua
 	callLine  = regexp.MustCompile(`^[0-9]+ `)
 )
 

@@ -14,6 +14,7 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/internal/bounded"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
@@ -21,7 +22,7 @@ import (
 // somebody who writes what does not belong there. The key has the right type:
 // of others see package storetest.
 type damage struct {
-	kind string // of the key, see layout.go
+	name string // of the key, as scripts call it
 	what string
 	do   func(ctx context.Context, c *redis.Client, key string) error
 }
@@ -29,19 +30,19 @@ type damage struct {
 func damages() []damage {
 	junk := []string{"", "x", "m", "m\xc1", "j{", strings.Repeat("\xff", 22), strings.Repeat("\x00", 40), "1:2:", "1:2:xxxxxxm\xc1", ":::"}
 	var all []damage
-	add := func(kind, what string, do func(ctx context.Context, c *redis.Client, key string) error) {
-		all = append(all, damage{kind, what, do})
+	add := func(name, what string, do func(ctx context.Context, c *redis.Client, key string) error) {
+		all = append(all, damage{name, what, do})
 	}
-	for _, kind := range []string{"h", "q", "o", "x"} {
+	for _, name := range []string{"history", "inbox", "outbox", "letters"} {
 		for _, text := range junk {
-			add(kind, fmt.Sprintf("%q at its end", text), func(ctx context.Context, c *redis.Client, key string) error { return c.RPush(ctx, key, text).Err() })
-			add(kind, fmt.Sprintf("%q at its head", text), func(ctx context.Context, c *redis.Client, key string) error { return c.LPush(ctx, key, text).Err() })
+			add(name, fmt.Sprintf("%q at its end", text), func(ctx context.Context, c *redis.Client, key string) error { return c.RPush(ctx, key, text).Err() })
+			add(name, fmt.Sprintf("%q at its head", text), func(ctx context.Context, c *redis.Client, key string) error { return c.LPush(ctx, key, text).Err() })
 		}
-		add(kind, "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
+		add(name, "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
 	}
-	for _, kind := range []string{"e", "p"} {
+	for _, name := range []string{"events", "calls"} {
 		for _, text := range append(junk, "p 99999999999 x 0", "d 1", "z 1 2 3 4 5 6", "99999999999999 ") {
-			add(kind, fmt.Sprintf("%q in every field", text), func(ctx context.Context, c *redis.Client, key string) error {
+			add(name, fmt.Sprintf("%q in every field", text), func(ctx context.Context, c *redis.Client, key string) error {
 				fields, err := c.HKeys(ctx, key).Result()
 				for _, f := range append(fields, "", "another") {
 					err = errors.Join(err, c.HSet(ctx, key, f, text).Err())
@@ -49,31 +50,31 @@ func damages() []damage {
 				return err
 			})
 		}
-		add(kind, "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
+		add(name, "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
 	}
 	for _, field := range []string{"head", "lease", "retry", "state", "message", "intent", "file", "d:k", "platform", "user", "err", "d:", "f:"} {
 		for _, text := range append(junk, "1", "1 1 1 1 1 1 1 1 1 1", "1 1 1 1 1 1 1 1 1 - 7 1", "1 2 free - 0 0", "0 0 free - 0 0 x", "99999999999999999999 1 event a#b 0 0 0 0 0",
 			"1 99999999999999999999 1 1 1 1 1 0 0 - 0 1", "9 9 9 9 9 99999999999999999999999") {
-			add("s", fmt.Sprintf("%s = %q", field, text), func(ctx context.Context, c *redis.Client, key string) error {
+			add("session", fmt.Sprintf("%s = %q", field, text), func(ctx context.Context, c *redis.Client, key string) error {
 				return c.HSet(ctx, key, field, text).Err()
 			})
 		}
-		add("s", field+" gone", func(ctx context.Context, c *redis.Client, key string) error { return c.HDel(ctx, key, field).Err() })
+		add("session", field+" gone", func(ctx context.Context, c *redis.Client, key string) error { return c.HDel(ctx, key, field).Err() })
 	}
-	add("s", "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
-	for _, kind := range []string{"i", "n", "ttl", "due", "dead"} {
+	add("session", "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
+	for _, name := range []string{"activity", "names", "expiry", "due", "dead"} {
 		for _, member := range []string{"", "nobody", "s", "u", "s\x00", "snowhere\x00nobody", "\x00\x00", "bad"} {
 			for _, score := range []float64{-1, 0, 1, 1e18} {
-				add(kind, fmt.Sprintf("%q with the score %g", member, score), func(ctx context.Context, c *redis.Client, key string) error {
+				add(name, fmt.Sprintf("%q with the score %g", member, score), func(ctx context.Context, c *redis.Client, key string) error {
 					return c.ZAdd(ctx, key, redis.Z{Score: score, Member: member}).Err()
 				})
 			}
 		}
-		add(kind, "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
+		add(name, "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
 	}
-	for _, kind := range []string{"g", "b"} {
+	for _, name := range []string{"moves", "bots"} {
 		for _, text := range junk {
-			add(kind, fmt.Sprintf("%q in every field", text), func(ctx context.Context, c *redis.Client, key string) error {
+			add(name, fmt.Sprintf("%q in every field", text), func(ctx context.Context, c *redis.Client, key string) error {
 				for _, f := range []string{"", "bot", "start\x00next", "x"} {
 					if err := c.HSet(ctx, key, f, text).Err(); err != nil {
 						return err
@@ -104,7 +105,7 @@ func TestDamageIsSurvivedByTheNeighbours(t *testing.T) {
 	for range 8 {
 		workers.Go(func() {
 			for i := range work {
-				t.Run(fmt.Sprintf("%s: %s", all[i].kind, all[i].what), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s: %s", all[i].name, all[i].what), func(t *testing.T) {
 					survive(t, url, client, fmt.Sprint("n", i), all[i])
 				})
 			}
@@ -152,26 +153,18 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 	if _, err := bot.Accept(ctx, "bad", session.Event{ID: "waits", Text: "waits"}); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := client.Keys(ctx, namespace+":{*:s:bot/bad").Result()
-	if err != nil || len(keys) != 1 {
-		t.Fatal(keys, err)
-	}
-	tag, _ := strings.CutSuffix(keys[0], "s:bot/bad")
-	key := tag + d.kind + ":bot"
-	switch d.kind {
-	case "h", "q", "o", "x", "e", "p", "s":
-		key += "/bad"
-	case "b":
-		key = tag + "b"
-	}
-	if err := d.do(ctx, client, key); err != nil {
+	if err := d.do(ctx, client, st.Key(d.name, bad.Ref())); err != nil {
 		t.Fatal(err)
 	}
 
 	calls := map[string]func() error{
-		"Load":        func() error { _, err := bad.Load(ctx); return err },
-		"Status":      func() error { _, err := bad.Status(ctx); return err },
-		"History":     func() error { _, err := bad.History(ctx, session.All().WithWaiting()); return err },
+		"Load":    func() error { _, err := bad.Load(ctx); return err },
+		"Status":  func() error { _, err := bad.Status(ctx); return err },
+		"History": func() error { _, err := bad.History(ctx, session.All().WithWaiting()); return err },
+		"History between": func() error {
+			_, err := bad.History(ctx, session.All().Since(time.Now().Add(-time.Hour)).Until(time.Now().Add(time.Hour)))
+			return err
+		},
 		"DeadLetters": func() error { _, err := bad.DeadLetters(ctx); return err },
 		"File":        func() error { _, err := bad.File(ctx); return err },
 		"Sessions":    func() error { _, err := store.Gather(bot.Sessions(ctx, store.Filter{})); return err },
@@ -220,6 +213,75 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 	} {
 		if err := last(); err != nil && !known(err) {
 			t.Error(err)
+		}
+	}
+}
+
+// corrupt reports whether an error says of the session's key that it cannot be read.
+func corrupt(err error, ref session.Ref, name string) bool {
+	var c *session.CorruptError
+	return errors.As(err, &c) && c.Ref == ref && c.Field == name
+}
+
+// What became of an event is not guessed: every call that needs to know says that it
+// cannot, and the event itself becomes a dead letter that says so.
+func TestALineThatCannotBeReadIsAnErrorOfEveryCall(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	st, client := open(t, url, nil), observer(t, url)
+	bot := botOf(t, st, "bot", &store.BotOptions{MaxAttempts: 1, RecordOnly: true})
+	nothing := func(context.Context, *store.Turn) error { return nil }
+	for i, line := range []string{
+		"", "p", "p 99999999999", "p 99999999999 c 0", "z 99999999999 c 0 0 0 0", "P 99999999999 c 0 0 0 0", "p x c 0 0 0 0", "p 99999999999 c 2 0 0 0",
+		"p 99999999999 c 0 -1 0 0", "p 99999999999 c 0 0 0 0 0", "p  99999999999 c 0 0 0 0", " p 99999999999 c 0 0 0 0", "d 1 7 1 2 x 1", "p 99999999999 c d 0 0 0 0",
+	} {
+		t.Run(fmt.Sprintf("%q", line), func(t *testing.T) {
+			ctx, id, event := t.Context(), fmt.Sprint(i), session.Event{ID: "e", Text: "hi"}
+			sess := bot.Session(id)
+			receipt, err := bot.Accept(ctx, id, event)
+			must(t, err)
+			must(t, client.HSet(ctx, st.Key("events", sess.Ref()), string(ids.DigestOf(event.ID)), line).Err())
+			for what, call := range map[string]func() error{
+				"Accept":     func() error { _, err := bot.Accept(ctx, id, event); return err },
+				"Wait":       func() error { _, err := receipt.Wait(ctx); return err },
+				"UpdateOnce": func() error { _, _, err := bot.UpdateOnce(ctx, id, event.ID, nothing); return err },
+				"ApplyOnce":  func() error { _, _, err := sess.ApplyOnce(ctx, event.ID, session.Change{}); return err },
+			} {
+				if err := call(); !corrupt(err, sess.Ref(), "events") {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			_, err = bot.Drain(ctx, nothing, nil)
+			must(t, err)
+			if o, err := receipt.Wait(ctx); err != nil || o.Status != session.Dead || !strings.Contains(o.Reason, "events") {
+				t.Errorf("the event's outcome: %+v, %v", o, err)
+			}
+			if r, err := bot.Accept(ctx, id, event); err != nil || !r.Duplicate {
+				t.Errorf("Accept of the dead event: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
+func TestAnElementWithoutItsTimeIsAnErrorOrLeftAlone(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	st, client, ctx := open(t, url, nil), observer(t, url), t.Context()
+	bot := botOf(t, st, "bot", &store.BotOptions{MaxAttempts: 1, RecordOnly: true})
+	sess := bot.Session("1")
+	_, err := bot.Accept(ctx, "1", session.Event{ID: "e", Text: "hi"})
+	must(t, err)
+	must(t, client.RPush(ctx, st.Key("letters", sess.Ref()), "short").Err())
+	_, err = bot.Drain(ctx, func(context.Context, *store.Turn) error { return errors.New("as it was told") }, nil)
+	must(t, err)
+	letters, err := sess.DeadLetters(ctx)
+	if len(letters) != 1 || letters[0].Error != "as it was told" || !corrupt(err, sess.Ref(), "letters") {
+		t.Errorf("the dead letters behind one that is damaged: %+v, %v", letters, err)
+	}
+	must(t, client.LPush(ctx, st.Key("history", sess.Ref()), "short").Err())
+	for what, q := range map[string]session.Query{"since": session.All().Since(time.Unix(1, 0)), "until": session.All().Until(time.Unix(1, 0))} {
+		if _, err := sess.History(ctx, q); !corrupt(err, sess.Ref(), "history") {
+			t.Errorf("the history %s a moment: %v", what, err)
 		}
 	}
 }

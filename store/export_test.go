@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
 )
 
@@ -32,6 +34,26 @@ func (s *Store) Whole(ctx context.Context) error {
 		err = causes.Join(err, errors.New(f.String()))
 	}
 	return err
+}
+
+// Key returns the key that scripts call name, of a session or of its bucket.
+func (s *Store) Key(name string, ref session.Ref) string {
+	return s.layout.key(name, s.layout.place(ref))
+}
+
+// KeyName returns what scripts call a key; empty if they do not touch it.
+func KeyName(key string) string {
+	_, rest, tagged := strings.Cut(key, "}:")
+	if !tagged {
+		_, rest, _ = strings.Cut(key, ":")
+	}
+	kind, _, _ := strings.Cut(rest, ":")
+	for name, form := range forms {
+		if form.kind == kind && tagged == (form.of != ofFleet && form.of != ofStore) {
+			return name
+		}
+	}
+	return ""
 }
 
 // Gather returns the items of a list, and its errors joined.

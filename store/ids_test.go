@@ -40,7 +40,7 @@ func TestEachCallForgetsABoundedPart(t *testing.T) {
 		hash, line string
 		call       func(bot *Bot, i int) error
 	}{
-		"event ids": {"events", "d 1000 7 1 2 x 1", func(bot *Bot, i int) error {
+		"event ids": {"events", "d 1000 x 1 7 1 2", func(bot *Bot, i int) error {
 			_, err := bot.Accept(t.Context(), "1", session.Event{ID: fmt.Sprint("e", i)})
 			return err
 		}},

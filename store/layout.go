@@ -20,12 +20,12 @@ import (
 //	bs:serve:pizza                ZSET    replicas that serve the bot and have room, by when to forget them
 //
 //	bs:{256.17.3f}:s:pizza/42     HASH    the session (package stored shows one)
-//	bs:{256.17.3f}:h:pizza/42     LIST    chat history: 6 bytes of time, then the message
-//	bs:{256.17.3f}:q:pizza/42     LIST    inbox: 16 bytes of digest, 6 of time, then the event
-//	bs:{256.17.3f}:o:pizza/42     LIST    outbox: life, ':', number, ':', n, ':', n bytes of the event's id, then as in the history
-//	bs:{256.17.3f}:e:pizza/42     HASH    events seen: digest -> what became of it, see below
+//	bs:{256.17.3f}:h:pizza/42     LIST    chat history
+//	bs:{256.17.3f}:q:pizza/42     LIST    inbox: accepted events
+//	bs:{256.17.3f}:o:pizza/42     LIST    outbox: replies to be sent
+//	bs:{256.17.3f}:e:pizza/42     HASH    events seen: digest -> what became of it
 //	bs:{256.17.3f}:p:pizza/42     HASH    calls seen: call id -> when to forget it (ms), answer
-//	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: 6 bytes of time, why, then the event or reply as it was stored
+//	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: events and replies that failed, as they were stored
 //	bs:{256.17.3f}:f:pizza/42     STRING  the last file's bytes
 //
 //	bs:{256.17.3f}:i:pizza        ZSET    ids by last activity (ms, true to the minute)
@@ -38,17 +38,8 @@ import (
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
 //	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call (for bs:bots: bs:ack:{bs:bots})
 //
-// A line of e is one of
-//
-//	p <forget> <call> <made>                          accepted
-//	d <forget> <token> <first> <last> <call> <made>   handled, under that token; its messages' numbers
-//	x <forget> <token> <first> <last> <call> <made>   a dead letter
-//	o <forget> <call> <made>                          dropped by a destroy
-//	u <forget> <version>                              no event: a change that was made once, under that id
-//
-// and, where the key has expired while an event still waits, "p 0 - 0";
-// where forget is in seconds, call is the end of the id of the call that
-// accepted the event, and made is 1 if that made the session.
+// An element of a list is shown in lua/prelude/list.lua, a line of e in
+// lua/prelude/ids.lua, a digest and a call's id in package ids.
 const (
 	layoutVersion  = 1
 	defaultBuckets = 256

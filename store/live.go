@@ -273,22 +273,22 @@ func (s *Session) Apply(ctx context.Context, c session.Change) (version int64, e
 // the one made; zero if the id is that of an event which Accept took.
 func (s *Session) ApplyOnce(ctx context.Context, eventID string, c session.Change) (version int64, duplicate bool, err error) {
 	defer s.wrap("change", &err)
-	once, err := s.bot.onceUnder(ctx, eventID)
+	o, err := s.bot.onceUnder(ctx, eventID)
 	if err != nil {
 		return 0, false, err
 	}
-	r, err := s.apply(ctx, once, c)
+	r, err := s.apply(ctx, o, c)
 	return r.Int(2), r.Status() == "DUPLICATE", err
 }
 
 func (s *Session) change(ctx context.Context, verb string, c session.Change) (version int64, deleted int64, err error) {
 	defer s.wrap(verb, &err)
-	r, err := s.apply(ctx, "", c)
+	r, err := s.apply(ctx, once{}, c)
 	return r.Int(2), r.Int(3), err
 }
 
-// apply writes a change, under an id or not: see onceUnder.
-func (s *Session) apply(ctx context.Context, once string, c session.Change) (reply, error) {
+// apply writes a change, under an id or not.
+func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, error) {
 	at, err := s.bot.place(s.ref.ID)
 	if err != nil {
 		return nil, err
@@ -308,7 +308,7 @@ func (s *Session) apply(ctx context.Context, once string, c session.Change) (rep
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), once}, s.bot.current(ctx).wire(w)...)
+	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), string(o.digest), o.window}, s.bot.current(ctx).wire(w)...)
 	r, err := s.bot.store.do(ctx, lua.Change, at, args...)
 	if err != nil {
 		var wrong *session.StateError

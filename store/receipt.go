@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/botsession/botsession/lua"
@@ -176,23 +175,19 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 	if err != nil {
 		return o, false, err
 	}
-	line := answer.Text(2)
-	status, _, _ := strings.Cut(line, " ")
-	switch status {
-	case "p":
-		return o, false, nil
-	case "o":
-		return Outcome{Status: session.Dropped}, true, nil
-	case "x":
-		o.Status = session.Dead
+	switch status := session.OutcomeStatus(answer.Text(2)); status {
+	case session.Dropped:
+		return Outcome{Status: status}, true, nil
+	case session.Dead:
+		o.Status = status
 		if why := answer.Text(3); why != "" {
-			o.Reason, _, _, err = stored.DecodeWhy([]byte(why))
+			if o.Reason, _, _, err = stored.DecodeWhy([]byte(why)); err != nil {
+				err = &session.CorruptError{Ref: r.Ref, Field: "letters", Reason: err}
+			}
 		}
 		return o, true, err
-	case "u": // a change that was made under this id
-		return Outcome{Status: session.Handled}, true, nil
-	case "d":
-		o.Status = session.Handled
+	case session.Handled:
+		o.Status = status
 		for i, element := range answer.Texts(4) {
 			m, err := stored.DecodeEntry([]byte(element))
 			if err != nil {
@@ -204,5 +199,5 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 		}
 		return o, true, nil
 	}
-	return o, false, &session.CorruptError{Ref: r.Ref, Field: "events", Reason: errors.New("a line of no known kind")}
+	return o, false, nil // it waits
 }

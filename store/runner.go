@@ -335,7 +335,7 @@ func (o *BotOptions) room() string {
 
 // commit writes the turn, and returns what comes next for the session.
 func (r *runner) commit(h *hold, c written) *hold {
-	after, _, err := r.write(h, c, "")
+	after, _, err := r.write(h, c, once{})
 	switch {
 	case err == nil:
 		return after
@@ -352,8 +352,8 @@ func (r *runner) commit(h *hold, c written) *hold {
 }
 
 // write commits a turn by the script of that name: see lua/commit.lua. version is
-// the one that it made. once is empty, or that of an Update: see onceUnder.
-func (r *runner) write(h *hold, c written, once string) (after *hold, version int64, err error) {
+// the one that it made. o is empty, or that of an Update.
+func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, err error) {
 	b := r.bot
 	if !h.finish() {
 		return nil, 0, session.ErrFenced
@@ -363,7 +363,7 @@ func (r *runner) write(h *hold, c written, once string) (after *hold, version in
 		digest = h.event.digest
 	}
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, b.name, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), once}, h.opts.wire(c)...)
+	args := append([]string{h.at.ref.ID, b.name, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), string(o.digest), o.window}, h.opts.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Commit, h.at, args...)
 	if err != nil {
 		return nil, 0, err

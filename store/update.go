@@ -34,7 +34,7 @@ import (
 // [session.ErrWrongState]. While events or replies wait that could go on, at
 // most one Update runs between two of them (unless nobody serves the bot).
 func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64, err error) {
-	return b.updateOnce(ctx, id, "", fn)
+	return b.updateOnce(ctx, id, once{}, fn)
 }
 
 // UpdateOnce is Update under an event's id, which is remembered like one that
@@ -44,11 +44,11 @@ func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64,
 // A call that returned an error may be made again: fn runs again unless it was
 // applied. The id of an fn that changed nothing is remembered, too.
 func (b *Bot) UpdateOnce(ctx context.Context, id, eventID string, fn Handler) (version int64, duplicate bool, err error) {
-	once, err := b.onceUnder(ctx, eventID)
+	o, err := b.onceUnder(ctx, eventID)
 	if err != nil {
 		return 0, false, fmt.Errorf("update: %w", err)
 	}
-	version, err = b.updateOnce(ctx, id, once, fn)
+	version, err = b.updateOnce(ctx, id, o, fn)
 	if duplicate = errors.Is(err, errDuplicate); duplicate {
 		err = nil
 	}
@@ -59,16 +59,21 @@ func (b *Bot) UpdateOnce(ctx context.Context, id, eventID string, fn Handler) (v
 // beside it is the version that was made then.
 var errDuplicate = errors.New("made before, under the same id")
 
-// onceUnder is what scripts are told of a change that is to be made once: the
-// digest of the event's id, and for how long it is remembered.
-func (b *Bot) onceUnder(ctx context.Context, eventID string) (string, error) {
-	if err := (session.Event{ID: eventID}).Validate(); err != nil {
-		return "", err
-	}
-	return string(ids.DigestOf(eventID)) + millis(b.current(ctx).DedupeWindow), nil
+// A once is what scripts are told of a change that is to be made once, under an
+// event's id. It is empty for any other change.
+type once struct {
+	digest ids.Digest
+	window string // for how long it is remembered, in ms
 }
 
-func (b *Bot) updateOnce(ctx context.Context, id, once string, fn Handler) (version int64, err error) {
+func (b *Bot) onceUnder(ctx context.Context, eventID string) (once, error) {
+	if err := (session.Event{ID: eventID}).Validate(); err != nil {
+		return once{}, err
+	}
+	return once{ids.DigestOf(eventID), millis(b.current(ctx).DedupeWindow)}, nil
+}
+
+func (b *Bot) updateOnce(ctx context.Context, id string, o once, fn Handler) (version int64, err error) {
 	at, err := b.place(id)
 	if err == nil && fn == nil {
 		err = fmt.Errorf("%w: %w", session.ErrInvalid, errNoHandler)
@@ -80,7 +85,7 @@ func (b *Bot) updateOnce(ctx context.Context, id, once string, fn Handler) (vers
 		return 0, fmt.Errorf("update: %w", err)
 	}
 	for try := 1; ; try++ {
-		version, err := b.update(ctx, at, once, fn)
+		version, err := b.update(ctx, at, o, fn)
 		if errors.Is(err, errStateMoved) && try < 20 && call.Sleep(ctx, again(try)) {
 			continue
 		}
@@ -96,8 +101,8 @@ func (b *Bot) updateOnce(ctx context.Context, id, once string, fn Handler) (vers
 
 var errStateMoved = fmt.Errorf("%w: live Moves changed the state during each run", session.ErrWrongState)
 
-func (b *Bot) update(ctx context.Context, at place, once string, fn Handler) (version int64, err error) {
-	began, answer, err := b.leaseForUpdate(ctx, at, once)
+func (b *Bot) update(ctx context.Context, at place, o once, fn Handler) (version int64, err error) {
+	began, answer, err := b.leaseForUpdate(ctx, at, o)
 	if err != nil {
 		return 0, err
 	}
@@ -138,7 +143,7 @@ func (b *Bot) update(ctx context.Context, at place, once string, fn Handler) (ve
 		r.release(h, "back", 0, "")
 		return 0, err
 	}
-	if !w.dirty && once == "" {
+	if !w.dirty && o == (once{}) {
 		r.release(h, "back", 0, "")
 		return h.rec.Version(), nil
 	}
@@ -146,7 +151,7 @@ func (b *Bot) update(ctx context.Context, at place, once string, fn Handler) (ve
 		r.release(h, "back", 0, "")
 		return 0, context.Cause(ctx)
 	}
-	_, version, err = r.write(h, w, once)
+	_, version, err = r.write(h, w, o)
 	if err != nil {
 		r.release(h, "back", 0, "")
 	}
@@ -173,7 +178,7 @@ func (r *runner) updateBy(h *hold, t *Turn, fn Handler) (err error) {
 // leaseForUpdate waits for the session. Each request is waited for even when ctx
 // ends meanwhile: a lease that was granted and not heard of would keep the
 // session from everybody for as long as it lasts.
-func (b *Bot) leaseForUpdate(ctx context.Context, at place, once string) (began time.Time, answer reply, err error) {
+func (b *Bot) leaseForUpdate(ctx context.Context, at place, o once) (began time.Time, answer reply, err error) {
 	opts := b.current(ctx)
 	var busy error
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 40*time.Millisecond) {
@@ -182,7 +187,7 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place, once string) (began 
 		}
 		began = time.Now()
 		answer, err = b.store.do(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
-			millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), once)
+			millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), string(o.digest))
 		switch {
 		case err == nil:
 			return began, answer, nil

@@ -97,9 +97,7 @@ local function apply(c, put)
     for i = c.chat, c.last, 2 do
       s.seq = s.seq + 1
       chat[#chat + 1] = when .. ARGV[i + 1]
-      if ARGV[i] ~= '' then
-        replies[#replies + 1] = s.gen .. ':' .. int(s.seq) .. ':' .. #ARGV[i] - 1 .. ':' .. string.sub(ARGV[i], 2) .. chat[#chat]
-      end
+      if ARGV[i] ~= '' then replies[#replies + 1] = outbox_element(s.gen, int(s.seq), string.sub(ARGV[i], 2), chat[#chat]) end
     end
     local length = push(history, chat)
     if length == #chat and s.net > 0 then redis.call('PEXPIREAT', history, s.net) end

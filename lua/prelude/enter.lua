@@ -11,10 +11,10 @@ end
 -- what waits, begins a new life under that lease. own and default are times to
 -- live: the session's, or empty, and the bot's.
 local function enter(state, platform, user, own, default)
-  s = s or {seq = 0, net = 0, token = '0', lease = 0, work = 'free', holder = '-', yield = 0, way = 0,
+  s = s or {gen = '0', seq = 0, net = 0, token = '0', lease = 0, work = 'free', holder = '-', yield = 0, way = 0,
     bytes = 0, obytes = 0, sweep = 0,
     fails = 0, crashes = 0, backs = 0, wait = 0, ofails = 0, ocrashes = 0, obacks = 0, owait = 0, osince = 0}
-  s.gen = int(math.max(s.token + 1, time[1] * 1000000 + time[2]))
+  s.gen = new_token()
   s.chat = s.gen
   s.ver, s.state, s.born, s.at, s.turns, s.ended, s.changed = 1, state, int(now), now, 0, false, true
   s.ttl = own ~= '' and own or '-'

@@ -18,11 +18,9 @@ local function still(token)
   return 'idle'
 end
 
--- grant gives the lease to the caller. Each grant has a new token: the server's
--- microseconds, which go on when a replica of Redis takes over, and always more
--- than the last one and than the life's number.
+-- grant gives the lease to the caller, each time under a new token.
 local function grant(work)
-  s.token = int(math.max(s.token + 1, s.gen + 1, time[1] * 1000000 + time[2]))
+  s.token = new_token()
   s.lease, s.work, s.holder = now + lease, work, op
   if work == 'event' then s.way = 0 end
   redis.call('ZADD', due, s.lease, id)

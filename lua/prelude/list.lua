@@ -1,9 +1,61 @@
--- list: elements of the session's lists.
+-- list: elements of the session's lists. Only these functions write one (of the
+-- history: apply), or take one apart; and in Go those that are named here, of package
+-- stored:
+--
+--   history   stamp, message                                  DecodeEntry
+--   inbox     16 bytes of digest of the event's id,           ReadAccepted
+--             stamp, event
+--   outbox    life, ':', number, ':', n, ':', n bytes of      ReadUnsent
+--             the event's id, an element of the history
+--   letters   stamp, 'e' or 'r', n, ':', n bytes of why,      DecodeDeadLetter
+--             an element of the inbox (e) or outbox (r)
+--
+-- A number is in decimal. n is 0 of a reply to no event. A stamp is six bytes: when the
+-- element was made, in ms of Unix time, big-endian.
 
--- stamp is a moment as the six bytes before an element.
 local function stamp(ms)
   local low = ms % 16777216
   local high = (ms - low) / 16777216
   return string.char(math.floor(high / 65536) % 256, math.floor(high / 256) % 256, high % 256,
     math.floor(low / 65536), math.floor(low / 256) % 256, low % 256)
+end
+
+-- moment reads the stamp at the beginning of an element of the history or of the
+-- letters. It returns nil for one that is too short.
+local function moment(element)
+  local b1, b2, b3, b4, b5, b6 = string.byte(element, 1, 6)
+  return b6 and ((((b1 * 256 + b2) * 256 + b3) * 256 + b4) * 256 + b5) * 256 + b6
+end
+
+local function inbox_element(digest, stamp, event)
+  return digest .. stamp .. event
+end
+
+local function inbox_digest(element)
+  return string.sub(element, 1, 16)
+end
+
+-- outbox_element is made of a message that is in the history: said is its element
+-- there. life and number are texts.
+local function outbox_element(life, number, event, said)
+  return life .. ':' .. number .. ':' .. #event .. ':' .. event .. said
+end
+
+-- is_reply tells whether an element of the outbox is the reply of that name, which
+-- is "life:number" (ids.Reply in Go).
+local function is_reply(element, name)
+  return string.sub(element, 1, #name + 1) == name .. ':'
+end
+
+local function letter_element(stamp, kind, why, head)
+  return stamp .. kind .. #why .. ':' .. why .. head
+end
+
+-- read_letter returns what stands behind a letter's stamp: its kind, why, and the
+-- element of the inbox or outbox; or nil for one that cannot be read.
+local function read_letter(letter)
+  local kind, size = string.match(letter, '^([er])(%d+):', 7)
+  if not kind then return nil end
+  local why = 7 + 1 + #size + 1
+  return kind, string.sub(letter, why, why + size - 1), string.sub(letter, why + size)
 end

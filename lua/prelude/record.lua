@@ -49,6 +49,13 @@ do
   end
 end
 
+-- new_token returns a token that this session never had, nor any life of it as its
+-- number: the server's microseconds, which go on when a replica of Redis takes over,
+-- and always more than the last token and than the life's number.
+local function new_token()
+  return string.format('%d', math.max(s.token + 1, s.gen + 1, time[1] * 1000000 + time[2]))
+end
+
 -- save writes the session as a script left it, in one command with the pairs of
 -- fields in put. Its head is written only if the script says that it changed.
 local function save(put)

@@ -256,7 +256,7 @@ func sweptInParts(s *scene) {
 	const many = 5000
 	pairs := make([]any, 0, 2*many)
 	for i := range many {
-		pairs = append(pairs, fmt.Sprintf("%016d", i), "d 1 1 1 1 x 0") // long over
+		pairs = append(pairs, fmt.Sprintf("%016d", i), "d 1 x 0 1 1 1") // long over
 	}
 	s.ok(r.client.HSet(s.Context(), key, pairs...).Err())
 	time.Sleep(60 * time.Millisecond)

@@ -42,7 +42,7 @@ func (c Call) Replica() string {
 }
 
 // A Token is the fencing token of a hand-out, in decimal. Scripts make it, in
-// the prelude; it is compared as text, because Lua's numbers lose digits.
+// lua/prelude/record.lua; it is compared as text, because Lua's numbers lose digits.
 type Token string
 
 // A Reply is the name of a reply of a session.
