@@ -21,7 +21,8 @@ import (
 func TestAcksAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	url, replica := redistest.Pair(t)
-	bot := botOf(t, open(t, url, &store.Options{Acks: 1, Timeout: 20 * time.Second}), "bot", nil)
+	st := open(t, url, &store.Options{Acks: 1, Timeout: 20 * time.Second})
+	bot := botOf(t, st, "bot", nil)
 	s := bot.Session("1")
 	ctx := t.Context()
 	if _, err := s.Create(ctx, store.Origin{}); err != nil {
@@ -35,12 +36,7 @@ func TestAcksAreWaitedFor(t *testing.T) {
 				t.Error(err)
 			}
 			// What was acknowledged is on the replica, as yet read-only.
-			found := false
-			keys := replica.Keys(ctx, "*:s:bot/1").Val()
-			for _, k := range keys {
-				found = found || replica.HExists(ctx, k, "d:"+key).Val()
-			}
-			if !found {
+			if !replica.HExists(ctx, st.Key("session", s.Ref()), "d:"+key).Val() {
 				t.Errorf("%q was acknowledged, and the replica has it not", key)
 			}
 		})

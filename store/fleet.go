@@ -128,10 +128,6 @@ func (b *Bot) fleetPlace() place {
 	return place{ref: session.Ref{Bot: b.name}, bucket: len(b.store.layout.tags)}
 }
 
-func (b *Bot) wakeChannel(id, replica string) string {
-	return b.store.opts.Namespace + ":" + id + ":wake:" + b.name + ":" + replica
-}
-
 // wakeFor wakes somebody if a reply says that a session has work and nobody.
 // It happens beside the caller's path; if it is lost, the next look finds the
 // session.
@@ -175,7 +171,7 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 	if to == "" {
 		return nil
 	}
-	return b.store.caller.Do(ctx, call.Publish(b.wakeChannel(b.store.identity().id, to), at.ref.ID))
+	return b.store.caller.Do(ctx, call.Publish(b.store.layout.wakeChannel(b.store.identity().id, b.name, to), at.ref.ID))
 }
 
 // A Replica is a process that serves a bot.
@@ -223,7 +219,7 @@ func (r *runner) wakes(ctx context.Context) {
 // wakesOf does so until the stored data is another's.
 func (r *runner) wakesOf(ctx context.Context, of *identity) {
 	b := r.bot
-	messages, end := b.store.caller.Listen(ctx, b.wakeChannel(of.id, b.store.name))
+	messages, end := b.store.caller.Listen(ctx, b.store.layout.wakeChannel(of.id, b.name, b.store.name))
 	defer end()
 	for {
 		select {

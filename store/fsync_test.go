@@ -145,7 +145,7 @@ func TestEachCallerHearsOfItsOwnFile(t *testing.T) {
 	unsafe := 0
 	for i := range sessions {
 		id := fmt.Sprint(i)
-		keys, err := node.Keys(ctx, "*:s:bot/"+id).Result()
+		keys, err := node.Keys(ctx, st.Key("session", bot.Session(id).Ref())).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,8 @@ func oneWithoutFile(t *testing.T) (url string) {
 func TestASlotOnTheMoveSpoilsNoNeighbour(t *testing.T) {
 	t.Parallel()
 	url := redistest.Cluster(t, 2, safest...)
-	bot := botOf(t, open(t, url, &store.Options{Fsync: true, Timeout: 2 * time.Second}), "bot", nil)
+	st := open(t, url, &store.Options{Fsync: true, Timeout: 2 * time.Second})
+	bot := botOf(t, st, "bot", nil)
 	ctx := t.Context()
 	addrs := strings.Split(strings.TrimPrefix(url, "redis+cluster://"), ",")
 	from, to := observer(t, "redis://"+addrs[0]), observer(t, "redis://"+addrs[1])
@@ -211,7 +212,7 @@ func TestASlotOnTheMoveSpoilsNoNeighbour(t *testing.T) {
 		id := fmt.Sprint(i)
 		_, err := bot.Session(id).Create(ctx, store.Origin{})
 		must(t, err)
-		if keys := from.Keys(ctx, "*:s:bot/"+id).Val(); len(keys) == 1 {
+		if keys := from.Keys(ctx, st.Key("session", bot.Session(id).Ref())).Val(); len(keys) == 1 {
 			here = append(here, id)
 			key = cmp.Or(key, keys[0])
 		}

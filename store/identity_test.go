@@ -116,7 +116,7 @@ func TestWakeUpsTravelBetweenProcessesOnBothSidesOfAFlush(t *testing.T) {
 	after := opened(t, url, nil)
 	channel := ""
 	eventually(t, "the replica listens on the channel of the new data", func() bool {
-		channel = botOf(t, serving, "bot", nil).wakeChannel(after.identity().id, serving.Name())
+		channel = serving.layout.wakeChannel(after.identity().id, "bot", serving.Name())
 		names, err := botOf(t, after, "bot", nil).replicas(ctx)
 		return err == nil && len(names) == 1 && c.PubSubNumSub(ctx, channel).Val()[channel] == 1
 	})
@@ -411,7 +411,7 @@ func TestWatchGoesOnWhileItsCallerIsBusyAndTellsOfGaps(t *testing.T) {
 	}
 	step, seen := 0, 0
 	go func() { // once somebody watches
-		for ctx.Err() == nil && c.Exists(ctx, "bs:{"+bucketTag(0, 2)+"}:w:bot").Val() == 0 {
+		for ctx.Err() == nil && c.Exists(ctx, bot.store.layout.key("watch", place{ref: session.Ref{Bot: "bot"}})).Val() == 0 {
 			time.Sleep(time.Millisecond)
 		}
 		create(0, 1)

@@ -265,8 +265,7 @@ func TestAnEventBehindABackOffWithoutAnEventIsListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := bot.Drain(t.Context(), func(ctx context.Context, _ *store.Turn) error {
-		inbox, err := client.Keys(ctx, "*:q:bot/1").Result()
-		return errors.Join(errors.New("as it was told"), err, client.Del(ctx, inbox...).Err())
+		return errors.Join(errors.New("as it was told"), client.Del(ctx, st.Key("inbox", session.Ref{Bot: "bot", ID: "1"})).Err())
 	}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,8 @@ import (
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
 //	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call (for bs:bots: bs:ack:{bs:bots})
 //
+// The channels are bs:<id of this store>:wake:pizza:<replica>, and :watch:pizza.
+//
 // An element of a list is shown in lua/prelude/list.lua, a line of e in
 // lua/prelude/ids.lua, a digest and a call's id in package ids.
 const (
@@ -223,6 +225,18 @@ func (l layout) meta() string { return l.key("meta", place{}) }
 
 // settings is the key of all bots' settings, which is in no bucket.
 func (l layout) settings() string { return l.key("settings", place{}) }
+
+// wakeChannel is on which one replica of a bot hears of sessions that are due. id is
+// that of the stored data.
+func (l layout) wakeChannel(id, bot, replica string) string {
+	return l.namespace + ":" + id + ":wake:" + bot + ":" + replica
+}
+
+// watchChannel is on which scripts publish the notices of a bot. id is that of the
+// stored data.
+func (l layout) watchChannel(id, bot string) string {
+	return l.namespace + ":" + id + ":watch:" + bot
+}
 
 // slots is how many hash slots a Redis cluster has.
 const slots = 16384

@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,8 +36,7 @@ func leftovers(t *testing.T, client *redis.Client) (keys []string) {
 	t.Helper()
 	scan := client.Scan(t.Context(), 0, "bs:{*", 1000).Iterator()
 	for scan.Next(t.Context()) {
-		_, kind, _ := strings.Cut(scan.Val(), "}:")
-		if kind, _, _ = strings.Cut(kind, ":"); kind != "e" && kind != "p" && kind != "g" {
+		if name := store.KeyName(scan.Val()); name != "events" && name != "calls" && name != "moves" {
 			keys = append(keys, scan.Val())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
 )
 
 // settle waits until nothing is left to do.
@@ -163,23 +164,18 @@ func (s *simulation) checkEmpty() {
 	if err := s.eyes.Whole(s.ctx); err != nil {
 		s.find("after the destroys: %v", err)
 	}
-	s.left("after the destroys", "e", "p", "x", "dead", "g", "serve")
+	s.left("after the destroys", "events", "calls", "letters", "dead", "moves", "replicas")
 	time.Sleep(9 * 24 * time.Hour) // the ids are forgotten, and so are the calls
-	s.left("after nine days", "x", "dead", "g")
+	s.left("after nine days", "letters", "dead", "moves")
 	time.Sleep(22 * 24 * time.Hour) // the letters' life
-	s.left("after a month", "dead", "g")
+	s.left("after a month", "dead", "moves")
 }
 
-// left reports keys of other kinds than these.
-func (s *simulation) left(when string, kinds ...string) {
+// left reports keys of other names than these.
+func (s *simulation) left(when string, names ...string) {
 	s.tick()
 	for _, key := range s.server.Keys() {
-		_, rest, _ := strings.Cut(key, "}:")
-		kind, _, _ := strings.Cut(rest, ":")
-		if key == "bs:serve:bot" {
-			kind = "serve"
-		}
-		if key != "bs:meta" && key != "bs:bots" && !slices.Contains(kinds, kind) {
+		if key != "bs:meta" && !slices.Contains(append(names, "settings"), store.KeyName(key)) {
 			s.find("%s the key %q is left", when, key)
 		}
 	}

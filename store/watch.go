@@ -157,7 +157,7 @@ func (w *watcher) receive(ctx context.Context, sub *redis.PubSub) {
 
 // channel is where the notices of that data are published.
 func (w *watcher) channel() string {
-	return w.bot.store.opts.Namespace + ":" + w.of.id + ":watch:" + w.bot.name
+	return w.bot.store.layout.watchChannel(w.of.id, w.bot.name)
 }
 
 // announcements keeps the watch keys alive, and goes on to another channel if the
