@@ -191,12 +191,28 @@ func (l *lab) reference(t *testing.T, c call) reference {
 	return l.makeOnce(t, c)
 }
 
+func (l *lab) references(t *testing.T, calls []call) []reference {
+	t.Helper()
+	var all []reference
+	for _, c := range calls {
+		all = append(all, l.reference(t, c))
+	}
+	return all
+}
+
+// begun makes a session as the call wants it, and rules for the network from now on.
+func (l *lab) begun(t *testing.T, c call, rules ...faultnet.Rule) (s *scene, before view) {
+	t.Helper()
+	s = l.scene(t, store.BotOptions{})
+	c.begin(s)
+	before = s.look()
+	l.net.Strike(rules...)
+	return s, before
+}
+
 func (l *lab) makeOnce(t *testing.T, c call) reference {
 	t.Helper()
-	s := l.scene(t, store.BotOptions{})
-	c.begin(s)
-	before := s.look()
-	l.net.Strike()
+	s, before := l.begun(t, c)
 	r := reference{call: c}
 	r.answer, r.err = c.do(t.Context(), s.bot)
 	r.scripts = l.net.Counts().Scripts
@@ -291,8 +307,8 @@ func TestACallIsAppliedAsItSaysWhateverTheNetworkDoes(t *testing.T) {
 	t.Parallel()
 	labs, calm := newLabs(t, 24, "calls", callTimeout)
 	var all []combination
-	for _, c := range calls() {
-		all = append(all, calm.reference(t, c).combinations()...)
+	for _, r := range calm.references(t, calls()) {
+		all = append(all, r.combinations()...)
 	}
 	var ends tally
 	runEach(t, labs, all, combination.String, func(t *testing.T, l *lab, c combination) { c.run(t, l, &ends) })
@@ -302,10 +318,7 @@ func TestACallIsAppliedAsItSaysWhateverTheNetworkDoes(t *testing.T) {
 func (c combination) String() string { return c.name }
 
 func (c combination) run(t *testing.T, l *lab, ends *tally) {
-	s := l.scene(t, store.BotOptions{})
-	c.begin(s)
-	before := s.look()
-	l.net.Strike(c.rules...)
+	s, before := l.begun(t, c.call, c.rules...)
 	answer, err := c.do(t.Context(), s.bot)
 	ends.count(err, l.net.Counts())
 	if c.end != nil {

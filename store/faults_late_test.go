@@ -93,9 +93,7 @@ func (c lateness) String() string {
 // late makes the call with requests held back, which then arrive after what
 // happens meanwhile, and must change nothing.
 func (c lateness) late(t *testing.T, l *lab, limit time.Duration, every bool, ends *tally) {
-	s := l.scene(t, store.BotOptions{})
-	c.begin(s)
-	l.net.Strike(faultnet.Rule{At: c.at, Fault: faultnet.Hold, Every: every})
+	s, _ := l.begun(t, c.call, faultnet.Rule{At: c.at, Fault: faultnet.Hold, Every: every})
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	_, err := c.do(ctx, s.bot)
@@ -118,32 +116,24 @@ func ended(err error) string { return fmt.Sprintf("the call had ended with the e
 
 func TestWhatArrivesAfterItsCallerGaveUpChangesNothing(t *testing.T) {
 	t.Parallel()
-	labs, calm := newLabs(t, 24, "late", callTimeout)
-	var refs []reference
-	for _, c := range append(calls(), turns()...) {
-		refs = append(refs, calm.reference(t, c))
-	}
-	all := latenesses(refs)
-	var ends tally
-	runEach(t, labs, all, lateness.String, func(t *testing.T, l *lab, c lateness) {
-		c.late(t, l, callTimeout/2, true, &ends)
-	})
-	t.Logf("%d combinations: %d struck, %d unknown outcomes", len(all), ends.struck.Load(), ends.unknown.Load())
+	everyLateness(t, "late", callTimeout/2, true)
 }
 
 func TestWhatItsRetryOvertookChangesNothing(t *testing.T) {
 	t.Parallel()
-	labs, calm := newLabs(t, 24, "overtaken", callTimeout)
-	var refs []reference
-	for _, c := range append(calls(), turns()...) {
-		refs = append(refs, calm.reference(t, c))
-	}
-	all := latenesses(refs)
+	everyLateness(t, "overtaken", patience, false)
+}
+
+// everyLateness makes every call, and every turn, with each of its requests held back:
+// see late.
+func everyLateness(t *testing.T, space string, limit time.Duration, every bool) {
+	labs, calm := newLabs(t, 24, space, callTimeout)
+	all := latenesses(calm.references(t, append(calls(), turns()...)))
 	var ends tally
 	runEach(t, labs, all, lateness.String, func(t *testing.T, l *lab, c lateness) {
-		c.late(t, l, patience, false, &ends)
+		c.late(t, l, limit, every, &ends)
 	})
-	t.Logf("%d combinations: %d struck, %d calls succeeded", len(all), ends.struck.Load(), ends.fine.Load())
+	t.Logf("%d combinations: %d struck, %d unknown outcomes, %d calls succeeded", len(all), ends.struck.Load(), ends.unknown.Load(), ends.fine.Load())
 }
 
 // What comes first may still be on its way when the server refuses the retry.
@@ -151,16 +141,13 @@ func TestAnUnknownOutcomeIsFinal(t *testing.T) {
 	t.Parallel()
 	labs, calm := newLabs(t, 24, "final", callTimeout)
 	var all []combination
-	for _, c := range calls() {
-		r := calm.reference(t, c)
+	for _, r := range calm.references(t, calls()) {
 		for at := 1; at <= r.scripts; at++ {
 			all = append(all, r.struck(fmt.Sprintf("request %d", at), faultnet.Rule{At: at, Fault: faultnet.Hold}, faultnet.Rule{At: at + 1, Fault: noMemory}))
 		}
 	}
 	runEach(t, labs, all, combination.String, func(t *testing.T, l *lab, c combination) {
-		s := l.scene(t, store.BotOptions{})
-		c.begin(s)
-		l.net.Strike(c.rules...)
+		s, _ := l.begun(t, c.call, c.rules...)
 		_, err := c.do(t.Context(), s.bot)
 		if errors.Is(err, session.ErrUnknownOutcome) {
 			s.changesNothing(s.look(), ended(err))
@@ -235,11 +222,8 @@ func TestACallThatMustBuryFirstIsOneCall(t *testing.T) {
 		}
 		r := calm.reference(t, c)
 		t.Run(c.name+", the first request arrives after the burial", func(t *testing.T) {
-			s := l.scene(t, store.BotOptions{})
-			c.begin(s)
-			before := s.look()
 			// Request 1 is overtaken by 2, which finds the session expired; 3 removes it; 4 waits until 1 has arrived.
-			l.net.Strike(faultnet.Rule{Fault: faultnet.Hold}, faultnet.Rule{At: 4, Fault: faultnet.Delay(readTimeout / 2)})
+			s, before := l.begun(t, c, faultnet.Rule{Fault: faultnet.Hold}, faultnet.Rule{At: 4, Fault: faultnet.Delay(readTimeout / 2)})
 			go func() {
 				if l.net.Await(t.Context(), func(n faultnet.Counts) bool { return n.Scripts == 4 }) == nil {
 					l.net.Release()
@@ -251,9 +235,7 @@ func TestACallThatMustBuryFirstIsOneCall(t *testing.T) {
 			s.changesNothing(after, ended(err))
 		})
 		t.Run(c.name+", the first request arrives when the session was destroyed", func(t *testing.T) {
-			s := l.scene(t, store.BotOptions{})
-			c.begin(s)
-			l.net.Strike(faultnet.Rule{Fault: faultnet.Hold})
+			s, _ := l.begun(t, c, faultnet.Rule{Fault: faultnet.Hold})
 			_, err := c.do(t.Context(), s.bot)
 			destroy(s)
 			s.changesNothing(s.look(), ended(err))
@@ -273,21 +255,18 @@ func TestALateRequestForALeaseCostsALease(t *testing.T) {
 		}
 		r := calm.reference(t, c) // the server learns the scripts
 		var s *scene
-		var before, after view
+		var before view
 		var answer any
 		var err error
 		for range 20 { // on a slow machine the retry, too, may lose its lease
-			s = l.scene(t, store.BotOptions{})
-			c.begin(s)
-			before = s.look()
-			l.net.Strike(faultnet.Rule{Fault: faultnet.Hold})
+			s, before = l.begun(t, c, faultnet.Rule{Fault: faultnet.Hold})
 			if answer, err = c.do(t.Context(), s.bot); !errors.Is(err, session.ErrFenced) {
 				break
 			}
 			s.settle()
 		}
 		s.ok(err)
-		after = s.look()
+		after := s.look()
 		s.settle()
 		s.eventually("the session is free", func() bool {
 			status, err := s.session().Status(t.Context())
@@ -303,15 +282,8 @@ func TestALateRequestForALeaseCostsALease(t *testing.T) {
 func TestACallWhoseContextIsCancelledIsSeenThrough(t *testing.T) {
 	t.Parallel()
 	labs, calm := newLabs(t, 8, "cancelled", callTimeout)
-	var refs []reference
-	for _, c := range calls() {
-		refs = append(refs, calm.reference(t, c))
-	}
-	runEach(t, labs, refs, func(r reference) string { return r.name }, func(t *testing.T, l *lab, c reference) {
-		s := l.scene(t, store.BotOptions{})
-		c.begin(s)
-		before := s.look()
-		l.net.Strike(faultnet.Rule{Fault: faultnet.Hold})
+	runEach(t, labs, calm.references(t, calls()), func(r reference) string { return r.name }, func(t *testing.T, l *lab, c reference) {
+		s, before := l.begun(t, c.call, faultnet.Rule{Fault: faultnet.Hold})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			defer cancel()

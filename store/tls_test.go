@@ -74,6 +74,17 @@ func openError(t *testing.T, url string) string {
 	return err.Error()
 }
 
+// saysOfTLS checks that the error of Open says so of the server, for each of its URLs
+// with the scheme to use instead.
+func saysOfTLS(t *testing.T, addr, says string, urls map[string]string) {
+	t.Helper()
+	for url, scheme := range urls {
+		if got := openError(t, url); !strings.Contains(got, "the server at "+addr+" "+says+" TLS: use "+scheme+"://") {
+			t.Errorf("%s: %s", url, got)
+		}
+	}
+}
+
 func TestOpenSaysThatAServerDoesNotSpeakTLS(t *testing.T) {
 	t.Parallel()
 	locked := serve(t, func(conn net.Conn) {
@@ -81,15 +92,11 @@ func TestOpenSaysThatAServerDoesNotSpeakTLS(t *testing.T) {
 		conn.Write([]byte("-NOAUTH Authentication required.\r\n"))
 	})
 	for _, addr := range []string{strings.TrimPrefix(redistest.Single(t), "redis://"), locked} {
-		for url, want := range map[string]string{
-			"rediss://:word@" + addr:              "use redis://",
-			"rediss+cluster://:word@" + addr:      "use redis+cluster://",
-			"rediss+sentinel://" + addr + "/main": "use redis+sentinel://",
-		} {
-			if got := openError(t, url); !strings.Contains(got, "the server at "+addr+" does not speak TLS: "+want) {
-				t.Errorf("%s: %s", url, got)
-			}
-		}
+		saysOfTLS(t, addr, "does not speak", map[string]string{
+			"rediss://:word@" + addr:              "redis",
+			"rediss+cluster://:word@" + addr:      "redis+cluster",
+			"rediss+sentinel://" + addr + "/main": "redis+sentinel",
+		})
 	}
 }
 
@@ -103,15 +110,11 @@ func TestOpenSaysThatAServerSpeaksTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			addr := tlsServer(t, config)
-			for url, want := range map[string]string{
-				"redis://" + addr:                    "use rediss://",
-				"redis+cluster://" + addr:            "use rediss+cluster://",
-				"redis+sentinel://" + addr + "/main": "use rediss+sentinel://",
-			} {
-				if got := openError(t, url); !strings.Contains(got, "the server at "+addr+" speaks TLS: "+want) {
-					t.Errorf("%s: %s", url, got)
-				}
-			}
+			saysOfTLS(t, addr, "speaks", map[string]string{
+				"redis://" + addr:                    "rediss",
+				"redis+cluster://" + addr:            "rediss+cluster",
+				"redis+sentinel://" + addr + "/main": "rediss+sentinel",
+			})
 		})
 	}
 }

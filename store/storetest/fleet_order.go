@@ -152,15 +152,20 @@ func acceptedInTurns(s *scene) {
 	equal(s, "messages", len(s.chat(other.Session("1"))), 2*events)
 }
 
-func sessionsApart(s *scene) {
-	bot := s.replicaWith(store.Options{Buckets: 1}).bot("bot", &options{Lease: longLease, Concurrency: 4})
-	g := s.gate()
-	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
-		if t.Ref().ID == "slow" {
+// held is a handler that echoes, whose turns of one session pass the gate before.
+func held(g *gate, id string) store.Handler {
+	return func(ctx context.Context, t *store.Turn) error {
+		if t.Ref().ID == id {
 			g.pass()
 		}
 		return echo(ctx, t)
-	})
+	}
+}
+
+func sessionsApart(s *scene) {
+	bot := s.replicaWith(store.Options{Buckets: 1}).bot("bot", &options{Lease: longLease, Concurrency: 4})
+	g := s.gate()
+	s.serve(bot, held(g, "slow"))
 	slow := s.accept(bot, "slow", "hi")
 	s.happens("the slow turn runs", g.arrived)
 	for i := range 10 {
@@ -204,12 +209,7 @@ func handOver(s *scene) {
 	opts := &options{Lease: longLease, Concurrency: 1}
 	full, free := s.replica().bot("bot", opts), s.replica().bot("bot", opts)
 	g := s.gate()
-	s.serve(full, func(ctx context.Context, t *store.Turn) error {
-		if t.Event().Text == "long" {
-			g.pass()
-		}
-		return echo(ctx, t)
-	})
+	s.serve(full, held(g, "long"))
 	long := s.accept(full, "long", "long")
 	s.happens("the first replica is full", g.arrived)
 	s.serve(free, echo)

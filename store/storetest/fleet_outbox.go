@@ -154,41 +154,37 @@ func heir(s *scene, dead []store.Delivery) {
 	s.eventually("nothing is left", func() bool { return s.status(bot.Session("1")).Unsent == 0 })
 }
 
-func diesBeforeSend(s *scene) {
-	dying := s.replica()
-	var sent record[store.Delivery]
-	bot := dying.bot("bot", sender(shortLease, &sent))
+// diesAt serves one event by a replica that dies at a script, which arrives or not,
+// and returns what it sends.
+func diesAt(s *scene, script *lua.Script, arrives bool) *record[store.Delivery] {
+	dying, sent := s.replica(), &record[store.Delivery]{}
+	bot := dying.bot("bot", sender(shortLease, sent))
 	s.serve(bot, three)
 	died := make(chan struct{})
-	dying.fail(lua.Commit, func(_ context.Context, q request) error {
-		if err := q.deliver(); err != nil {
-			return err
+	dying.fail(script, func(_ context.Context, q request) error {
+		if arrives {
+			if err := q.deliver(); err != nil {
+				return err
+			}
 		}
-		dying.fail(lua.Commit, nil)
+		dying.fail(script, nil)
 		dying.kill()
 		close(died)
 		return io.EOF
 	})
 	s.accept(bot, "1", "a")
-	s.happens("the replica dies with its commit", died)
+	s.happens("the replica dies at "+script.Name, died)
+	return sent
+}
+
+func diesBeforeSend(s *scene) {
+	sent := diesAt(s, lua.Commit, true)
 	heir(s, nil)
 	equal(s, "replies sent by the dead", len(sent.list()), 0)
 }
 
 func diesBeforeNote(s *scene) {
-	dying := s.replica()
-	var sent record[store.Delivery]
-	bot := dying.bot("bot", sender(shortLease, &sent))
-	s.serve(bot, three)
-	died := make(chan struct{})
-	dying.fail(lua.Sent, func(context.Context, request) error {
-		dying.fail(lua.Sent, nil)
-		dying.kill()
-		close(died)
-		return io.EOF
-	})
-	s.accept(bot, "1", "a")
-	s.happens("the replica dies before its note", died)
+	sent := diesAt(s, lua.Sent, false)
 	equal(s, "replies sent by the dead", texts(sent.list()), []string{"a.0", "a.1", "a.2"})
 	heir(s, sent.list())
 }

@@ -136,13 +136,21 @@ func deadly(s *scene) {
 	s.handledOnce(viewer, "1")
 }
 
+// signed is a handler whose turns say who ran them.
+func signed(who string) store.Handler {
+	return func(_ context.Context, t *store.Turn) error {
+		t.Set("by", who)
+		t.Reply("from " + who)
+		return nil
+	}
+}
+
 func pausesInTurn(s *scene) {
 	paused, heir := s.replica(), s.replica().bot("bot", &options{Lease: longLease})
 	bot := paused.bot("bot", &options{Lease: shortLease})
 	g, cause := s.gate(), make(chan error, 1)
 	stop := s.serve(bot, func(ctx context.Context, t *store.Turn) error {
-		t.Set("by", "the paused")
-		t.Reply("from the paused")
+		_ = signed("the paused")(ctx, t)
 		t.Move("elsewhere")
 		g.pass()
 		<-ctx.Done()
@@ -153,11 +161,7 @@ func pausesInTurn(s *scene) {
 	s.happens("the turn runs", g.arrived)
 	thaw := paused.freeze()
 	defer thaw()
-	s.serve(heir, func(_ context.Context, t *store.Turn) error {
-		t.Set("by", "the heir")
-		t.Reply("from the heir")
-		return nil
-	})
+	s.serve(heir, signed("the heir"))
 	s.handled(heir.Receipt("1", "hi"))
 	thaw()
 	g.open()
@@ -172,11 +176,7 @@ func pausesInTurn(s *scene) {
 func commitsLate(s *scene) {
 	paused, heir := s.replicaWith(store.Options{Timeout: time.Minute}), s.replica().bot("bot", &options{Lease: longLease})
 	bot := paused.bot("bot", &options{Lease: shortLease})
-	stop := s.serve(bot, func(_ context.Context, t *store.Turn) error {
-		t.Set("by", "the paused")
-		t.Reply("from the paused")
-		return nil
-	})
+	stop := s.serve(bot, signed("the paused"))
 	s.handled(s.accept(bot, "0", "loads the scripts"))
 	held, resume := paused.hold(lua.Commit)
 	defer resume()
@@ -184,11 +184,7 @@ func commitsLate(s *scene) {
 	s.happens("the commit is on its way", held)
 	thaw := paused.freeze()
 	defer thaw()
-	s.serve(heir, func(_ context.Context, t *store.Turn) error {
-		t.Set("by", "the heir")
-		t.Reply("from the heir")
-		return nil
-	})
+	s.serve(heir, signed("the heir"))
 	s.handled(heir.Receipt("1", "hi"))
 	before := s.load(heir.Session("1"))
 	resume()
