@@ -13,7 +13,20 @@ import (
 	"github.com/botsession/botsession/store/internal/bounded"
 )
 
-// Of data, chats and indexes at their limits: checks of theHeads.
+// theEdges is about data, chats and indexes at their limits.
+var theEdges = []check{
+	{promise: "a value of another type can be asked for, and a reset clears it", run: otherType},
+	{promise: "pages of the chat within a turn end, and have all of it", run: pagesInTurn},
+	{promise: "an event that no inbox takes is too large", run: tooLargeForInbox},
+	{promise: "private data beyond its limit is refused, and what is there stays", run: tooMuchData},
+	{promise: "state and user of a filter hold together, and expired sessions do not count", run: filters},
+	{promise: "a session and the end of its chat are those of one moment", run: chatOfOneMoment},
+	{promise: "name and bytes of a file are those of one moment", run: fileOfOneMoment},
+	{promise: "what Sessions says of a session is of one moment", run: statusOfOneMoment},
+	{promise: "an id is remembered as promised, whatever window others have, and while its event waits", run: otherWindows},
+	{promise: "many ids in a session are swept a part at a time", run: sweptInParts},
+	{promise: "moves between ever new states have a thousand counters at most", run: manyPairs},
+}
 
 func otherType(s *scene) {
 	bot := s.replica().bot("bot", &options{MaxAttempts: 1})
@@ -136,18 +149,28 @@ func filters(s *scene) {
 	}
 }
 
+// writing calls write again and again, counting from 0, until stop is called.
+func writing(s *scene, write func(ctx context.Context, i int)) (stop func()) {
+	var writer sync.WaitGroup
+	ctx, cancel := context.WithCancel(s.Context())
+	writer.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			write(ctx, i)
+		}
+	})
+	return func() {
+		cancel()
+		bounded.Wait(s, "the writer ends", &writer)
+	}
+}
+
 func statusOfOneMoment(s *scene) {
 	bot := s.bot()
 	s.create(bot.Session("1"), store.Origin{State: "after 0"})
-	var writer sync.WaitGroup
-	defer bounded.Wait(s, "the writer ends", &writer)
-	ctx, stop := context.WithCancel(s.Context())
-	defer stop()
-	writer.Go(func() {
-		for i := 1; ctx.Err() == nil; i++ {
-			_, _ = bot.Session("1").Apply(ctx, session.Change{Moves: []string{fmt.Sprint("after ", i)}, Chat: []session.Entry{{Message: session.Message{From: session.FromUser, Content: "hi"}}}})
-		}
-	})
+	defer writing(s, func(ctx context.Context, i int) {
+		said := session.Entry{Message: session.Message{From: session.FromUser, Content: "hi"}}
+		_, _ = bot.Session("1").Apply(ctx, session.Change{Moves: []string{fmt.Sprint("after ", i+1)}, Chat: []session.Entry{said}})
+	})()
 	for range 200 {
 		list, err := gather(bot.Sessions(s.Context(), store.Filter{}))
 		s.ok(err)
@@ -177,15 +200,7 @@ func chatOfOneMoment(s *scene) {
 		equal(s, fmt.Sprint("the newest ", n), chat, want)
 	}
 
-	var writer sync.WaitGroup
-	defer bounded.Wait(s, "the writer ends", &writer)
-	ctx, stop := context.WithCancel(s.Context())
-	defer stop()
-	writer.Go(func() {
-		for ctx.Err() == nil {
-			_ = sess.Record(ctx, session.Message{Content: "hi"})
-		}
-	})
+	defer writing(s, func(ctx context.Context, _ int) { _ = sess.Record(ctx, session.Message{Content: "hi"}) })()
 	for range 200 {
 		snap, chat, err := sess.LoadChat(s.Context(), 2)
 		s.ok(err)
@@ -201,15 +216,7 @@ func fileOfOneMoment(s *scene) {
 	s.create(sess, store.Origin{})
 	files := []session.File{{Name: "a", Data: []byte("aaa")}, {Name: "b", Data: []byte("b")}}
 	s.ok(sess.SetFile(s.Context(), files[0]))
-	var writer sync.WaitGroup
-	defer bounded.Wait(s, "the writer ends", &writer)
-	ctx, stop := context.WithCancel(s.Context())
-	defer stop()
-	writer.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
-			_ = sess.SetFile(ctx, files[i%2])
-		}
-	})
+	defer writing(s, func(ctx context.Context, i int) { _ = sess.SetFile(ctx, files[i%2]) })()
 	for range 200 {
 		f, err := sess.File(s.Context())
 		s.ok(err)

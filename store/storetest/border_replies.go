@@ -26,7 +26,7 @@ var theBorder = slices.Concat([]check{
 	{promise: "as many replies as may wait hold turns up, until they are sent", run: crowdedOutbox},
 	{promise: "the failures of event and reply are shown apart", run: retriesApart},
 	{promise: "after a reset that keeps the chat, the outcome still has its replies", run: outcomeAfterReset},
-}, theHeads)
+}, theHeads, theCode, theEdges)
 
 func manyReplies(s *scene) {
 	for _, n := range []int{0, 1, 99, 100, 101, 350} {
