@@ -187,8 +187,9 @@
 //
 // # Where to read on
 //
-// What is stored: layout.go, and package stored for the hash. What fits together in it:
-// checksession.go. How a turn is
+// What is stored: layout.go; package stored for the hash; lua/prelude/ids.lua for
+// what is known of an event; lua/prelude/list.lua for the lists; checksession.go for
+// what fits together. How a turn is
 // committed: lua/commit.lua; the Go side is runner.go. How replicas find work:
 // serve.go and fleet.go.
 //

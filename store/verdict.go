@@ -33,6 +33,8 @@ import (
 // [Receipt.Wait], and the [Session]'s Reset, Destroy and Move.
 type Handler func(ctx context.Context, t *Turn) error
 
+var errNoHandler = errors.New("the handler is nil")
+
 // A Delivery is a reply to be sent to the platform.
 type Delivery struct {
 	Ref      session.Ref     // Ref names the session.

@@ -241,7 +241,7 @@ func (s *scene) perish(n int) {
 			r.kill()
 			return errors.New("the dead do nothing")
 		}
-		bot := r.bot("bot", &options{Lease: 50 * time.Millisecond, MaxAttempts: 1,
+		bot := r.bot("bot", &options{Lease: shortLease, MaxAttempts: 1,
 			Send: func(context.Context, store.Delivery) error { return dies() }})
 		ctx := s.limited()
 		s.eventually(fmt.Sprintf("replica %d dies", i), func() bool {
