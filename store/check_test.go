@@ -235,7 +235,7 @@ var ruins = []ruin{
 	{"a count of no move", cmd("HSET", "moves/full", "a", "1"), []flaw{{"", "moves/full", `moves are counted under "a", which is no pair of states`}}},
 	{"a replica that is believed for too long", cmd("ZADD", "replicas/", year2100, "r"), []flaw{{"", "replicas/", `the replica "r" is taken to be alive`}}},
 	{"a replica without a name", cmd("ZADD", "replicas/", 1, "r r"), []flaw{{"", "replicas/", `"r r", and none can have it`}}},
-	{"settings that cannot be read", cmd("HSET", "settings/", "bot", `{"TTL":"x"}`), []flaw{{"", "settings/", `its settings cannot be read: TTL: "x" cannot be read`}}},
+	{"settings that cannot be read", cmd("HSET", "settings/", "bot", `{"TTL":"x"}`), []flaw{{"", "settings/", `its settings cannot be read: TTL cannot be read`}}},
 	{"settings of no bot", cmd("HSET", "settings/", "no bot", "{}"), []flaw{{"-", "settings/", `settings are stored for "no bot", and no bot can have this name`}}},
 	{"no settings", cmd("DEL", "settings/"), []flaw{{"", "settings/", "the bot has no settings, and something of it is stored"}}},
 	{"no meta", cmd("DEL", "meta/"), []flaw{{"-", "meta/", "the store's settings are gone, or some of them"}}},

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	redistest.Main(m)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -7,17 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/botsession/botsession/session"
 )
 
 // BotOptions are the settings of a bot. They belong to its data: they are kept
 // on the server, and are the same for every process. [Store.Bot] declares them,
-// and [Bot.Configure] changes them. Zero means the default in each field.
+// and [Bot.Configure] changes them. Zero means the default in each field; a number
+// is at most math.MaxInt32.
 type BotOptions struct {
 	Initial      string        // Initial is the state in which a session begins. Zero means "start"
 	TTL          time.Duration // TTL is the idle time after which a session expires. Zero means 30 days, negative never
@@ -104,24 +106,18 @@ func (s setting) text(o *BotOptions) string {
 	return text
 }
 
-// read sets the field from what text and value return.
-func (s setting) read(o *BotOptions, text string) (err error) {
-	switch v := s.at(o).(type) {
-	case *time.Duration:
-		if *v = -1; text != never {
-			*v, err = time.ParseDuration(text)
-		}
-	case *int:
-		*v, err = strconv.Atoi(text)
-	case *bool:
-		*v, err = strconv.ParseBool(text)
-	case *string:
-		*v = text
+// read sets the field from what value returned, as JSON.
+func (s setting) read(o *BotOptions, stored json.RawMessage) error {
+	v, isTime := s.at(o).(*time.Duration)
+	if !isTime {
+		return json.Unmarshal(stored, s.at(o))
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %q cannot be read", s.name, text)
+	var text string
+	err := json.Unmarshal(stored, &text)
+	if *v = -1; err == nil && text != never {
+		*v, err = time.ParseDuration(text)
 	}
-	return nil
+	return err
 }
 
 // zero reports whether the field is not set.
@@ -146,16 +142,25 @@ func (o *BotOptions) resolved() (BotOptions, error) {
 	if err := session.ValidState(opts.Initial); err != nil {
 		return opts, fmt.Errorf("BotOptions.Initial: %w", err)
 	}
+	if !utf8.ValidString(opts.Initial) { // JSON has no other text
+		return opts, fmt.Errorf("%w: BotOptions.Initial %q is not UTF-8", session.ErrInvalid, opts.Initial)
+	}
 	for _, s := range settingTable {
-		bad := false
+		bad := ""
 		switch v := s.at(&opts).(type) {
 		case *int:
-			bad = *v < 0
+			if *v < 0 {
+				bad = "negative"
+			} else if *v > math.MaxInt32 {
+				bad = fmt.Sprintf("%d, and the most is %d", *v, math.MaxInt32)
+			}
 		case *time.Duration:
-			bad = *v < 0 && s.name != "TTL"
+			if *v < 0 && s.name != "TTL" {
+				bad = "negative"
+			}
 		}
-		if bad {
-			return opts, fmt.Errorf("%w: BotOptions.%s is negative", session.ErrInvalid, s.name)
+		if bad != "" {
+			return opts, fmt.Errorf("%w: BotOptions.%s is %s", session.ErrInvalid, s.name, bad)
 		}
 	}
 	return opts, nil
@@ -232,34 +237,21 @@ func readSettings(text string) (*settings, error) {
 	if err := json.Unmarshal([]byte(text), &s.unknown); err != nil {
 		return nil, errors.New("it is no JSON object")
 	}
-	take := func(name string, into any) error {
+	take := func(name string, read func(json.RawMessage) error) error {
 		raw, found := s.unknown[name]
 		delete(s.unknown, name)
-		if found && json.Unmarshal(raw, into) != nil {
+		if found && read(raw) != nil {
 			return fmt.Errorf("%s cannot be read", name)
 		}
 		return nil
 	}
 	for _, f := range settingTable {
-		var value any
-		if err := take(f.name, &value); err != nil {
-			return nil, err
-		}
-		text, isText := value.(string)
-		if number, ok := value.(float64); ok {
-			text = strconv.FormatFloat(number, 'f', -1, 64)
-		} else if value != nil && !isText {
-			text = fmt.Sprint(value)
-		}
-		if value == nil {
-			continue // of an older version
-		}
-		if err := f.read(&s.Options, text); err != nil {
+		if err := take(f.name, func(raw json.RawMessage) error { return f.read(&s.Options, raw) }); err != nil {
 			return nil, err
 		}
 	}
 	for name, into := range map[string]any{fieldRevision: &s.Revision, fieldChanged: &s.Changed, fieldBy: &s.By} {
-		if err := take(name, into); err != nil {
+		if err := take(name, func(raw json.RawMessage) error { return json.Unmarshal(raw, into) }); err != nil {
 			return nil, err
 		}
 	}

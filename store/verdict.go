@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -102,7 +103,8 @@ func (o *BotOptions) judge(f *failure, failures int) (dead bool, wait time.Durat
 
 // backoff is the pause after the n-th failure in a row.
 func (o *BotOptions) backoff(n int) time.Duration {
-	return min(o.Backoff<<min(n-1, 6), 60*o.Backoff)
+	first := min(o.Backoff, math.MaxInt64>>6) // more than four years, and no more bits are free
+	return min(first<<min(n-1, 6), 60*first)
 }
 
 // maxError is how much of an error's text is kept.
