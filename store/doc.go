@@ -69,6 +69,31 @@
 // The token is compared in the script that commits. Whoever lost the session
 // writes nothing: not late, not half, not by retrying.
 //
+// # A bot's settings
+//
+// [BotOptions] are kept on the server, and are the same for all processes, whatever
+// their programs say. The first program that declares a bot makes them;
+// [Bot.Configure] changes them. A process asks for those of all its bots with one
+// command: every five seconds while it serves, else before it uses a copy that is
+// older. So a change acts everywhere within ten seconds, and a server that does not
+// reply stops nothing: the process goes on with the copy it has. A turn goes by one
+// copy.
+//
+// A change rewrites nothing that is stored. A session's expiry follows a new TTL, and
+// a chat a new HistoryLimit, when they are next written; an id is remembered for as
+// long as the window was when it was accepted. Replies in the outbox of a bot that is
+// made to record only are sent by the replicas with a Send that still serve. A replica
+// without one puts them off, and after MaxWait they become dead letters.
+//
+// Where a server has lost settings, by a FLUSHALL or at a fail-over, a process that
+// knows them puts them back as they were, with one warning. What counts then does not
+// depend on who comes first: of two changes it is the later one; any change rather
+// than a declaration; of two declarations the earlier one. So a program that is
+// started in between, and makes the bot again with options of its own, changes
+// nothing. A process that has asked for nothing for a minute cannot know whether
+// settings were lost or replaced: it takes what it finds, and puts back its own only
+// where there are none.
+//
 // # What users' code may do
 //
 // Whatever is given to a verb is encoded there, and read from those bytes by

@@ -67,3 +67,6 @@ func Gather[T any](list iter.Seq2[T, error]) (items []T, err error) {
 	}
 	return items, err
 }
+
+// Rest has the store behave as if it had not asked for settings for so long.
+func (s *Store) Rest(d time.Duration) { s.bots.asked.Add(-int64(d)) }

@@ -135,7 +135,7 @@ func (r *runner) spawnClaim(at place, s *slot) {
 // It reports whether there was anything.
 func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	b := r.bot
-	opts := b.options()
+	opts := b.current(r.calls)
 	began := time.Now()
 	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), "")
 	switch {

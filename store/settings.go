@@ -263,6 +263,20 @@ func readSettings(text string) (*settings, error) {
 	return s, err
 }
 
+// outranks reports whether s counts and not t, where a server has lost one of them:
+// of two changes the later one; a change before a declaration, which is revision 1;
+// and of two declarations the earlier one.
+func (s *settings) outranks(t *settings) bool {
+	declared := s.Revision == 1
+	if declared != (t.Revision == 1) {
+		return !declared
+	}
+	if declared {
+		return s.Changed.Before(t.Changed)
+	}
+	return s.Changed.After(t.Changed)
+}
+
 // differs returns the fields in which two resolved settings are not the same.
 func differs(a, b *BotOptions) (fields []setting) {
 	for _, f := range settingTable {

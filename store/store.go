@@ -20,6 +20,8 @@ import (
 	"github.com/botsession/botsession/store/internal/ids"
 )
 
+const defaultNamespace = "bs"
+
 // Options are the settings of a [Store]. The zero value is ready for use.
 type Options struct {
 	Namespace string        // the first part of every key: 1 to 32 letters, digits, '.', '_', '-'; zero means "bs"
@@ -44,7 +46,7 @@ func (o *Options) withDefaults() (Options, error) {
 		opts = *o
 	}
 	if opts.Namespace == "" {
-		opts.Namespace = "bs"
+		opts.Namespace = defaultNamespace
 	}
 	if err := session.ValidBot(opts.Namespace); err != nil || len(opts.Namespace) > 32 || strings.Contains(opts.Namespace, ":") {
 		return opts, fmt.Errorf("%w: namespace %q: want 1 to 32 letters, digits, '.', '_' or '-'", session.ErrInvalid, opts.Namespace)

@@ -179,12 +179,12 @@ func (r *runner) updateBy(h *hold, t *Turn, fn Handler) (err error) {
 // ends meanwhile: a lease that was granted and not heard of would keep the
 // session from everybody for as long as it lasts.
 func (b *Bot) leaseForUpdate(ctx context.Context, at place, o once) (began time.Time, answer reply, err error) {
-	opts := b.current(ctx)
 	var busy error
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 40*time.Millisecond) {
 		if ctx.Err() != nil {
 			return began, nil, causes.Join(busy, context.Cause(ctx))
 		}
+		opts := b.current(ctx)
 		began = time.Now()
 		answer, err = b.store.do(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
 			millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), string(o.digest))
