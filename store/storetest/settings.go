@@ -1,10 +1,10 @@
 package storetest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +13,7 @@ import (
 )
 
 // Of what is kept with the data: which process says it, and which go by it.
-var theSettings = []check{
+var theSettings = append([]check{
 	{promise: "a bot is there when one process has declared it; of many at once one makes it", run: declaredOnce},
 	{promise: "who declares it later takes what is stored, and is warned once of what differs", run: declaredLater},
 	{promise: "in one process a bot is one, and other options are refused by name", run: declaredTwice},
@@ -25,18 +25,7 @@ var theSettings = []check{
 	{promise: "a field of a newer version is kept", run: newerField},
 	{promise: "bad settings are refused by name, and change nothing", run: badSettings},
 	{promise: "a read-only store makes no bot and changes none", run: readOnlySettings},
-	{promise: "replies are sent, or kept in the chat alone, whoever makes them", run: whoSends},
-	{promise: "Initial is the bot's, whoever asks", run: initialOfTheBot},
-	{promise: "TTL is the bot's, whoever asks", run: ttlOfTheBot},
-	{promise: "HistoryLimit is the bot's, whoever asks", run: historyLimitOfTheBot},
-	{promise: "InboxLimit is the bot's, whoever asks", run: inboxLimitOfTheBot},
-	{promise: "InboxBytes is the bot's, whoever asks", run: inboxBytesOfTheBot},
-	{promise: "DedupeWindow is the bot's, whoever asks, and a shorter one breaks no promise", run: windowOfTheBot},
-	{promise: "MaxAttempts is the bot's, whoever asks", run: maxAttemptsOfTheBot},
-	{promise: "Backoff is the bot's, whoever asks", run: backoffOfTheBot},
-	{promise: "MaxWait is the bot's, whoever asks", run: maxWaitOfTheBot},
-	{promise: "DeadLimit is the bot's, whoever asks", run: deadLimitOfTheBot},
-}
+}, eachSetting...)
 
 // settings reads what the server has.
 func (s *scene) settings(bot *store.Bot) store.Settings {
@@ -49,14 +38,6 @@ func (s *scene) settings(bot *store.Bot) store.Settings {
 func (s *scene) configure(bot *store.Bot, change func(*store.BotOptions)) {
 	s.Helper()
 	s.ok(bot.Configure(s.Context(), change))
-}
-
-// webhook returns the bot as a process has it that says nothing of the settings,
-// when another has declared these.
-func (s *scene) webhook(o *options) (webhook, worker *store.Bot) {
-	s.Helper()
-	worker = s.replica().bot("bot", o)
-	return s.replica().bot("bot", nil), worker
 }
 
 func declaredOnce(s *scene) {
@@ -96,18 +77,13 @@ func declaredLater(s *scene) {
 	for what, opts := range map[string]*store.BotOptions{
 		"nil": nil, "empty": {}, "equal": {Initial: "greeting", RecordOnly: true}, "other": {TTL: 168 * time.Hour, Initial: "greeting"},
 	} {
-		var log record[string]
-		r := s.replicaWith(store.Options{Logger: slog.New(slog.NewTextHandler(writer(log.add), nil))})
+		logger, log := s.logger()
+		r := s.replicaWith(store.Options{Logger: logger})
 		bot, err := r.Bot(s.Context(), "bot", opts)
 		s.ok(err)
 		equal(s, "settings after a declaration that is "+what, s.settings(bot), first)
-		want := `"bot: TTL is 720h, this program says 168h; to change it: Bot.Configure, or botsession settings bot ttl=168h"`
-		var warned []string
-		for _, line := range log.list() {
-			if strings.Contains(line, "to change it") {
-				warned = append(warned, line)
-			}
-		}
+		want := `"bot: TTL is 720h, this program says 168h; to change it: Bot.Configure, or botsession settings --namespace ` + s.space + ` bot ttl=168h"`
+		warned := linesWith("to change it", log.list())
 		if what == "other" && (len(warned) != 1 || !strings.Contains(warned[0], "level=WARN") || !strings.Contains(warned[0], want)) || what != "other" && len(warned) > 0 {
 			s.Errorf("warnings of a declaration that is %s: %q", what, warned)
 		}
@@ -169,51 +145,55 @@ func oldPrograms(s *scene) {
 }
 
 func changeActs(s *scene) {
-	webhook, worker := s.webhook(nil)
+	webhook, worker := s.replica().bot("bot", nil), s.replica().bot("bot", nil)
 	s.serve(worker, echo)
 	s.replicas(worker, 1)
 	s.configure(s.bot(), func(o *store.BotOptions) { o.Initial, o.HistoryLimit = "new", 1 })
-	began := time.Now()
-	time.Sleep(6 * time.Second) // no copy is older
-	s.create(webhook.Session("idle"), store.Origin{})
-	equal(s, "state of a session that the webhook makes", s.load(webhook.Session("idle")).State, "new")
-	for i := range 2 {
-		s.handled(s.accept(worker, "1", fmt.Sprint(i)))
-	}
-	equal(s, "chat of a session that the worker serves", s.chat(worker.Session("1")), []string{"b re 1"})
-	if took := time.Since(began); took > 10*time.Second {
-		s.Logf("looked after %v: that is too late to tell", took)
-	}
+	n := 0
+	s.eventually("it acts in a process that serves", func() bool {
+		n++
+		s.handled(s.accept(worker, fmt.Sprint(n), "hi"))
+		return len(s.chat(worker.Session(fmt.Sprint(n)))) == 1
+	})
+	s.eventually("it acts in a process that does not", func() bool {
+		n++
+		s.create(webhook.Session(fmt.Sprint(n)), store.Origin{})
+		return s.load(webhook.Session(fmt.Sprint(n))).State == "new"
+	})
+}
+
+// logger returns one that notes warnings and worse.
+func (s *scene) logger() (*slog.Logger, *record[string]) {
+	var log record[string]
+	return slog.New(slog.NewTextHandler(writer(log.add), &slog.HandlerOptions{Level: slog.LevelWarn})), &log
+}
+
+// linesWith returns the lines that have the text in them.
+func linesWith(text string, lines []string) []string {
+	return slices.DeleteFunc(lines, func(line string) bool { return !strings.Contains(line, text) })
 }
 
 func putBack(s *scene) {
-	var log record[string]
-	logger := slog.New(slog.NewTextHandler(writer(log.add), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	logger, log := s.logger()
 	r := s.replicaWith(store.Options{Logger: logger})
 	bot, other := r.bot("bot", &options{TTL: time.Hour}), s.replicaWith(store.Options{Logger: logger}).bot("bot", nil)
 	s.configure(bot, func(o *store.BotOptions) { o.HistoryLimit = 7 })
-	was := s.settings(bot)
-	s.eventually("the other process knows them", func() bool { return s.accept(other, "1", "hi") != nil })
+	was, line := s.settings(bot), r.client.HGet(s.Context(), s.space+":bots", "bot").Val()
+	s.settings(other)
 	s.serve(bot, echo)
 	s.replicas(bot, 1)
 	s.ok(r.client.Del(s.Context(), s.space+":bots").Err())
-	began := time.Now()
-	s.eventually("they are back", func() bool { return r.client.HGet(s.Context(), s.space+":bots", "bot").Val() != "" })
-	if took := time.Since(began); took > 10*time.Second {
-		s.Errorf("they were put back after %v", took)
+	began := s.replica().bot("bot", &options{TTL: time.Minute}) // before anybody has put them back
+	s.eventually("they are back", func() bool { return r.client.HGet(s.Context(), s.space+":bots", "bot").Val() == line })
+	for _, one := range []*store.Bot{bot, other, began} {
+		equal(s, "settings", s.settings(one), was)
 	}
-	equal(s, "settings", s.settings(other), was)
-	said := 0
-	for _, line := range log.list() {
-		if strings.Contains(line, "put back") {
-			said++
-		}
-	}
-	equal(s, "lines in the log", said, 1)
+	equal(s, "lines in the log", len(linesWith("put back", log.list())), 1)
 }
 
 func unreadableSettings(s *scene) {
-	r := s.replica()
+	logger, log := s.logger()
+	r := s.replicaWith(store.Options{Logger: logger})
 	bot := r.bot("bot", &options{Initial: "s0"})
 	s.serve(bot, echo)
 	s.replicas(bot, 1)
@@ -223,13 +203,14 @@ func unreadableSettings(s *scene) {
 			return errors.Join(r.client.Del(s.Context(), s.space+":bots").Err(), r.client.Set(s.Context(), s.space+":bots", "no hash", 0).Err())
 		},
 	} {
+		said := len(linesWith("settings not read", log.list()))
 		s.ok(ruin())
 		_, err := bot.Settings(s.Context())
 		s.is(err, session.ErrCorrupt)
 		s.is(bot.Configure(s.Context(), func(o *store.BotOptions) { o.TTL = time.Hour }), session.ErrCorrupt)
 		_, err = s.replica().Bot(s.Context(), "bot", &store.BotOptions{})
 		s.is(err, session.ErrCorrupt)
-		time.Sleep(6 * time.Second)
+		s.eventually("the process has asked, and says so", func() bool { return len(linesWith("settings not read", log.list())) > said })
 		s.handled(s.accept(bot, "1", fmt.Sprint(time.Now())))
 	}
 	s.ok(r.client.Del(s.Context(), s.space+":bots").Err())
@@ -292,158 +273,4 @@ func readOnlySettings(s *scene) {
 	s.ok(err)
 	equal(s, "settings", s.settings(seen), s.settings(bot))
 	s.is(seen.Configure(s.Context(), func(o *store.BotOptions) { o.TTL = time.Minute }), session.ErrReadOnly)
-}
-
-func whoSends(s *scene) {
-	var sent record[store.Delivery]
-	opts := sender(longLease, &sent)
-	webhook, worker := s.webhook(opts)
-	both := func(err error) {
-		s.Helper()
-		s.is(err, session.ErrInvalid)
-		if err != nil && (!strings.Contains(err.Error(), "ServeOptions.Send") || !strings.Contains(err.Error(), "BotOptions.RecordOnly")) {
-			s.Errorf("error %q, want both ways out", err)
-		}
-	}
-	both(webhook.Serve(s.limited(), echo, nil))
-	both(second(webhook.Drain(s.limited(), echo, &store.ServeOptions{})))
-	s.serve(worker, echo)
-	s.replicas(worker, 1)
-	s.handled(s.accept(webhook, "1", "turn"))
-	s.ok(webhook.Session("1").Reply(s.Context(), "live"))
-	s.ok(s.update(webhook, "1", func(_ context.Context, t *store.Turn) error { t.Reply("update"); return nil }))
-	s.eventually("all are sent", func() bool { return len(sent.list()) == 3 })
-	equal(s, "replies sent", texts(sent.list()), []string{"re turn", "live", "update"})
-
-	records := s.replica().bot("records", nil)
-	both(records.Serve(s.limited(), echo, &store.ServeOptions{Send: opts.Send}))
-	both(second(records.Drain(s.limited(), echo, &store.ServeOptions{Send: opts.Send})))
-	ended := make(chan error, 1)
-	go func() { ended <- records.Serve(s.Context(), echo, nil) }()
-	equal(s, "replies", lines(s.handled(s.accept(records, "1", "turn"))), []string{"b re turn"})
-	s.ok(records.Session("1").Reply(s.Context(), "live"))
-	equal(s, "replies that wait to be sent", s.status(records.Session("1")).Unsent, 0)
-	s.configure(records, func(o *store.BotOptions) { o.RecordOnly = false })
-	both(receive(s, "Serve without Send ends", ended))
-	equal(s, "replies sent in the end", len(sent.list()), 3)
-}
-
-func initialOfTheBot(s *scene) {
-	webhook, _ := s.webhook(&options{Initial: "greeting"})
-	s.accept(webhook, "accepted", "hi")
-	s.create(webhook.Session("created"), store.Origin{})
-	for _, id := range []string{"accepted", "created"} {
-		equal(s, "state of the session "+id, s.load(webhook.Session(id)).State, "greeting")
-	}
-	s.ok(webhook.Session("created").Reset(s.Context(), session.DropChat))
-	equal(s, "state after a reset", s.load(webhook.Session("created")).State, "greeting")
-}
-
-func ttlOfTheBot(s *scene) {
-	webhook, worker := s.webhook(&options{TTL: time.Hour})
-	sess := webhook.Session("1")
-	for what, touch := range map[string]func(){
-		"Accept": func() { s.accept(webhook, "1", "hi") }, "a turn": func() { s.drain(worker, echo) },
-		"Touch": func() { s.ok(sess.Touch(s.Context())) },
-		"Update": func() {
-			s.ok(s.update(webhook, "1", func(_ context.Context, t *store.Turn) error { t.Set("k", 1); return nil }))
-		},
-	} {
-		if _, err := sess.Load(s.Context()); err != nil {
-			s.create(sess, store.Origin{})
-		}
-		touch()
-		snap := s.load(sess)
-		equal(s, "time to live after "+what, snap.Expires.Sub(snap.Active), time.Hour)
-	}
-}
-
-func historyLimitOfTheBot(s *scene) {
-	webhook, _ := s.webhook(&options{HistoryLimit: 3})
-	sess := webhook.Session("1")
-	s.create(sess, store.Origin{})
-	for i := range 5 {
-		s.ok(sess.Record(s.Context(), session.Message{Content: fmt.Sprint(i)}))
-	}
-	equal(s, "chat", s.chat(sess), []string{"b 2", "b 3", "b 4"})
-}
-
-func inboxLimitOfTheBot(s *scene) {
-	webhook, _ := s.webhook(&options{InboxLimit: 2})
-	s.accept(webhook, "1", "a")
-	s.accept(webhook, "1", "b")
-	_, err := webhook.Accept(s.Context(), "1", session.Event{ID: "c", Text: "c"})
-	s.is(err, session.ErrInboxFull)
-}
-
-func inboxBytesOfTheBot(s *scene) {
-	webhook, _ := s.webhook(&options{InboxBytes: 1000})
-	_, err := webhook.Accept(s.Context(), "1", session.Event{ID: "a", Text: strings.Repeat("x", 2000)})
-	s.is(err, session.ErrTooLarge)
-}
-
-func windowOfTheBot(s *scene) {
-	const brief = 100 * time.Millisecond
-	brisk := store.Options{Timeout: time.Second} // an id is remembered for at least as long
-	worker := s.replicaWith(brisk).bot("bot", nil)
-	other := s.replicaWith(brisk).bot("bot", &options{DedupeWindow: brief}) // differs, and changes nothing
-	s.accept(other, "1", "promised for a day")
-	s.drain(worker, echo)
-	s.configure(worker, func(o *store.BotOptions) { o.DedupeWindow = brief })
-	webhook := s.replicaWith(brisk).bot("bot", nil)
-	s.accept(webhook, "1", "promised for a moment")
-	s.drain(worker, echo)
-	s.eventually("the id with a short promise is forgotten", func() bool {
-		time.Sleep(brief)
-		r, err := webhook.Accept(s.Context(), "1", session.Event{ID: "promised for a moment", Text: "hi"})
-		s.ok(err)
-		s.drain(worker, echo)
-		return !r.Duplicate
-	})
-	equal(s, "the other is a duplicate", s.accept(webhook, "1", "promised for a day").Duplicate, true)
-}
-
-func maxAttemptsOfTheBot(s *scene) {
-	webhook, _ := s.webhook(&options{MaxAttempts: 1})
-	r := s.accept(webhook, "1", "hi")
-	s.drain(webhook, func(context.Context, *store.Turn) error { return errors.New("no") })
-	equal(s, "outcome", s.outcome(r).Status, session.Dead)
-}
-
-func backoffOfTheBot(s *scene) {
-	webhook, _ := s.webhook(&options{Backoff: time.Hour})
-	s.accept(webhook, "1", "hi")
-	s.drain(webhook, func(context.Context, *store.Turn) error { return errors.New("no") })
-	status := s.status(webhook.Session("1"))
-	if wait := status.Event.At.Sub(status.Now); wait < 50*time.Minute || wait > time.Hour {
-		s.Errorf("the next attempt is in %v, want an hour", wait)
-	}
-}
-
-func maxWaitOfTheBot(s *scene) {
-	later := func(context.Context, store.Delivery) error {
-		return store.RetryAfter(time.Millisecond, errors.New("later"))
-	}
-	webhook, worker := s.webhook(&options{MaxWait: 50 * time.Millisecond, Send: later})
-	s.create(webhook.Session("1"), store.Origin{})
-	s.ok(webhook.Session("1").Reply(s.Context(), "hello"))
-	s.eventually("the reply is given up", func() bool {
-		s.drain(worker, echo)
-		letters, err := webhook.Session("1").DeadLetters(s.Context())
-		s.ok(err)
-		return len(letters) == 1 && letters[0].Reply != nil && strings.Contains(letters[0].Error, "later")
-	})
-}
-
-func deadLimitOfTheBot(s *scene) {
-	webhook, _ := s.webhook(&options{DeadLimit: 2, MaxAttempts: 1})
-	for i := range 4 {
-		s.accept(webhook, "1", fmt.Sprint(i))
-		s.drain(webhook, func(context.Context, *store.Turn) error { return errors.New("no") })
-	}
-	letters, err := webhook.Session("1").DeadLetters(s.Context())
-	s.ok(err)
-	if len(letters) != 2 || letters[0].Event.ID != "2" || letters[1].Event.ID != "3" {
-		s.Errorf("dead letters %+v, want the last two", letters)
-	}
 }
