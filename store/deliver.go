@@ -82,11 +82,7 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 		return hopeless(err)
 	}
 	if r.serve.Send == nil {
-		if h.opts.RecordOnly { // it was to be sent before the bot was made to record only
-			h.log().Warn("reply not sent: the bot records its replies only")
-			return nil
-		}
-		return taken("", RetryAfter(time.Second, errors.New("the bot's replies are sent, and this replica has no ServeOptions.Send: it stops serving")))
+		return r.cannotSend(h)
 	}
 	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, EventID: p.event, Attempt: h.attempt(), Key: p.name.String()}
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
@@ -94,6 +90,15 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 		defer lower()
 		return r.serve.Send(ctx, d)
 	})
+}
+
+// cannotSend puts off a reply that this replica has no Send for: it was to be sent
+// before the bot was made to record only, or the replica has not heard yet that
+// replies are sent now. One with a Send may come: each time it waits for as long as
+// it has waited already.
+func (r *runner) cannotSend(h *hold) *failure {
+	wait := min(max(h.waited(), time.Second), time.Hour)
+	return taken("", RetryAfter(wait, errors.New("the reply is to be sent, and this replica has no ServeOptions.Send")))
 }
 
 // mostSent is how many replies are sent before they are noted, and how many of
@@ -117,10 +122,7 @@ func parcelsOf(c written, chat []entry, h *hold) []parcel {
 
 // putOff waits as Send asks. That counts as nothing, and so ends by time.
 func (r *runner) putOff(h *hold, f *failure) *hold {
-	left := h.opts.MaxWait
-	if !h.since.IsZero() {
-		left -= r.bot.store.caller.Clock.Now(h.at.bucket).Sub(h.since)
-	}
+	left := h.opts.MaxWait - h.waited()
 	if left <= 0 {
 		return r.bury(h, fit(fmt.Sprintf("put off for %v: %s", h.opts.MaxWait, f.text)))
 	}

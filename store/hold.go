@@ -139,6 +139,14 @@ func (r *runner) hold(at place, began time.Time, next reply) *hold {
 	return h
 }
 
+// waited is for how long the head has been put off.
+func (h *hold) waited() time.Duration {
+	if h.since.IsZero() {
+		return 0
+	}
+	return max(h.runner.bot.store.caller.Clock.Now(h.at.bucket).Sub(h.since), 0)
+}
+
 // A parcel is one reply on its way out.
 type parcel struct {
 	name  ids.Reply

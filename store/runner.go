@@ -297,7 +297,7 @@ func (r *runner) tooOften(h *hold) error {
 // failed decides what becomes of a head that could not be handled or sent.
 func (r *runner) failed(h *hold, f *failure) *hold {
 	if h.work == session.WorkReply && f.chosen && !f.dead {
-		h.log().Warn("reply put off by Send", "for", f.after, "error", f.text)
+		h.log().Warn("reply put off", "for", f.after, "error", f.text)
 		return r.putOff(h, f)
 	}
 	h.log().Warn("attempt failed", "work", string(h.work), "failures", h.fails+1, "error", f.text)
