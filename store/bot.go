@@ -96,7 +96,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 		}
 	}
 	began := time.Now()
-	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, string(event.digest), string(event.encoded), millis(opts.DedupeWindow),
+	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, string(event.digest), string(event.encoded), b.store.window(opts),
 		strconv.Itoa(opts.InboxLimit), strconv.Itoa(opts.InboxBytes), want, millis(b.store.opts.Lease), opts.Initial, e.Platform, e.User, millis(opts.TTL))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.Status() == "OK" {

@@ -70,7 +70,7 @@ func (b *Bot) onceUnder(ctx context.Context, eventID string) (once, error) {
 	if err := (session.Event{ID: eventID}).Validate(); err != nil {
 		return once{}, err
 	}
-	return once{ids.DigestOf(eventID), millis(b.current(ctx).DedupeWindow)}, nil
+	return once{ids.DigestOf(eventID), b.store.window(b.current(ctx))}, nil
 }
 
 func (b *Bot) updateOnce(ctx context.Context, id string, o once, fn Handler) (version int64, err error) {

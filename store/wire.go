@@ -184,6 +184,12 @@ func millis(d time.Duration) string {
 	return strconv.FormatInt(max(d.Milliseconds(), 1), 10)
 }
 
+// window is for how long scripts remember an event's id: at least while its call may
+// be sent again.
+func (s *Store) window(o *BotOptions) string {
+	return millis(max(o.DedupeWindow, s.opts.Timeout))
+}
+
 func flag(up bool) string {
 	if up {
 		return "1"

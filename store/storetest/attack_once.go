@@ -129,17 +129,17 @@ func (s *scene) outlive(sess *store.Session, window time.Duration) {
 	s.Helper()
 	began := s.status(sess).Now
 	s.eventually("the window is over", func() bool {
-		return s.status(sess).Now.Sub(began) > time.Second+3*window // windows end on whole seconds
+		return s.status(sess).Now.Sub(began) > time.Second+2*window // windows end on whole seconds
 	})
 }
 
 func commitAfterWindow(s *scene) {
-	const window = 10 * time.Millisecond
+	const window = time.Second
 	var sent record[store.Delivery]
 	opts := sender(longLease, &sent)
 	opts.DedupeWindow = window
 	r := s.replica()
-	bot, other := r.bot("bot", opts), s.replica().bot("bot", opts)
+	bot, other := r.bot("bot", opts), s.replicaWith(store.Options{Timeout: window}).bot("bot", opts) // no window is shorter than that
 	s.accept(other, "1", "one")
 	two := s.accept(other, "1", "two")
 	s.outlive(other.Session("1"), window)
@@ -165,8 +165,8 @@ func commitAfterWindow(s *scene) {
 }
 
 func idsForgotten(s *scene) {
-	const window = 10 * time.Millisecond
-	r := s.replica()
+	const window = time.Second
+	r := s.replicaWith(store.Options{Timeout: window}) // no window is shorter than that
 	bot := r.bot("bot", &options{DedupeWindow: window})
 	s.accept(bot, "1", "hi")
 	sess := bot.Session("1")

@@ -379,7 +379,7 @@ func idsOfChanges(s *scene) {
 	equal(s, "replies that it waits for", len(s.handled(r)), 0)
 	equal(s, "turns", s.drain(bot, echo), 0)
 
-	short := s.replica().bot("bot", nil)
+	short := s.replicaWith(store.Options{Timeout: time.Second}).bot("bot", nil) // no window is shorter than that
 	s.configure(short, func(o *store.BotOptions) { o.DedupeWindow = 50 * time.Millisecond })
 	_, duplicate, err = short.Session("1").ApplyOnce(s.Context(), "short", set)
 	s.ok(err)

@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -22,6 +25,7 @@ var eachSetting = []check{
 	{promise: "InboxLimit is the bot's, whoever asks", run: inboxLimitOfTheBot},
 	{promise: "InboxBytes is the bot's, whoever asks", run: inboxBytesOfTheBot},
 	{promise: "DedupeWindow is the bot's, whoever asks, and a shorter one breaks no promise", run: windowOfTheBot},
+	{promise: "an id is remembered for as long as its own call may be retried, however short DedupeWindow is", run: windowOfACall},
 	{promise: "MaxAttempts is the bot's, whoever asks", run: maxAttemptsOfTheBot},
 	{promise: "Backoff is the bot's, whoever asks", run: backoffOfTheBot},
 	{promise: "MaxWait is the bot's, whoever asks", run: maxWaitOfTheBot},
@@ -154,6 +158,26 @@ func windowOfTheBot(s *scene) {
 		return !r.Duplicate
 	})
 	equal(s, "the other is a duplicate", s.accept(webhook, "1", "promised for a day").Duplicate, true)
+}
+
+func windowOfACall(s *scene) {
+	worker := s.replicaWith(store.Options{Timeout: 300 * time.Millisecond}).bot("bot", &options{DedupeWindow: time.Millisecond})
+	r := s.replica()
+	webhook := r.bot("bot", nil)
+	quiet := func(context.Context, *store.Turn) error { return nil }
+	var once sync.Once
+	r.fail(lua.Accept, func(_ context.Context, q request) (err error) { // the first reply is lost, and that shows late
+		err = q.deliver()
+		once.Do(func() {
+			s.drain(worker, quiet)
+			time.Sleep(2500 * time.Millisecond) // longer than the window and the worker's own calls
+			err = io.EOF
+		})
+		return err
+	})
+	s.accept(webhook, "1", "hi")
+	s.drain(worker, quiet)
+	equal(s, "chat", s.chat(worker.Session("1")), []string{"u hi"})
 }
 
 func maxAttemptsOfTheBot(s *scene) {
