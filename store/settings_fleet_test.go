@@ -383,7 +383,7 @@ func (f *settingsFleet) checkSessions(random *rand.Rand) {
 		}
 	}
 	f.checkIDs(any)
-	must(f, open(f, f.url, nil).Check(f.Context()))
+	must(f, open(f, f.url, nil).Whole(f.Context()))
 }
 
 // checkChat checks that what was said for sure is in the chat once, with its replies,
