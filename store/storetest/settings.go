@@ -1,13 +1,17 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 )
@@ -18,6 +22,7 @@ var theSettings = append([]check{
 	{promise: "who declares it later takes what is stored, and is warned once of what differs", run: declaredLater},
 	{promise: "in one process a bot is one, and other options are refused by name", run: declaredTwice},
 	{promise: "of many changes at once none is undone", run: configuredByMany},
+	{promise: "a change whose reply is lost is made once, also when another one overtakes its retry", run: configuredOnce},
 	{promise: "old programs that start again change nothing", run: oldPrograms},
 	{promise: "a change acts in each process within ten seconds", run: changeActs},
 	{promise: "settings that are gone are put back as they were, with one line in the log", run: putBack},
@@ -130,6 +135,26 @@ func configuredByMany(s *scene) {
 	equal(s, "revision", got.Revision, 1+n*each)
 	s.configure(bots[0], func(*store.BotOptions) {})
 	equal(s, "settings after a change that changes nothing", s.settings(bots[1]), got)
+}
+
+func configuredOnce(s *scene) {
+	r := s.replicaWith(store.Options{Timeout: time.Second}) // which the overtaken retries go on for
+	bot, other := r.bot("bot", nil), s.replica().bot("bot", nil)
+	more := func(o *store.BotOptions) { o.InboxLimit++ }
+	r.loseReplies(lua.Settings, 1)
+	s.configure(bot, more)
+	var once sync.Once
+	r.fail(lua.Settings, func(_ context.Context, q request) error {
+		err := q.deliver()
+		once.Do(func() {
+			s.configure(other, func(o *store.BotOptions) { o.DeadLimit++ })
+			err = io.EOF
+		})
+		return err
+	})
+	s.is(bot.Configure(s.Context(), more), session.ErrUnknownOutcome)
+	got := s.settings(bot)
+	equal(s, "InboxLimit, DeadLimit and revision", []int{got.Options.InboxLimit, got.Options.DeadLimit, int(got.Revision)}, []int{1002, 101, 4})
 }
 
 func oldPrograms(s *scene) {
