@@ -57,17 +57,18 @@ local function new_token()
 end
 
 -- save writes the session as a script left it, in one command with the pairs of
--- fields in put. Its head is written only if the script says that it changed.
+-- fields in put. Its head is written only if the script says that it changed. Texts
+-- are joined, not formatted, which would cost as much as formatting a number.
 local function save(put)
   local n = #put
   put[n + 1] = 'lease'
-  put[n + 2] = string.format('%s %d %s %s %d %d %d %d %d', s.token, s.lease, s.work, s.holder, s.yield, s.way,
-    s.bytes, s.obytes, s.sweep)
+  put[n + 2] = s.token .. ' ' .. int(s.lease) .. ' ' .. s.work .. ' ' .. s.holder ..
+    string.format(' %d %d %d %d %d', s.yield, s.way, s.bytes, s.obytes, s.sweep)
   n = n + 2
   if s.changed then
     put[n + 1] = 'head'
-    put[n + 2] = string.format('1 %s %d %d %d %s %d %d %d %s %d %s', s.gen, s.ver, s.seq, s.turns, s.born, s.at,
-      s.exp, s.net, s.ttl, s.ended and 1 or 0, s.chat)
+    put[n + 2] = '1 ' .. s.gen .. string.format(' %d %d %d ', s.ver, s.seq, s.turns) .. s.born ..
+      string.format(' %d %d %d ', s.at, s.exp, s.net) .. s.ttl .. (s.ended and ' 1 ' or ' 0 ') .. s.chat
     n = n + 2
   end
   if s.fails + s.crashes + s.backs + s.wait + s.ofails + s.ocrashes + s.obacks + s.owait + s.osince > 0 then
