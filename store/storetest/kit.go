@@ -28,18 +28,17 @@ type Kit struct {
 	now     time.Time
 	events  int
 
-	mu     sync.Mutex
-	sent   []store.Delivery
-	failed map[string]string // by event id: what the handler said last
+	mu   sync.Mutex
+	sent []store.Delivery
 }
 
-// Got is what came of one event.
+// Got is what became of one event.
 type Got struct {
-	State    string            // of the session, after it; empty if there is no session any more
-	Replies  []string          // the handler's replies, as text
-	Messages []session.Message // the same replies, as they stand in the chat
-	Err      string            // why the event is a dead letter or is going to be retried; empty if it was handled
-	Retrying bool              // the event waits for its next attempt, or behind one that does: see Advance
+	State    string            // State is the session's state afterwards. It is empty if the session does not exist any more.
+	Replies  []string          // Replies are the handler's replies, each as [session.Message.String] returns it.
+	Messages []session.Message // Messages are the same replies as they are in the chat.
+	Err      string            // Err says why the event became a dead letter or will be retried. It is empty if the event was handled, or waits behind another one.
+	Retrying bool              // Retrying is true if the event waits for its next attempt, or behind an event that does: see [Kit.Advance].
 }
 
 // Patience for the kit's own server, which answers within a millisecond: it
@@ -55,7 +54,7 @@ var kitEpoch = time.Date(2026, time.January, 5, 9, 0, 0, 0, time.UTC)
 // For a bot with RecordOnly nothing is sent.
 func New(t testing.TB, handler store.Handler, opts *store.BotOptions, serve *store.ServeOptions) *Kit {
 	t.Helper()
-	k := &Kit{t: t, server: miniredis.NewMiniRedis(), now: kitEpoch, failed: map[string]string{}}
+	k := &Kit{t: t, server: miniredis.NewMiniRedis(), now: kitEpoch, handler: handler}
 	if err := k.server.Start(); err != nil {
 		t.Fatalf("starting the kit's server: %v", err)
 	}
@@ -83,7 +82,6 @@ func New(t testing.TB, handler store.Handler, opts *store.BotOptions, serve *sto
 	if !opts.RecordOnly {
 		k.serve.Send = k.recorded(k.serve.Send)
 	}
-	k.handler = k.watched(handler)
 	return k
 }
 
@@ -166,9 +164,11 @@ func (k *Kit) outcome(ctx context.Context, receipt *store.Receipt) Got {
 		k.t.Fatalf("reading session %q: %v", receipt.Ref.ID, err)
 	}
 	got.State = status.State
+	if status.Waiting == 1 {
+		got.Err = status.Event.Error // of the only one that waits; another one's outcome follows below
+	}
 	if status.Waiting > 0 && !receipt.Duplicate { // nothing else came, so this one is the last of those that wait
 		got.Retrying = true
-		got.Err = k.failure(receipt.EventID)
 		return got
 	}
 	if status.Waiting > 0 {
@@ -179,7 +179,6 @@ func (k *Kit) outcome(ctx context.Context, receipt *store.Receipt) Got {
 	outcome, err := receipt.Wait(ctx)
 	if status.Waiting > 0 && errors.Is(err, context.DeadlineExceeded) {
 		got.Retrying = true
-		got.Err = k.failure(receipt.EventID)
 		return got
 	}
 	if err != nil {
@@ -230,32 +229,6 @@ func (k *Kit) recorded(send func(context.Context, store.Delivery) error) func(co
 		k.sent = append(k.sent, d)
 		return nil
 	}
-}
-
-// watched keeps what the handler said, to report it while the event is retried.
-func (k *Kit) watched(handler store.Handler) store.Handler {
-	return func(ctx context.Context, t *store.Turn) (err error) {
-		id, said := t.Event().ID, "the handler panicked"
-		defer func() {
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			k.failed[id] = said
-		}()
-		if err = handler(ctx, t); err == nil {
-			err = t.Err()
-		}
-		said = ""
-		if err != nil {
-			said = err.Error()
-		}
-		return err
-	}
-}
-
-func (k *Kit) failure(event string) string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.failed[event]
 }
 
 // finish checks that all that the test left behind fits together.

@@ -112,7 +112,7 @@ func TestAnEventThatKeepsFailingIsADeadLetter(t *testing.T) {
 	if len(dead) != 2 || dead[1].Failures != 4 {
 		t.Errorf("dead letters: %+v", dead)
 	}
-	if got := kit.Say("bob", "panic"); !got.Retrying || got.Err == "" {
+	if got := kit.Say("bob", "panic"); !got.Retrying || got.Err != "the handler panicked: dropped the plate" {
 		t.Errorf("after a panic: %+v", got)
 	}
 }
