@@ -71,7 +71,7 @@ func (s *Store) declared(ctx context.Context, name string, opts *BotOptions, giv
 	}
 	if text == "" {
 		if opts == nil || s.opts.ReadOnly {
-			return nil, fmt.Errorf("%w: nobody has declared it", session.ErrNotFound)
+			return nil, fmt.Errorf("%w: no program has declared it: call Store.Bot with BotOptions, on a Store that is not read-only", session.ErrNotFound)
 		}
 		var made *settings
 		if made, text, err = s.putSettings(ctx, name, nil, given); made != nil || err != nil {

@@ -117,7 +117,7 @@ func (f Filter) position(bot string) (last *call.Member, since int64, newest boo
 	text, err := base64.RawURLEncoding.DecodeString(f.after)
 	fields := strings.SplitN(string(text), " ", 5)
 	if err != nil || len(fields) != 5 {
-		return nil, 0, false, fmt.Errorf("%w: the cursor is none", session.ErrInvalid)
+		return nil, 0, false, fmt.Errorf("%w: the cursor is not one that a list returned", session.ErrInvalid)
 	}
 	newest = fields[0] == direction(f, true)
 	since, err = strconv.ParseInt(fields[2], 10, 64)
