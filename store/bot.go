@@ -30,8 +30,8 @@ func def[T comparable](option *T, value T) {
 	}
 }
 
-// A Bot is one bot's sessions, and this process' part in serving them. It is
-// safe for concurrent use.
+// A Bot is one bot: its sessions, and what this process does to serve them. It
+// is safe for concurrent use. [Store.Bot] returns it.
 type Bot struct {
 	store *Store
 	name  string
@@ -56,19 +56,29 @@ func (b *Bot) place(id string) (place, error) {
 	return b.store.layout.place(ref), nil
 }
 
-// Accept takes an event for the session of that id, which it makes if there is
-// none. When it returns without an error the event will be handled, or become a
-// dead letter, whatever happens to this process. An event whose id was accepted
-// before is no error: the receipt says Duplicate, and waits for the same
-// outcome. If this process serves the bot and has room, and the session is
-// idle, the turn starts here at once; else whoever serves the bot handles it.
+// Accept queues an event for the session with that id, and creates the session
+// if there is none. When Accept returns without an error, the event will be
+// handled or become a dead letter, whatever happens to this process. An event
+// whose id was accepted before is not an error: it is not queued again, and
+// its receipt is [Receipt.Duplicate] and has the outcome of the first one. If
+// this process serves the bot, has room, and the session is idle, the turn
+// starts here at once; otherwise whoever serves the bot handles it.
 //
-// An error means that the event is not accepted: let the platform deliver it
-// again. It is [session.ErrInvalid] or [session.ErrTooLarge] for an event that
-// can never be accepted; [session.ErrInboxFull] if too many wait;
-// [session.ErrUnknownOutcome] if no answer came (deliver again: the id makes it
-// safe); [session.ErrCorrupt] or [session.ErrNewerLayout] for a session that
-// cannot be read; else the server's or the network's error.
+// Accept does not wait for the turn; [Receipt.Wait] does.
+//
+// If Accept returns an error, the event was not accepted: let the platform
+// deliver it again. The errors are
+//
+//   - [session.ErrInvalid], and with it [session.ErrTooLarge], for an event
+//     that can never be accepted: here a webhook returns 400, for all others
+//     503;
+//   - [session.ErrInboxFull] if too many events wait for the session;
+//   - [session.ErrUnknownOutcome] if the server did not reply in time: the
+//     event may have been accepted, and delivering it again is safe, because
+//     of its id;
+//   - [session.ErrCorrupt] or [session.ErrNewerLayout] for a session that
+//     cannot be read;
+//   - the server's or the network's error.
 func (b *Bot) Accept(ctx context.Context, id string, e session.Event) (*Receipt, error) {
 	at, err := b.place(id)
 	if err != nil {

@@ -18,12 +18,12 @@ import (
 
 // A Finding is one thing that is wrong in what is stored.
 type Finding struct {
-	Ref  session.Ref // Ref names the session. Its ID is empty for what is of a whole bot, and its Bot too for what is of no bot.
+	Ref  session.Ref // Ref names the session. Its ID is empty if the key belongs to a whole bot, and its Bot too if it belongs to none.
 	Key  string      // Key is the Redis key that is wrong.
-	Text string      // Text says what is wrong with it, in one sentence. It holds nothing that users or the bot said.
+	Text string      // Text says in one sentence what is wrong with it. It has no content of a session.
 }
 
-// String returns all of the Finding in one line.
+// String returns the Finding in one line.
 func (f Finding) String() string {
 	whose := ""
 	switch {
@@ -35,21 +35,22 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s%s (key %q)", whose, f.Text, f.Key)
 }
 
-// Check reads everything under the namespace, and hands out what is wrong: keys that
-// this version does not have, of another type, in the wrong bucket, or that Redis would
-// drop, or keep, when it must not; what cannot be read of a session, of its lists, and
-// of bots' settings; and what does not fit together, as a session that an index does
-// not list, one that is listed and is gone, work of which no replica is told, or a wrong
-// count. Its texts call the keys as layout.go does. No Finding means that all is whole.
+// Check is a loop over what is wrong in the stored data: keys that this
+// version does not know, of another type or in the wrong bucket; keys that
+// Redis would delete too early, or never; sessions, lists and settings that
+// cannot be read; and what does not fit together, such as a session that is
+// missing in an index, an index entry without a session, work of which no
+// replica is told, or a wrong count. It calls the keys as layout.go does. If
+// it yields nothing, all is well.
 //
-// An error says that something could not be read, as when a server of a cluster is
-// down, and is never about the data: what is corrupt is a Finding. It is the last item,
-// and everything that can be read is checked before it.
+// An error is never about the data: it says that something could not be read,
+// as when a server of a cluster is down. It is the last item, after everything
+// that could be checked.
 //
-// Check writes nothing. It needs the rights of one who looks on. It reads each byte, a
-// little at a time, and so takes long where much is stored. A fleet may work meanwhile:
-// what is found is looked at again before it is handed out, so that a change between
-// two reads is not taken for damage.
+// Check writes nothing, and works with [Options.ReadOnly]. It reads all data
+// under the namespace, a little at a time, and so takes long where there is
+// much. The bots may be served meanwhile: Check looks twice before it reports,
+// so a change between two reads is not taken for damage.
 func (s *Store) Check(ctx context.Context) iter.Seq2[Finding, error] {
 	return func(yield func(Finding, error) bool) {
 		c := &checker{store: s, yield: yield, seed: maphash.MakeSeed(), told: map[uint64]struct{}{}, settled: map[string]bool{}}

@@ -16,24 +16,23 @@ import (
 
 // Counts are statistics of one bot.
 type Counts struct {
-	Sessions int64            // living
-	States   map[string]int64 // by state
-	Moves    []Flow           // made so far, the most frequent first
-	Due      int64            // sessions with work in hand or waiting
-	Dead     int64            // sessions with dead letters
+	Sessions int64            // Sessions is how many sessions there are.
+	States   map[string]int64 // States is how many sessions are in each state.
+	Moves    []Flow           // Moves are how often each transition was made since the bot was made, the most frequent first.
+	Due      int64            // Due is how many sessions have work, waiting or in hand.
+	Dead     int64            // Dead is how many sessions have dead letters.
 }
 
-// A Flow is how often a bot's sessions made one transition. Each bucket counts a
-// thousand pairs of states at most; moves between others are counted together, as a
-// Flow without From and To.
+// A Flow is how often a bot's sessions made one transition. Of each of the
+// store's buckets a thousand different transitions are counted; the others are
+// counted together, as a Flow without From and To.
 type Flow struct {
 	session.Transition
-	Count int64
+	Count int64 // Count is how often the transition was made.
 }
 
-// Counts returns the bot's figures, as the index has them. What cannot be read, as
-// when one server of a cluster is down, is missing, and the error says so: it comes
-// with the figures of the others.
+// Counts returns statistics of the bot. With an error, as when one server of a
+// cluster is down, it returns the figures of the servers that replied.
 func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	c := Counts{States: map[string]int64{}}
 	if err := b.store.usable(); err != nil {

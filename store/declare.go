@@ -12,16 +12,17 @@ import (
 	"github.com/botsession/botsession/store/internal/call"
 )
 
-// Bot returns the bot of that name. Its settings are kept on the server, and are
-// the same for all processes. If the bot is not there it is made with opts, of
-// two at once by one of them; nil opts then return [session.ErrNotFound]. If it is
-// there, what is stored counts, and a field of opts that is set and differs is
-// logged as a warning: [Bot.Configure] changes it.
+// Bot returns the bot of that name, which needs no closing. The first call of
+// any process declares the bot: it stores opts, with the defaults filled in.
+// From then on what is stored counts for all processes; where a field of opts
+// is set and differs, a warning is logged, and [Bot.Configure] can change the
+// setting.
 //
-// A second call with the same name on the same Store returns the same Bot, with
-// no I/O, unless its options differ from those that were given before: that is
-// [session.ErrInvalid], with the field's name. So are a bad name and bad options.
-// A Store with [Options.ReadOnly] makes no bot. There is nothing to close.
+// With nil opts Bot declares nothing, and returns [session.ErrNotFound] for a
+// bot that was never declared; so does a store with [Options.ReadOnly]. It
+// returns [session.ErrInvalid] for a bad name, for bad options, and for
+// options that differ from those of an earlier call on the same Store, which
+// otherwise gets the same Bot without I/O.
 func (s *Store) Bot(ctx context.Context, name string, opts *BotOptions) (*Bot, error) {
 	b, err := s.bot(ctx, name, opts)
 	if err != nil {
@@ -146,17 +147,17 @@ func quoted(text string) string {
 	return text
 }
 
-// Configure changes the bot's settings for all processes, whole and at once:
-// change gets them as they stand on the server, and what it leaves is stored. If
-// somebody else has changed them meanwhile it runs again, on what is there then.
-// What it sets to zero gets the default. If it changes nothing, nothing is written.
-// Here the new settings act at once, and in every process within ten seconds; a turn
-// that runs goes on with those it began with. See the package's comment for what
-// becomes of data that is stored.
+// Configure changes the bot's settings for all processes, all at once. It
+// calls change with the settings as they are on the server and stores what
+// change leaves there; zero fields get their defaults. If another process
+// changes the settings meanwhile, change is called again with the new ones; if it
+// changes nothing, nothing is written. This process uses the new settings at once,
+// every other one within ten seconds; a turn that runs keeps those it began with.
+// See the package's comment for what becomes of data that is stored.
 //
-// It returns [session.ErrInvalid] for settings that cannot be, with the field's
-// name, and an error if change panics: nothing is changed then;
-// [session.ErrReadOnly]; [session.ErrUnknownOutcome].
+// It returns [session.ErrInvalid] with the field's name, or an error if change
+// panics, and changes nothing then; [session.ErrReadOnly]; or
+// [session.ErrUnknownOutcome].
 func (b *Bot) Configure(ctx context.Context, change func(*BotOptions)) error {
 	err := b.configure(ctx, change)
 	if err != nil {
@@ -211,8 +212,7 @@ func (b *Bot) goBy(next *settings) {
 	}
 }
 
-// Settings returns the bot's settings as they stand on the server now, with the
-// defaults filled in.
+// Settings returns the bot's settings as they are on the server now.
 func (b *Bot) Settings(ctx context.Context) (Settings, error) {
 	kept, err := b.stored(ctx)
 	if err != nil {

@@ -176,11 +176,12 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 
 // A Replica is a process that serves a bot.
 type Replica struct {
-	Name string // Name is its [Store.Name], by which leases show who holds them.
+	Name string // Name is its [Store.Name], which a session.Lease shows as the holder.
 }
 
-// Replicas returns the replicas that serve the bot and have room, in no order. The
-// errors are as the package's comment says.
+// Replicas is a loop over the replicas that serve the bot, in no order; those
+// that have no room for another session are left out. For its errors see Lists
+// in the package comment.
 func (b *Bot) Replicas(ctx context.Context) iter.Seq2[Replica, error] {
 	return func(yield func(Replica, error) bool) {
 		names, err := b.replicas(ctx)

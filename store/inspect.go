@@ -160,6 +160,7 @@ func (s *Store) probe(ctx context.Context, buckets []int) error {
 	return nil
 }
 
-// Warnings returns what [Open] found at the server that should not be so, and
-// logged: a memory policy that drops single keys, no append-only file.
+// Warnings returns what Open found and logged: settings of the server that
+// should be changed, such as a memory policy that evicts keys or a missing
+// append-only file.
 func (s *Store) Warnings() []string { return slices.Clone(s.warnings) }

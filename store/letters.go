@@ -10,10 +10,11 @@ import (
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
-// DeadLetters returns what failed too often in all of the bot's sessions, and of those
-// that are gone: the sessions by the time of their last dead letter, the oldest first,
-// and the letters of each, oldest first. A session that gets one while the loop runs
-// comes once, perhaps without it. The errors are as the package's comment says.
+// DeadLetters is a loop over the dead letters of all of the bot's sessions,
+// also of those that no longer exist. Sessions come by the time of their last
+// dead letter, the oldest first, each with its letters, oldest first. A
+// session that gets one during the loop comes once, perhaps without the new
+// one. For its errors see Lists in the package comment.
 func (b *Bot) DeadLetters(ctx context.Context) iter.Seq2[session.DeadLetter, error] {
 	return func(yield func(session.DeadLetter, error) bool) {
 		if err := b.store.usable(); err != nil {

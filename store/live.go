@@ -16,22 +16,25 @@ import (
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
-// A Session is a live handle on one session: each method is one atomic script,
-// outside of turns. A change is blind: it does not wait for a running turn, and
-// one that sets the same key and commits later wins. Where a change depends on
-// what is there, use [Bot.Update].
+// A Session is a handle on one session, for calls outside of a turn. Each
+// method is one atomic script on the server. A change does not wait for a
+// running turn, which may overwrite it: if both set the same key, the later
+// commit wins. Where a change depends on what is stored, use [Bot.Update]. A
+// Session is safe for concurrent use.
 //
-// All methods but Create answer [session.ErrNotFound] for a session that is not
-// there, and make none. Those that write may answer
-// [session.ErrUnknownOutcome]; all may answer [session.ErrCorrupt] or
-// [session.ErrNewerLayout] for what they cannot read, and [session.ErrInvalid]
-// for an id that cannot be one.
+// All methods but Create and DeadLetters return [session.ErrNotFound] if the
+// session does not exist, and do not create it. All may return
+// [session.ErrCorrupt] or [session.ErrNewerLayout] for what they cannot read,
+// and [session.ErrInvalid] for a bad id or bad arguments; those that write,
+// also [session.ErrUnknownOutcome]. In a turn of the same session, Reset,
+// Destroy and Move return [session.ErrInTurn].
 type Session struct {
 	bot *Bot
 	ref session.Ref
 }
 
-// Session returns the handle on the session of that id. There is no I/O.
+// Session returns a handle on the session with that id, whether it exists or
+// not. It does no I/O.
 func (b *Bot) Session(id string) *Session {
 	return &Session{bot: b, ref: session.Ref{Bot: b.name, ID: id}}
 }
@@ -39,19 +42,20 @@ func (b *Bot) Session(id string) *Session {
 // Ref returns the session's name.
 func (s *Session) Ref() session.Ref { return s.ref }
 
-// Origin is what a session that is created outside of an event begins with.
+// Origin says what a session that [Session.Create] makes begins with. The zero
+// Origin is valid.
 type Origin struct {
 	State    string         // State is the session's first state. Empty means BotOptions.Initial.
 	Platform string         // Platform is where the user is. It may be empty.
 	User     string         // User is the platform's name for the user. It may be empty.
-	TTL      time.Duration  // TTL is a time to live of the session's own. Zero means the bot's, negative means for ever.
-	Data     map[string]any // Data is the private data: any values that the codec can encode. Nil means none.
+	TTL      time.Duration  // TTL is the session's own time to live. Zero means that of the bot, negative means that it never expires.
+	Data     map[string]any // Data is the private data: values that package codec can encode. Nil means none.
 }
 
-// Create makes the session, or does nothing if it is there, and says which. Of
-// any number of simultaneous calls one is told that it created the session, and
-// its o.Data is the session's from the first moment on. Data is checked as Set
-// and [Options.MaxData] say, also if the session is there.
+// Create makes the session with what o says, or does nothing if it exists, and
+// reports which. Of any number of simultaneous calls one makes it. Data must
+// fit the limits of [Session.Set] and [Options.MaxData], also if the session
+// exists.
 func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error) {
 	defer s.wrap("create", &err)
 	at, err := s.bot.place(s.ref.ID)
@@ -83,8 +87,8 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 	return r.Status() == "OK", err
 }
 
-// Load returns the session as it is. If a part of it cannot be decoded the rest
-// is returned with [session.ErrCorrupt].
+// Load returns the session as it is. If a part of it cannot be decoded, Load
+// returns the rest with [session.ErrCorrupt].
 func (s *Session) Load(ctx context.Context) (snap session.Snapshot, err error) {
 	defer s.wrap("load", &err)
 	rec, _, err := s.load(ctx, 0)
@@ -94,8 +98,8 @@ func (s *Session) Load(ctx context.Context) (snap session.Snapshot, err error) {
 	return rec.Snapshot()
 }
 
-// LoadChat is Load with the newest n messages of the chat, in ascending order and
-// of the same moment: all of them if n is 0 or less.
+// LoadChat is Load with the newest n messages of the chat at the same moment,
+// in ascending order; with all of them if n is 0 or less.
 func (s *Session) LoadChat(ctx context.Context, n int) (snap session.Snapshot, chat []session.Message, err error) {
 	defer s.wrap("load", &err)
 	if n <= 0 {
@@ -110,7 +114,7 @@ func (s *Session) LoadChat(ctx context.Context, n int) (snap session.Snapshot, c
 	return snap, chat, causes.Join(append(faults, bad)...)
 }
 
-// Status returns how the session stands between its replicas.
+// Status returns who holds the session and what waits in it.
 func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
 	defer s.wrap("status of", &err)
 	rec, r, err := s.load(ctx, 0)
@@ -141,8 +145,8 @@ func (s *Session) read(ctx context.Context, script *lua.Script, args ...string) 
 	return s.bot.store.do(ctx, script, at, args...)
 }
 
-// Get returns one value of the private data, as package codec decodes it into
-// any. A stored nil is found. For a Go type of your own, see [Key].
+// Get returns a value of the private data in its canonical form; see package
+// codec. A stored nil is found. For values of a Go type, use [Key].
 func (s *Session) Get(ctx context.Context, key string) (value any, found bool, err error) {
 	defer s.wrap("get from", &err)
 	encoded, found, err := s.value(ctx, key)
@@ -167,42 +171,43 @@ func (s *Session) value(ctx context.Context, key string) (codec.Encoded, bool, e
 	return encoded, found, nil
 }
 
-// Set sets one value of the private data. A value that cannot be encoded
-// answers [session.ErrInvalid], one over the size limit [session.ErrTooLarge],
-// both with the key's name.
+// Set sets a value of the private data. It returns [session.ErrInvalid] for a
+// value that cannot be encoded, and [session.ErrTooLarge] for one over
+// [Options.MaxValue], both with the key's name.
 func (s *Session) Set(ctx context.Context, key string, value any) error {
 	_, _, err := s.change(ctx, "set in", session.Change{Set: map[string]any{key: value}})
 	return err
 }
 
-// Delete deletes one key of the private data, and says whether it was there.
+// Delete deletes a key of the private data, and reports whether it existed.
 func (s *Session) Delete(ctx context.Context, key string) (existed bool, err error) {
 	_, deleted, err := s.change(ctx, "delete from", session.Change{Delete: []string{key}})
 	return deleted > 0, err
 }
 
-// SetIntent sets the predicted intent, even nil, and raises
-// [session.FlagIntent] in the same step.
+// SetIntent sets the predicted intent, or none if it is nil, and raises
+// [session.FlagIntent] in either case.
 func (s *Session) SetIntent(ctx context.Context, intent *session.Intent) error {
 	_, _, err := s.change(ctx, "set intent of", session.Change{SetIntent: true, Intent: intent})
 	return err
 }
 
-// SetFile sets the last file and raises [session.FlagFile] in the same step.
+// SetFile sets the last file and raises [session.FlagFile].
 func (s *Session) SetFile(ctx context.Context, f session.File) error {
 	_, _, err := s.change(ctx, "set file of", session.Change{File: &f})
 	return err
 }
 
-// SetFlag raises or lowers a flag.
+// SetFlag raises the flag if up is true, else lowers it.
 func (s *Session) SetFlag(ctx context.Context, name string, up bool) error {
 	_, _, err := s.change(ctx, "set flag of", session.Change{Flags: map[string]bool{name: up}})
 	return err
 }
 
-// Move moves the session from one state to another and lowers the flags of
-// intent and file. It answers [session.ErrWrongState], as a
-// [session.StateError] with the state found, if the session is not in t.From.
+// Move moves the session from the state t.From to t.To, and lowers
+// [session.FlagIntent] and [session.FlagFile]. If the session is in another
+// state, Move returns a [session.StateError], which is a
+// [session.ErrWrongState].
 func (s *Session) Move(ctx context.Context, t session.Transition) error {
 	if err := cmp.Or(session.ValidState(t.From), session.ValidState(t.To)); err != nil {
 		return fmt.Errorf("move %s: %w", s.ref, err)
@@ -211,43 +216,43 @@ func (s *Session) Move(ctx context.Context, t session.Transition) error {
 	return err
 }
 
-// Reply appends a text of the bot's to the chat and has it sent by the replicas
-// that serve the bot.
+// Reply adds a text of the bot to the chat. A replica that serves the bot
+// sends it, unless the bot has [BotOptions.RecordOnly].
 func (s *Session) Reply(ctx context.Context, text string) error {
 	return s.ReplyWith(ctx, session.Message{Content: text})
 }
 
-// ReplyWith is Reply with a message of any type. Its author is the bot.
+// ReplyWith is Reply with a message of any type; m.From is ignored.
 func (s *Session) ReplyWith(ctx context.Context, m session.Message) error {
 	m.From = session.FromBot
 	_, _, err := s.change(ctx, "reply in", session.Change{Chat: []session.Entry{{Message: m, Send: true}}})
 	return err
 }
 
-// Record appends a message to the chat without sending it. Its author is the bot
-// unless From says otherwise.
+// Record adds a message to the chat without sending it. Its author is the bot
+// if m.From is empty.
 func (s *Session) Record(ctx context.Context, m session.Message) error {
 	_, _, err := s.change(ctx, "record in", session.Change{Chat: []session.Entry{{Message: m}}})
 	return err
 }
 
-// Touch gives the session its full time to live again.
+// Touch starts the session's time to live anew.
 func (s *Session) Touch(ctx context.Context) error {
 	_, _, err := s.change(ctx, "touch", session.Change{})
 	return err
 }
 
-// SetTTL gives the session a time to live of its own: negative means for ever,
-// zero the bot's again.
+// SetTTL gives the session its own time to live. Negative means that it never
+// expires, zero gives it that of the bot again.
 func (s *Session) SetTTL(ctx context.Context, d time.Duration) error {
 	_, _, err := s.change(ctx, "set time to live of", session.Change{TTL: &d})
 	return err
 }
 
-// Reset begins a new life in the initial state: data, flags, intent, file and
-// message are gone, the chat stays with [session.KeepChat] and is gone with
-// [session.DropChat]. A turn that runs is fenced and its
-// event handled again in the new life; replies that were not sent yet are
+// Reset begins a new life in the bot's initial state. Data, flags, intent,
+// file and last message are deleted; the chat is kept with [session.KeepChat]
+// and deleted with [session.DropChat]. A turn that runs is fenced, and its
+// event handled again in the new life. Replies that were not sent yet are
 // dropped.
 func (s *Session) Reset(ctx context.Context, r session.Reset) error {
 	if err := checkReset(r); err != nil {
@@ -257,20 +262,20 @@ func (s *Session) Reset(ctx context.Context, r session.Reset) error {
 	return err
 }
 
-// Apply writes a whole Change at once, and returns the version that it made, or,
-// of a Change that changes nothing, the one that is there. It returns
+// Apply writes a Change, all of it or nothing, and returns the version that it
+// made; for a Change that changes nothing, the present version. It returns
 // [session.ErrWrongState] if the session is not in the state c.From, and
-// [session.ErrChanged] if it is not at the version c.IfVersion; then nothing is
-// written. To destroy a session, use Destroy.
+// [session.ErrChanged] if it is not at the version c.IfVersion. c.Destroy is
+// refused: use [Session.Destroy].
 func (s *Session) Apply(ctx context.Context, c session.Change) (version int64, err error) {
 	version, _, err = s.change(ctx, "change", c)
 	return version, err
 }
 
-// ApplyOnce is Apply under an event's id, which is remembered like one that Accept
-// was given, in the same session and as long: of any number of calls with that id
-// one is made. The others change nothing, and return duplicate and the version that
-// the one made; zero if the id is that of an event which Accept took.
+// ApplyOnce is Apply under an id that makes it safe to repeat: of any number
+// of calls with one eventID, one is applied. The others change nothing, and
+// return duplicate and the version that the applied one made. Ids are
+// remembered as [Bot.UpdateOnce] says, and are the same ones.
 func (s *Session) ApplyOnce(ctx context.Context, eventID string, c session.Change) (version int64, duplicate bool, err error) {
 	defer s.wrap("change", &err)
 	o, err := s.bot.onceUnder(ctx, eventID)
@@ -323,15 +328,15 @@ func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, e
 	return r, nil
 }
 
-// Destroyed says what a destroy dropped.
+// Destroyed says what was dropped with a session.
 type Destroyed struct {
-	Events  int64 // accepted and not handled
-	Replies int64 // committed and not sent
+	Events  int64 // Events is how many events were accepted and not handled.
+	Replies int64 // Replies is how many replies were committed and not sent.
 }
 
-// Destroy ends the session's life: everything of it is gone but its dead
-// letters, and the ids of its events, so that a late duplicate starts nothing.
-// A turn that runs is fenced. It says what was dropped.
+// Destroy deletes the session and says what was dropped with it. Its dead
+// letters stay, and the ids of its events, so that a late duplicate starts
+// nothing. A turn that runs is fenced.
 func (s *Session) Destroy(ctx context.Context) (d Destroyed, err error) {
 	defer s.wrap("destroy", &err)
 	at, err := s.bot.place(s.ref.ID)
@@ -344,7 +349,7 @@ func (s *Session) Destroy(ctx context.Context) (d Destroyed, err error) {
 	return s.bot.store.bury(ctx, at, "now")
 }
 
-// History returns a part of the chat, in ascending order.
+// History returns the part of the chat that q selects, in ascending order.
 func (s *Session) History(ctx context.Context, q session.Query) (chat []session.Message, err error) {
 	return s.history(ctx, partOf(q))
 }
@@ -439,8 +444,8 @@ func (s *Session) wrongType(name string, err error) error {
 	return err
 }
 
-// DeadLetters returns what failed too often in this session, oldest first. They
-// outlive the session, so none at all is no error.
+// DeadLetters returns the dead letters of this session, oldest first. They
+// outlive the session: if it does not exist, that is no error.
 func (s *Session) DeadLetters(ctx context.Context) (letters []session.DeadLetter, err error) {
 	defer s.wrap("dead letters of", &err)
 	at, err := s.bot.place(s.ref.ID)

@@ -14,12 +14,13 @@ import (
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
-// A Receipt is the promise that an event will be handled, once.
+// A Receipt stands for one accepted event, which will be handled once. It is
+// safe for concurrent use.
 type Receipt struct {
-	Ref       session.Ref
-	EventID   string
-	Duplicate bool // the event had been accepted before
-	Created   bool // accepting it made the session
+	Ref       session.Ref // Ref names the session.
+	EventID   string      // EventID is the id of the event.
+	Duplicate bool        // Duplicate is true if an event with this id had been accepted before. It is false in what Bot.Receipt returns.
+	Created   bool        // Created is true if accepting the event created the session. It is false in what Bot.Receipt returns.
 
 	bot    *Bot
 	at     place
@@ -51,23 +52,24 @@ func (p *promise) outcome() (Outcome, error) {
 	return o, nil
 }
 
-// Receipt returns the receipt of an event that was accepted earlier, by any
-// process. There is no I/O.
+// Receipt returns the receipt of an event that any process accepted earlier.
+// It does no I/O.
 func (b *Bot) Receipt(id, eventID string) *Receipt {
 	at, err := b.place(id)
 	return &Receipt{Ref: session.Ref{Bot: b.name, ID: id}, EventID: eventID, bot: b, at: at, digest: ids.DigestOf(eventID), err: err}
 }
 
-// An Outcome is how an event ended. All who wait for one event get the same
-// status; its replies they get as long as the chat holds them.
+// An Outcome says how an event ended. All who wait for the event get the same
+// one, but Replies is empty once the chat does not hold them any more.
 type Outcome struct {
 	Status  session.OutcomeStatus // Status is one of session.Handled, session.Dead and session.Dropped.
-	Replies []session.Message     // Replies are the bot's messages of the event's turn, in order.
-	Reason  string                // Reason is why the event is dead: the text of the last failure; empty for any other status.
+	Replies []session.Message     // Replies are the messages that the bot added to the chat in the event's turn, in order.
+	Reason  string                // Reason is the text of the last failure if Status is session.Dead, else empty.
 }
 
-// Err returns nil if the event was handled, else [session.ErrDead], with the reason
-// in its text, or [session.ErrDropped].
+// Err returns nil if the event was handled, [session.ErrDead] with the reason
+// if it became a dead letter, and [session.ErrDropped] if its session was
+// destroyed.
 func (o Outcome) Err() error {
 	switch {
 	case o.Status == session.Handled:
@@ -80,13 +82,15 @@ func (o Outcome) Err() error {
 	return fmt.Errorf("%w: %s", session.ErrDead, o.Reason)
 }
 
-// Wait waits until the event has been handled, or has become a dead letter, and
-// returns how it ended: when the turn is committed, not when its replies have
-// been sent. A server that cannot be reached meanwhile is no error: Wait goes on
-// until ctx ends, and then returns its cause, what was in the way last and, if it
-// is so, that no replica serves the bot. It returns [session.ErrNotFound] for an
-// event that was never accepted or whose window ([BotOptions.DedupeWindow]) is
-// over, and [session.ErrInTurn] if ctx is that of a turn of the same session.
+// Wait waits until the event has been handled or has become a dead letter, and
+// returns how it ended. It returns when the turn is committed, which is before
+// its replies are sent. ctx ends the waiting alone, not the event: Wait then
+// returns the cause, and with it what the trouble was, such as a server that
+// cannot be reached or that no replica serves the bot.
+//
+// It returns [session.ErrNotFound] for an event that was never accepted or
+// whose [BotOptions.DedupeWindow] is over, and [session.ErrInTurn] if ctx is
+// that of a turn of the same session.
 func (r *Receipt) Wait(ctx context.Context) (Outcome, error) {
 	err := r.err
 	if err == nil {

@@ -14,21 +14,24 @@ import (
 	"github.com/botsession/botsession/store/internal/causes"
 )
 
-// Serve makes this process one of the bot's replicas: it handles events, sends
-// replies, takes over what other replicas left, and removes what has expired,
-// until ctx ends. Then it starts nothing new, lets running turns finish within
-// [ServeOptions.Grace], hands the rest back so that another replica goes on at
-// once, and returns nil.
+// Serve makes this process one of the bot's replicas until ctx ends: it
+// handles events with h, sends replies, takes over what other replicas left,
+// and removes expired sessions. When ctx ends it starts nothing new, gives
+// running turns [ServeOptions.Grace] to finish, hands the rest to the other
+// replicas, and returns nil. A server that cannot be reached is no reason to
+// return: Serve goes on trying.
 //
-// A process serves a bot once at a time; a second Serve on the same Bot returns
-// [session.ErrExists], a nil handler [session.ErrInvalid]. So does a bot whose
-// replies are sent where opts has no Send, or one with [BotOptions.RecordOnly]
-// where it has one; a [Bot.Configure] that has replies sent from now on ends a
-// Serve without Send, too. A server that cannot
-// be reached meanwhile is no error: Serve tries until it can. Data that was
-// replaced, while the process runs, by data of another layout or another number of
-// buckets ends it: [session.ErrUnsupported], [session.ErrNewerLayout] or
-// [session.ErrCorrupt], as at [Open].
+// Serve returns
+//
+//   - [session.ErrInvalid] for a nil h; if there is no [ServeOptions.Send]
+//     though the bot's replies are to be sent, also when [Bot.Configure]
+//     changes that later; and if there is one though the bot has
+//     [BotOptions.RecordOnly];
+//   - [session.ErrExists] if this process serves the bot already;
+//   - [session.ErrUnsupported], [session.ErrNewerLayout] or
+//     [session.ErrCorrupt] if the data on the server is replaced by data that
+//     [Open] would refuse;
+//   - an error that wraps redis.ErrClosed if the store is closed first.
 func (b *Bot) Serve(ctx context.Context, h Handler, opts *ServeOptions) error {
 	if err := b.store.usable(); err != nil {
 		return fmt.Errorf("serve: %w", err)
@@ -244,11 +247,12 @@ func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []pl
 	return nil, false, err
 }
 
-// Drain handles, on the caller's goroutine, everything that is due now, buries
-// what has expired, and returns how many turns it ran: for tests, and for programs that run now and
-// then instead of serving (a scheduled job, a function). What fails is left for
-// a later Drain or for the replicas that serve. Of opts it needs Send and Dead, by
-// the same rules as [Bot.Serve].
+// Drain handles everything that is due now, one event after the other on the
+// caller's goroutine, removes expired sessions, and returns how many turns it
+// ran. It is for tests, and for programs that run now and then instead of
+// serving, such as a scheduled job. What fails waits for a later Drain, or for
+// the replicas that serve. Drain uses Send and Dead of opts, and returns
+// [session.ErrInvalid] where [Bot.Serve] does.
 func (b *Bot) Drain(ctx context.Context, h Handler, opts *ServeOptions) (turns int, err error) {
 	if err := b.store.usable(); err != nil {
 		return 0, fmt.Errorf("drain: %w", err)

@@ -25,24 +25,25 @@ type Filter struct {
 	after string
 }
 
-// After returns the filter that goes on behind the session with that cursor, which
-// is [session.Status.Cursor] of an item of [Bot.Sessions] with the same filter, in this
-// process or another. Empty means from the beginning.
+// After returns the filter that continues a list after the session with that
+// cursor: the [session.Status.Cursor] of an item that [Bot.Sessions] yielded
+// for the same filter, in any process. An empty cursor means from the
+// beginning.
 func (f Filter) After(cursor string) Filter {
 	f.after = cursor
 	return f
 }
 
-// Sessions returns the status of the sessions that f selects: those with the latest
-// activity first, which the index tells to the minute; where f names a state or a
-// user, in the order of their ids. It reads no private data, and reads on only as its
-// reader does. The errors are as the package's comment says; a cursor that is none, or
-// is another filter's, is [session.ErrInvalid].
+// Sessions is a loop over the status of the sessions that f selects. They come
+// by their last activity, the latest first, to the minute; if f names a state
+// or a user, in the order of their ids. It reads no private data. For its
+// errors see Lists in the package comment; a cursor that is of another filter,
+// or none at all, is [session.ErrInvalid].
 //
-// A session that stays while the loop runs is listed once, though it moves, and
-// others come and go. One that was active meanwhile, before the loop came to it, comes
-// at the end; in a loop that began behind a cursor, whatever was active since the
-// first loop began comes there, and so perhaps again.
+// A session that exists all the time comes once, though others come and go.
+// One that is active again before the loop comes to it, comes at the end. A
+// loop that continues at a cursor ends with all that were active since the
+// first loop began, so these may come a second time.
 func (b *Bot) Sessions(ctx context.Context, f Filter) iter.Seq2[session.Status, error] {
 	return func(yield func(session.Status, error) bool) {
 		w, err := b.filtered(f)
@@ -57,11 +58,12 @@ func (b *Bot) Sessions(ctx context.Context, f Filter) iter.Seq2[session.Status, 
 	}
 }
 
-// Waiting returns the status of the sessions that have work, waiting or in hand: events,
-// replies that are not sent, an Update. Those that are looked at first come first. Why
-// they wait, the status says: Waiting and Unsent, how Event and Reply failed and when
-// each is tried again, and the Lease of who holds them. Of sessions that get work while
-// the loop runs, some come. The errors are as the package's comment says.
+// Waiting is a loop over the status of the sessions that have work, waiting or
+// in hand: events, replies that are not sent, an Update. Those that are due
+// first come first. The status says why they wait: Waiting and Unsent count,
+// Event and Reply say what failed and when it is tried again, and Lease says
+// who holds the session. Sessions that get work during the loop may be
+// missing. For its errors see Lists in the package comment.
 func (b *Bot) Waiting(ctx context.Context) iter.Seq2[session.Status, error] {
 	return func(yield func(session.Status, error) bool) {
 		if err := b.store.usable(); err != nil {

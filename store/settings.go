@@ -16,39 +16,39 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// BotOptions are the settings of a bot. They belong to its data: they are kept
-// on the server, and are the same for every process. [Store.Bot] declares them,
-// and [Bot.Configure] changes them. Zero means the default in each field; a number
-// is at most math.MaxInt32.
+// BotOptions are the settings of a bot. They are stored with its data, and are
+// the same for every process: [Store.Bot] declares them, [Bot.Configure]
+// changes them. In each field zero means the default, and negative is
+// [session.ErrInvalid] except for TTL; so is a number over math.MaxInt32.
 type BotOptions struct {
-	Initial      string        // Initial is the state in which a session begins. Zero means "start"
-	TTL          time.Duration // TTL is the idle time after which a session expires. Zero means 30 days, negative never
-	HistoryLimit int           // HistoryLimit is how many messages are kept of a chat. Zero means all
-	InboxLimit   int           // InboxLimit is how many events may wait for one session. Zero means 1000
-	InboxBytes   int           // InboxBytes is how many bytes those events may have. Zero means 16 MiB
-	DedupeWindow time.Duration // DedupeWindow is for how long an event's id is remembered, from when it is accepted; at least Options.Timeout. Zero means 24 h
-	MaxAttempts  int           // MaxAttempts is how often one event, or the sending of one reply, fails until it is a dead letter. Zero means 5
-	Backoff      time.Duration // Backoff is the pause after the first failure; it doubles with each, up to 60 times itself. Zero means 1 s
-	MaxWait      time.Duration // MaxWait is for how long Send may put off one reply, from the first time, by [RetryAfter]. Zero means 24 h
-	DeadLimit    int           // DeadLimit is how many dead letters are kept of a session. Zero means 100
-	RecordOnly   bool          // RecordOnly keeps replies in the chat and has none sent, for a bot whose callers wait for them. Zero means that replies are sent, by [ServeOptions.Send]
+	Initial      string        // Initial is the state in which a session begins. Zero means "start".
+	TTL          time.Duration // TTL is the idle time after which a session expires. Zero means 30 days, negative means never.
+	HistoryLimit int           // HistoryLimit is how many messages of a session's chat are kept, the newest. Zero means all.
+	InboxLimit   int           // InboxLimit is how many events may wait for one session. Zero means 1000.
+	InboxBytes   int           // InboxBytes is how many bytes the events that wait for one session may have. Zero means 16 MiB.
+	DedupeWindow time.Duration // DedupeWindow is how long the id of an event is remembered after it was accepted. Make it longer than a platform goes on delivering again; it is never shorter than Options.Timeout. Zero means 24 h.
+	MaxAttempts  int           // MaxAttempts is after how many failures an event or a reply becomes a dead letter. Zero means 5.
+	Backoff      time.Duration // Backoff is the pause after the first failure. It doubles with each further one, up to 60 times itself. Zero means 1 s.
+	MaxWait      time.Duration // MaxWait is how long Send may put off one reply by [RetryAfter], counted from the first time. Zero means 24 h.
+	DeadLimit    int           // DeadLimit is how many dead letters of a session are kept, the newest. Zero means 100.
+	RecordOnly   bool          // RecordOnly means that replies are kept in the chat and not sent, for a bot whose callers read them there or in an [Outcome]. Zero means that they are sent, by [ServeOptions.Send].
 }
 
-// ServeOptions are what one process brings to serving a bot, in [Bot.Serve] and
-// [Bot.Drain]. Other processes may bring others.
+// ServeOptions say how one process serves a bot, in [Bot.Serve] or
+// [Bot.Drain]. They are not stored; other processes may have others.
 type ServeOptions struct {
-	Send        func(context.Context, Delivery) error     // Send sends a reply to the platform. Zero is for bots with BotOptions.RecordOnly alone
-	Dead        func(context.Context, session.DeadLetter) // Dead is told of a dead letter, once, by the replica that made it, so that the user can be told; it runs beside what comes next for the session, so two of them come in any order. Zero means that nobody is told
-	Grace       time.Duration                             // Grace is for turns that run when Serve's context ends. Zero means 10 s
-	Concurrency int                                       // Concurrency is how many sessions this replica handles at once. Zero means 64; Drain handles one
+	Send        func(context.Context, Delivery) error     // Send sends one reply to the platform. On an error it is called again after a back-off; see [RetryAfter] and [GiveUp]. It is called for many sessions at once, for one session in order. Nil is for bots with BotOptions.RecordOnly, and only for them.
+	Dead        func(context.Context, session.DeadLetter) // Dead is called by the replica that made a dead letter, once, for instance to tell the user with [Session.Reply]. If that replica dies first, it is never called. It runs beside the session's next turns, so the order of two calls may differ from that of their letters. Nil means that nobody is told.
+	Grace       time.Duration                             // Grace is how long turns may go on when Serve's ctx has ended. Zero means 10 s.
+	Concurrency int                                       // Concurrency is how many sessions this replica handles at once. Zero means 64; Drain handles one.
 }
 
-// Settings are a bot's settings as they stand on the server.
+// Settings are a bot's settings as they are stored on the server.
 type Settings struct {
-	Options  BotOptions // Options have the defaults filled in. Zero means what it means in BotOptions after that: no limit, or false
-	Revision int64      // Revision is 1 when the bot is made, and counts each change. It is never zero
-	Changed  time.Time  // Changed is when this revision was written, by the server's clock. It is never zero
-	By       string     // By is the name of the replica that wrote it. It is never zero
+	Options  BotOptions // Options are the settings with the defaults filled in: what is zero there means no limit, or false.
+	Revision int64      // Revision counts the changes: 1 is how the bot was declared.
+	Changed  time.Time  // Changed is when this revision was written, by the server's clock.
+	By       string     // By is the [Store.Name] of the replica that wrote it.
 }
 
 // A setting is one field of BotOptions.

@@ -24,20 +24,20 @@ const defaultNamespace = "bs"
 
 // Options are the settings of a [Store]. The zero value is ready for use.
 type Options struct {
-	Namespace string        // the first part of every key: 1 to 32 letters, digits, '.', '_', '-'; zero means "bs"
-	Name      string        // of this replica, for people; zero means host-pid. A random suffix is added
-	Buckets   int           // into which sessions are divided, 1 to 4096; zero means as the server has it, 256 on a new one. Fixed at the first Open
-	Codec     codec.Codec   // for what is written; both are read; zero means msgpack
-	MaxValue  int           // bytes of one encoded value, message, file or event; zero means 1 MiB
-	MaxChange int           // bytes of everything that one change or turn brings; zero means 8 MiB
-	MaxData   int           // bytes of all private data of one session, encoded; zero means 16 MiB. A turn reads all of it: 50 MB make each one take a third of a second
-	Timeout   time.Duration // of one call, its retries included; zero means 5 s
-	Lease     time.Duration // Lease is for how long this process holds a session without renewing: in a turn, in an Update, and in what Accept hands out. Zero means 15 s; it is at least 30 ms
-	MaxTurn   time.Duration // MaxTurn is the time after which a handler, the function of an Update, or one Send is cancelled, and its lease no longer renewed. Zero means 5 min; it is at least 30 ms
-	Logger    *slog.Logger  // zero means slog.Default(), warnings and worse
-	Acks      int           // replicas of the server that must have a write before it counts as done, so that no fail-over undoes it; zero means none. See [session.ErrNotAcked]
-	Fsync     bool          // a write counts as done only when it is in the server's append-only file on disk, and in those of so many replicas as Acks says. Needs Redis 7.2 or Valkey, and appendonly yes; set appendfsync always, or each write waits for up to a second. See [session.ErrNotAcked]
-	ReadOnly  bool          // write nothing: for looking on. Calls that write return session.ErrReadOnly
+	Namespace string        // Namespace is the first part of every key: 1 to 32 letters, digits, '.', '_' and '-'. Zero means "bs".
+	Name      string        // Name is this replica's name in leases, lists and logs, to which random letters are added. It has no '#', NUL or white space. Zero means host-pid.
+	Buckets   int           // Buckets is the number of parts into which sessions are divided, 1 to 4096. The first Open of a namespace fixes it; another number is [session.ErrInvalid] then. Zero means the number that is stored, 256 if there is none.
+	Codec     codec.Codec   // Codec is how values are written; those of both codecs are always readable. Zero means [codec.Msgpack].
+	MaxValue  int           // MaxValue is the most bytes that one encoded value, message, file or event may have. Zero means 1 MiB.
+	MaxChange int           // MaxChange is the most bytes that one change or turn may write. Zero means 8 MiB.
+	MaxData   int           // MaxData is the most bytes that the private data of one session may have, encoded. Every turn reads all of it: 50 MB make each turn take a third of a second. Zero means 16 MiB.
+	Timeout   time.Duration // Timeout is how long one call may take, with its retries; an earlier deadline of its ctx ends it earlier. Zero means 5 s.
+	Lease     time.Duration // Lease is how long this process holds a session unless it renews the lease, and so how long a session waits after this process died. Zero means 15 s; the least is 30 ms.
+	MaxTurn   time.Duration // MaxTurn is how long a handler, the function of an Update, one Send or one Dead may run before its ctx is cancelled. Zero means 5 min; the least is 30 ms.
+	Logger    *slog.Logger  // Logger gets what the store logs. Nil means slog.Default(), and warnings and errors alone.
+	Acks      int           // Acks is how many replicas of the server must have a write before it counts as done, so that no fail-over undoes it; see [session.ErrNotAcked]. Zero means none.
+	Fsync     bool          // Fsync makes a write count as done only when it is on disk, in the append-only file of the server and of as many replicas as Acks says; see [session.ErrNotAcked]. It needs Redis 7.2 or Valkey with appendonly yes; without appendfsync always each write waits for up to a second. Zero means that nothing waits for the disk.
+	ReadOnly  bool          // ReadOnly is for programs that only look: calls that write return [session.ErrReadOnly]. Zero means that all may be called.
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -93,8 +93,9 @@ func (o *Options) withDefaults() (Options, error) {
 	return opts, nil
 }
 
-// A Store is the sessions of any number of bots on one Redis. It is safe for
-// concurrent use; a process needs one.
+// A Store keeps the sessions of any number of bots on one Redis server,
+// cluster or Sentinel set. It is safe for concurrent use, and a process needs
+// only one.
 type Store struct {
 	client redis.UniversalClient
 	owned  bool // Close closes the client
@@ -113,15 +114,24 @@ type Store struct {
 	warnings []string
 }
 
-// Open connects to a Redis URL; see [ParseURL] for its forms. It returns
-// [session.ErrInvalid] for a bad URL or bad options; [session.ErrUnsupported] for
-// a server that is too old or cannot do what Acks or Fsync ask, and for data of an
-// older layout; [session.ErrNoPermission] for a user who lacks a right, with the
-// commands that are refused; [session.ErrNewerLayout] for data of a newer layout;
-// [session.ErrCorrupt] if the key of the store's settings holds something else; and
-// the network's error, with the address, if no server replies before ctx ends or
-// [Options.Timeout] is over. What works but should not be so, see
-// [Store.Warnings].
+// Open connects to Redis; see [ParseURL] for the forms of the URL. Nil options
+// mean the defaults. Close the store when it is no longer needed.
+//
+// The errors are
+//
+//   - [session.ErrInvalid] for a bad URL or bad options;
+//   - [session.ErrUnsupported] for a server that is too old or cannot do what
+//     Acks or Fsync ask, and for data of an older layout;
+//   - [session.ErrNoPermission], with the commands, for a user who lacks the
+//     right to some;
+//   - [session.ErrNewerLayout] for data of a newer layout;
+//   - [session.ErrCorrupt] if the key of the store's settings holds something
+//     else;
+//   - the network's error, with the address, if no server replies before ctx
+//     ends or [Options.Timeout] is over.
+//
+// A server that works but is not set up as it should be is logged, and listed
+// by [Store.Warnings].
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	t, err := parseURL(url)
 	if err != nil {
@@ -137,11 +147,11 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// New is [Open] with a client of the caller's own, who closes it. Give it
-// ContextTimeoutEnabled, or deadlines are kept only roughly. A redis.Ring
-// cannot be used: it has no server that could run a script on all of a
-// session's keys for sure. Nor can a client that reads from replicas, which may not
-// have yet what was just written. For both New returns [session.ErrInvalid].
+// New is [Open] with the caller's own client, which [Store.Close] does not
+// close. Set ContextTimeoutEnabled in the client's options: without it
+// deadlines are kept only roughly. New returns [session.ErrInvalid] for a nil
+// client, for a redis.Ring, and for a client that reads from replicas, which
+// may not have the latest write yet.
 func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store, error) {
 	opts, err := o.withDefaults()
 	if err != nil {
@@ -250,13 +260,14 @@ func (s *Store) readMeta(ctx context.Context) error {
 	return nil
 }
 
-// Name returns this replica's name, by which leases show who holds them.
+// Name returns this replica's name, which is unique: [Options.Name] and random
+// letters. Leases and [Bot.Replicas] show it.
 func (s *Store) Name() string { return s.name }
 
-// Close ends the store: what is called from here on, and what runs or waits, returns
-// an error that wraps [redis.ErrClosed]. It closes the connections if [Open] made
-// them. End Serve first: events that this process has in hand are taken over after
-// their lease, as if it had died. To close a second time does nothing.
+// Close closes the store, and its connections if [Open] made them. Calls that
+// run, wait or come later return an error that wraps [redis.ErrClosed]. End
+// [Bot.Serve] first, by its ctx: otherwise other replicas take over what this
+// process has in hand only after its lease. A second Close does nothing.
 func (s *Store) Close() error {
 	if !s.endWith(errClosed) || !s.owned {
 		return nil
@@ -284,7 +295,7 @@ func (s *Store) usable() error {
 	return nil
 }
 
-// Bots returns the names of the bots that were declared or have living sessions,
+// Bots returns the names of the bots that were declared or have sessions,
 // sorted.
 func (s *Store) Bots(ctx context.Context) ([]string, error) {
 	if err := s.usable(); err != nil {
@@ -311,7 +322,7 @@ func (s *Store) Bots(ctx context.Context) ([]string, error) {
 	return slices.Compact(bots), nil
 }
 
-// tooLarge answers session.ErrTooLarge for more bytes than the limit.
+// tooLarge returns session.ErrTooLarge for more bytes than the limit.
 func (s *Store) tooLarge(what, name string, size int) error {
 	if size <= s.opts.MaxValue {
 		return nil

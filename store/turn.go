@@ -12,17 +12,19 @@ import (
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
-// A Turn is the handling of one event by one replica. It shows the session as
-// it was handed out, buffers what the handler does to it, and reads its own
-// writes. When the handler returns nil all of it is committed at once.
+// A Turn is the handling of one event. It shows the session as it was when the
+// turn began, with what the handler has done to it since, and collects that.
+// When the handler returns nil, all of it is committed at once.
 //
-// What a verb is given it encodes, so it may be changed afterwards. The verbs
-// return no error: the first that fails (a value that has no encoding, a wrong
-// type, a bad name) fails the turn, and [Turn.Err] shows it early. Such a turn is
-// not tried again: its event becomes a dead letter.
+// The methods that change the turn return no error. Instead the first one that
+// fails (a value that cannot be encoded, a wrong type, a bad name) fails the
+// turn, which [Turn.Err] shows: nothing is committed, whatever the handler
+// returns, and the event becomes a dead letter without another attempt. Values
+// are encoded at once, so the handler may change them afterwards.
 //
-// A Turn is for its handler. Once that has returned, the verbs change nothing:
-// that is logged, and [Turn.Err] says so.
+// A Turn may be used by several goroutines of its handler, but only until the
+// handler returns. After that its methods change nothing; they log an error,
+// and Err returns one.
 type Turn struct {
 	bot     *Bot
 	opts    *BotOptions
@@ -138,7 +140,7 @@ func (t *Turn) failure() error {
 	return t.badData
 }
 
-// Err returns the first failure of a verb, or nil.
+// Err returns the first failure of a method, which fails the turn, or nil.
 func (t *Turn) Err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,7 +150,7 @@ func (t *Turn) Err() error {
 // Ref returns the session's name.
 func (t *Turn) Ref() session.Ref { return t.ref }
 
-// Event returns the event that is handled; the zero Event in an Update.
+// Event returns the event that is handled. In an Update it is the zero Event.
 func (t *Turn) Event() session.Event {
 	if t.event == nil {
 		return session.Event{}
@@ -157,7 +159,8 @@ func (t *Turn) Event() session.Event {
 }
 
 // Payload decodes the event's payload into the value that into points to, and
-// reports whether there was one. A payload that does not fit fails the turn.
+// reports whether it did. It returns false if there is none; a payload that
+// does not fit fails the turn.
 func (t *Turn) Payload(into any) bool {
 	if t.event == nil || t.event.payload == nil {
 		return false
@@ -171,19 +174,19 @@ func (t *Turn) Payload(into any) bool {
 	return true
 }
 
-// First reports whether this is the first event of the session's life.
+// First reports whether this is the first turn of the session's life.
 func (t *Turn) First() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.rec.Turns() == 0 || t.cleared
 }
 
-// Attempt returns 1 when the event is handed out for the first time, and one
-// more for each time that its handler failed or was never heard of again.
+// Attempt returns 1 at first, and one more for each time that the handler
+// failed or its replica died.
 func (t *Turn) Attempt() int { return t.attempt }
 
-// Snapshot returns the session as it was when the turn began. What cannot be
-// decoded is missing in it, and fails the turn.
+// Snapshot returns the session as it was when the turn began, without what the
+// turn did since. What cannot be decoded is missing, and fails the turn.
 func (t *Turn) Snapshot() session.Snapshot {
 	snap, err := t.rec.Snapshot()
 	if err != nil {
@@ -192,15 +195,16 @@ func (t *Turn) Snapshot() session.Snapshot {
 	return snap
 }
 
-// State returns the state, after this turn's moves.
+// State returns the session's state, after the turn's moves.
 func (t *Turn) State() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.state
 }
 
-// Move moves the session to a state. The first move of a turn consumes the
-// intent and the file: [Turn.Match] and [Turn.MatchFile] are nil from there on.
+// Move moves the session to a state, which may have any name that
+// [session.ValidState] accepts. It consumes the intent and the file: from then
+// on [Turn.Match] and [Turn.MatchFile] return nil.
 func (t *Turn) Move(to string) {
 	if !t.verb("move", session.ValidState(to)) {
 		return
@@ -222,16 +226,17 @@ func (t *Turn) SetTTL(d time.Duration) {
 	t.change.TTL = &d
 }
 
-// Reset begins a new life in the initial state: data, flags, intent, file and
-// message are gone, as is what this turn did to them so far, and what it failed
-// to read of them; the chat stays with [session.KeepChat] and is gone with
-// [session.DropChat]. The turn goes on in the new life.
+// Reset begins a new life in the bot's initial state, in which the turn goes
+// on. Data, flags, intent, file and last message are deleted, and with them
+// what this turn did to them so far; the chat is kept with [session.KeepChat]
+// and deleted with [session.DropChat]. A turn that failed because it could not
+// read what is deleted has not failed any more.
 func (t *Turn) Reset(r session.Reset) {
 	t.reset("reset", checkReset(r), session.Change{Reset: r})
 }
 
-// Destroy ends the session's life with this turn. Its replies are still sent;
-// its chat and everything else is gone. Events that wait start a fresh session.
+// Destroy deletes the session with this turn, also its chat. The turn's
+// replies are still sent. Events that wait start a new session.
 func (t *Turn) Destroy() {
 	t.reset("destroy", nil, session.Change{Reset: session.DropChat, Destroy: true})
 }

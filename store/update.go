@@ -13,36 +13,36 @@ import (
 	"github.com/botsession/botsession/store/internal/ids"
 )
 
-// Update runs fn as a turn without an event: it takes the lease, so it never
-// crosses another turn, and commits what fn did, whole. This is how to change a
-// session depending on what is in it. It waits for the session until ctx ends,
-// and then answers [session.ErrBusy]; a session that has no rest between its
-// turns makes way for one that waits. Its replies are sent by a replica that
-// serves the bot, as soon as it is woken, and by none before that: Update itself
-// sends nothing.
+// Update runs fn as a turn without an event, and commits everything that fn
+// did, or nothing. It is the way to change a session depending on what is in
+// it. Update waits until no other turn holds the session; if ctx ends first,
+// it returns [session.ErrBusy]. It returns when the turn is committed; the
+// replies are sent later, by a replica that serves the bot.
 //
-// It returns the version that it made. If fn changed nothing, nothing is written,
-// and the version is that of the session as fn saw it. With an error it is zero.
-// A Change with that version as its IfVersion is applied if nothing has changed
-// the session since.
+// The version that it returns is the one that it made or, if fn changed
+// nothing, the one that fn saw; with an error it is zero. Given as
+// [session.Change.IfVersion] it makes a later change depend on nothing having
+// changed since.
 //
-// It returns fn's error, with nothing written; [session.ErrNotFound];
-// [session.ErrFenced] if the session was lost while fn ran;
-// [session.ErrUnknownOutcome]; [session.ErrInTurn] if ctx is that of a turn of
-// the same session, for which it would wait. fn may run again when a live Move
-// changed the state meanwhile, up to twenty times; then it returns
-// [session.ErrWrongState]. While events or replies wait that could go on, at
-// most one Update runs between two of them (unless nobody serves the bot).
+// Update returns fn's error, and then nothing is written;
+// [session.ErrNotFound]; [session.ErrFenced] if the session was lost while fn
+// ran; [session.ErrUnknownOutcome]; and [session.ErrInTurn] in a turn of the
+// same session, see [Handler]. If a [Session.Move] changes the state
+// meanwhile, fn runs again, up to twenty times; then Update returns
+// [session.ErrWrongState]. Updates do not keep events and replies waiting:
+// where some are due and the bot is served, at most one Update runs between
+// two of them.
 func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64, err error) {
 	return b.updateOnce(ctx, id, once{}, fn)
 }
 
-// UpdateOnce is Update under an event's id, which is remembered like one that
-// Accept was given, in the same session and as long: of any number of calls with
-// that id one is made. The others run nothing, and return duplicate and the
-// version that the one made; zero if the id is that of an event which Accept took.
-// A call that returned an error may be made again: fn runs again unless it was
-// applied. The id of an fn that changed nothing is remembered, too.
+// UpdateOnce is Update under an id that makes it safe to repeat: of any number
+// of calls with one eventID, one is applied. The others run nothing, and
+// return duplicate and the version that the applied one made. A call that
+// returned an error can be made again. The id is remembered for
+// [BotOptions.DedupeWindow], also if fn changed nothing. It shares its names
+// with the ids of the session's events: for an id that Accept was given,
+// duplicate is true and version zero.
 func (b *Bot) UpdateOnce(ctx context.Context, id, eventID string, fn Handler) (version int64, duplicate bool, err error) {
 	o, err := b.onceUnder(ctx, eventID)
 	if err != nil {

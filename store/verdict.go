@@ -14,24 +14,26 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// A Handler is the bot: it handles one event, in a turn. Returning nil commits
-// all of the turn; returning an error commits none of it, and the event is
-// tried again after a back-off ([RetryAfter] chooses another, [GiveUp] makes it
-// a dead letter at once). A panic counts as an error, and so does a goroutine
-// that ends (runtime.Goexit). Of an error only its text is kept, up to 2,000
-// bytes of it.
+// A Handler is the bot: it handles one event, in a turn. If it returns nil,
+// everything that it did to the turn is committed. If it returns an error or
+// panics, or its goroutine ends (runtime.Goexit), nothing is committed, and
+// the event is tried again after a back-off, at most [BotOptions.MaxAttempts]
+// times; [RetryAfter] chooses the pause, and [GiveUp] makes the event a dead
+// letter at once. Up to 2,000 bytes of the error's text are kept. Handlers of
+// many sessions run at once; of one session, one at a time.
 //
-// ctx ends when the turn is lost, with the cause: [session.ErrFenced] when the
-// lease is gone, [session.ErrMaxTurn], or [session.ErrShutdown] when Serve's
-// grace is over. A handler that does not return soon after
-// [session.ErrMaxTurn] is left alone: its turn has failed, and whatever it does
-// to it afterwards is dropped. What a handler does outside its turn may happen
-// twice: a replica that dies in the middle of a turn did it, and the one that
-// goes on does it again.
+// ctx ends when the turn is lost, and context.Cause says why:
+// [session.ErrFenced] if the lease is lost, [session.ErrMaxTurn], or
+// [session.ErrShutdown] if Serve's grace is over. A handler that goes on after
+// ErrMaxTurn is not waited for: its turn has failed, and what it still does to
+// the turn is dropped. What a handler does outside of its turn may happen
+// twice, because after a replica died another one runs the handler again.
 //
-// With this ctx, or one made from it, calls that would wait for this turn, or
-// end it, return [session.ErrInTurn]: on its own session [Bot.Update],
-// [Receipt.Wait], and the [Session]'s Reset, Destroy and Move.
+// In a handler, change its own session by the Turn. With ctx, or one made from
+// it, the calls on that session that would wait for the turn or end it return
+// [session.ErrInTurn]: [Bot.Update], [Receipt.Wait], and Reset, Destroy and
+// Move of [Session]. With another ctx they are not recognised, and Update
+// waits until that ctx ends.
 type Handler func(ctx context.Context, t *Turn) error
 
 var errNoHandler = errors.New("the handler is nil")
@@ -39,23 +41,25 @@ var errNoHandler = errors.New("the handler is nil")
 // A Delivery is a reply to be sent to the platform.
 type Delivery struct {
 	Ref      session.Ref     // Ref names the session.
-	Platform string          // Platform is that of the session; it may be empty.
-	User     string          // User is that of the session; it may be empty.
+	Platform string          // Platform is the session's platform. It may be empty.
+	User     string          // User is the session's user, by the platform's name. It may be empty.
 	Message  session.Message // Message is the reply, with its metadata.
-	EventID  string          // EventID is the id of the event that was handled when this was said; empty for a reply of an Update or of a live Session.
-	Attempt  int             // Attempt is 1 when this reply is given to Send for the first time, and one more for each time that Send failed or was never heard of again.
-	Key      string          // Key is the same whenever this reply is sent again, and of no other reply of the session: the life and the sequence number.
+	EventID  string          // EventID is the id of the event whose turn made the reply. It is empty for a reply of an Update or of a Session.
+	Attempt  int             // Attempt is 1 at first, and one more for each time that Send failed or its replica died.
+	Key      string          // Key identifies the reply within its session. It is the same each time that the reply is sent, so a platform can drop what it got before.
 }
 
-// RetryAfter is an error that asks for the next attempt after d instead of the
-// usual back-off. A handler's counts as a failure like any other. That of Send
-// does not: the platform asked for it. It ends after [BotOptions.MaxWait], when
-// the reply becomes a dead letter.
+// RetryAfter returns an error with which a Handler or Send asks to be tried
+// again after d, instead of after the back-off. From a Handler it counts as a
+// failure like any other. From Send it does not, because the platform asked
+// for the pause; a reply that is put off for longer than [BotOptions.MaxWait]
+// in all becomes a dead letter.
 func RetryAfter(d time.Duration, err error) error {
 	return &verdict{err: err, after: max(d, 0), chosen: true}
 }
 
-// GiveUp is an error that makes the event, or the reply, a dead letter at once.
+// GiveUp returns an error with which a Handler or Send makes its event or
+// reply a dead letter at once.
 func GiveUp(err error) error { return &verdict{err: err, dead: true} }
 
 type verdict struct {

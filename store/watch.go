@@ -15,13 +15,22 @@ import (
 	"github.com/botsession/botsession/store/internal/call"
 )
 
-// A Notice tells that something happened to a session.
+// A Notice tells that something happened to a session. Its kind is
+//
+//   - "accepted": an event was accepted;
+//   - "committed": a turn or an Update was committed;
+//   - "dead": an event or a reply became a dead letter;
+//   - "created", "changed", "reset", "destroyed": a method of [Session] did
+//     it;
+//   - "expired": the session was idle for its time to live;
+//   - "ended": the session's own turn destroyed it, and its replies are sent;
+//   - "gap": notices may be missing before this one.
 type Notice struct {
-	Kind    string      // Kind is accepted, committed, dead, changed, created, reset, destroyed, expired or ended; or gap: notices may be missing before this one
-	Ref     session.Ref // Ref names the session; for a gap, the bot alone
-	State   string      // State is the session's after it
-	Version int64       // Version is the session's after it
-	Time    time.Time   // Time is when it happened, by the server's clock
+	Kind    string      // Kind is one of the kinds above.
+	Ref     session.Ref // Ref names the session; for a gap, only the bot.
+	State   string      // State is the session's state afterwards or, if it is gone, its last one.
+	Version int64       // Version is the session's version afterwards or, if it is gone, its last one.
+	Time    time.Time   // Time is when it happened, by the server's clock.
 }
 
 // watchLife is how long scripts go on publishing for a watcher who is gone, and
@@ -31,13 +40,13 @@ var (
 	watchQueue = 10_000
 )
 
-// Watch yields what happens to the bot's sessions, live, until ctx ends or the
-// caller stops. It is for looking on, not for acting. Nothing is dropped silently:
-// where notices may be missing, because the connection was lost for a while, because
-// the server could not be told for too long that somebody watches, or because the
-// caller is slower than they come and ten thousand wait for it, a notice of the kind
-// "gap" stands in their place, with the bot's name alone. However long the caller
-// takes for one notice, the watch goes on. Nothing is published when nobody watches.
+// Watch is a loop over what happens to the bot's sessions from now on, until
+// ctx ends or the caller breaks. It is for monitoring: do not act on it. Where
+// notices may be missing, a notice of the kind "gap" stands in their place:
+// after a lost connection, when the server could not be told in time that
+// somebody watches, and when ten thousand notices wait for a slow caller. An
+// error ends the loop. A store with [Options.ReadOnly] cannot watch. Nothing
+// is published while nobody watches.
 func (b *Bot) Watch(ctx context.Context) iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
 		err := b.store.usable()
