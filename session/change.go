@@ -4,49 +4,43 @@ import (
 	"time"
 )
 
-// A Change is everything that one call or one turn does to a session. It is
-// written by one script, whole or not at all. The zero Change changes nothing.
-//
-// Its parts take effect in the order of the fields: a reset first, then moves,
-// data, intent, file and flags, and the chat last.
+// A Change is everything that one call does to a session; store.Session.Apply
+// writes it, all of it or nothing. The zero Change changes nothing. Its parts
+// take effect in the order of the fields: first a reset, then moves, data,
+// message, intent, file and flags, and the chat last.
 type Change struct {
-	Reset   Reset // begin a new life first; empty means no reset
-	Destroy bool  // end the life once everything else is done and sent
+	Reset Reset // Reset begins a new life before everything else: KeepChat or DropChat. Empty means no reset.
 
-	// IfVersion is a guard: the version that the session must have, as a Snapshot,
-	// an Apply or an Update told. Zero means any. It is for Session.Apply, which
-	// returns ErrChanged for another version. A session that was destroyed or has
-	// expired, and was made again, counts from 1 again.
-	IfVersion int64
+	IfVersion int64 // IfVersion is the version that the session must have, else nothing is written. It counts from 1 again when a session is made again. Zero means any version.
 
-	From  string   // a guard: the state that the session must be in; empty means any
-	Moves []string // the states entered, one after the other. A move lowers FlagIntent and FlagFile
+	From  string   // From is the state that the session must be in, else nothing is written. Empty means any.
+	Moves []string // Moves are the states entered, one after the other. A move lowers FlagIntent and FlagFile.
 
-	Set    map[string]any // private data
-	Delete []string       // private data
+	Set    map[string]any // Set has the private data to set: values that package codec can encode.
+	Delete []string       // Delete has the keys of the private data to delete.
 
-	Message   *string         // the user's last message
-	Intent    *Intent         // taken only with SetIntent
-	SetIntent bool            // set Intent, even nil, and raise FlagIntent
-	File      *File           // set the file and raise FlagFile; nil leaves it
-	Flags     map[string]bool // up or down
+	Message   *string         // Message is the user's last message. Nil leaves it as it is.
+	Intent    *Intent         // Intent is the predicted intent, if SetIntent is true.
+	SetIntent bool            // SetIntent sets Intent, or none if that is nil, and raises FlagIntent.
+	File      *File           // File is the last file, and raises FlagFile. Nil leaves it as it is.
+	Flags     map[string]bool // Flags has the flags to raise (true) and to lower (false).
 
-	Chat []Entry        // append to the history
-	TTL  *time.Duration // a time to live of the session's own; negative means for ever, zero back to the bot's
+	Chat []Entry        // Chat has the messages to add to the history.
+	TTL  *time.Duration // TTL is the session's own time to live: negative means that it never expires, zero that of the bot. Nil leaves it as it is.
 }
 
-// Reset says what a new life keeps of the old one: KeepChat or DropChat. Platform
-// and user stay in any case; data, flags, intent, file and message never do.
+// Reset says whether a new life keeps the chat: KeepChat or DropChat. Platform
+// and user always stay; data, flags, intent, file and last message never do.
 type Reset string
 
-// What a reset does with the chat.
+// The ways to reset.
 const (
 	KeepChat Reset = "keep"
 	DropChat Reset = "drop"
 )
 
-// An Entry is a message to append to the chat.
+// An Entry is a message to add to the chat.
 type Entry struct {
-	Message Message
-	Send    bool // also put it into the outbox
+	Message Message // Message is the message. Its Seq, Time and Waiting are ignored.
+	Send    bool    // Send has it sent to the user, too.
 }

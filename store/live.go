@@ -265,8 +265,9 @@ func (s *Session) Reset(ctx context.Context, r session.Reset) error {
 // Apply writes a Change, all of it or nothing, and returns the version that it
 // made; for a Change that changes nothing, the present version. It returns
 // [session.ErrWrongState] if the session is not in the state c.From, and
-// [session.ErrChanged] if it is not at the version c.IfVersion. c.Destroy is
-// refused: use [Session.Destroy].
+// [session.ErrChanged] if it is not at the version c.IfVersion. In a turn of
+// the same session it returns [session.ErrInTurn] if c has Reset, Moves or
+// From.
 func (s *Session) Apply(ctx context.Context, c session.Change) (version int64, err error) {
 	version, _, err = s.change(ctx, "change", c)
 	return version, err
@@ -297,9 +298,6 @@ func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, e
 	at, err := s.bot.place(s.ref.ID)
 	if err != nil {
 		return nil, err
-	}
-	if c.Destroy {
-		return nil, fmt.Errorf("%w: a Change that destroys is for turns: call Destroy", session.ErrInvalid)
 	}
 	if c.Reset != "" || len(c.Moves) > 0 || c.From != "" {
 		if err := s.bot.store.inTurn(ctx, s.ref, false); err != nil {

@@ -37,6 +37,7 @@ type Turn struct {
 	mu        sync.Mutex      // a goroutine of the handler's may outlive it
 	over      bool            // the handler has returned, or was left alone
 	change    session.Change  // but for the chat, and what the event brings
+	destroy   bool            // the session ends with this turn
 	chat      []entry         // the event's messages, then what the handler said
 	own       own             // what the event brings, until a Reset drops it
 	set       map[string]int  // private data: bytes, encoded
@@ -82,7 +83,7 @@ func (t *Turn) end() (w written, err error) {
 	if err := t.failure(); err != nil {
 		return w, err
 	}
-	w = written{change: t.change, own: t.own, chat: t.chat}
+	w = written{change: t.change, destroy: t.destroy, own: t.own, chat: t.chat}
 	changed := maps.Clone(t.flags)
 	maps.DeleteFunc(changed, func(name string, up bool) bool { return !t.cleared && up == t.rec.Flag(name) })
 	w.dirty = !empty(t.change) || t.intentSet || len(changed)+len(t.chat)+len(t.own.fields) > 0
@@ -232,22 +233,22 @@ func (t *Turn) SetTTL(d time.Duration) {
 // and deleted with [session.DropChat]. A turn that failed because it could not
 // read what is deleted has not failed any more.
 func (t *Turn) Reset(r session.Reset) {
-	t.reset("reset", checkReset(r), session.Change{Reset: r})
+	t.reset("reset", checkReset(r), r, false)
 }
 
 // Destroy deletes the session with this turn, also its chat. The turn's
 // replies are still sent. Events that wait start a new session.
 func (t *Turn) Destroy() {
-	t.reset("destroy", nil, session.Change{Reset: session.DropChat, Destroy: true})
+	t.reset("destroy", nil, session.DropChat, true)
 }
 
-func (t *Turn) reset(verb string, err error, c session.Change) {
+func (t *Turn) reset(verb string, err error, r session.Reset, destroy bool) {
 	if !t.verb(verb, err) {
 		return
 	}
 	defer t.mu.Unlock()
-	t.change.Reset = c.Reset
-	t.change.Destroy = t.change.Destroy || c.Destroy
+	t.change.Reset = r
+	t.destroy = t.destroy || destroy
 	t.change.Moves, t.change.Set, t.change.Delete, t.set = nil, nil, nil, nil
 	t.own.fields, t.own.file, t.file = nil, nil, nil
 	t.intent, t.intentSet, t.flags = nil, false, nil

@@ -13,7 +13,8 @@ import (
 // A written is a change with everything in it encoded and checked: what a turn,
 // a live verb or a dead letter writes.
 type written struct {
-	change   session.Change // its Reset, Destroy, From, Moves and TTL; the rest is in what follows
+	change   session.Change // its Reset, From, Moves and TTL; the rest is in what follows
+	destroy  bool           // the session ends once everything else is done and sent
 	own      own            // what an event brings, which was accepted and is under no limit
 	chat     []entry        // own's messages among them
 	set, del []string       // of the hash: field, value, …; fields
@@ -102,7 +103,7 @@ func (o *BotOptions) special(w written) []string {
 	if bytes == nil {
 		bytes = w.own.file
 	}
-	if w.change.Reset == "" && !w.change.Destroy && w.change.TTL == nil && bytes == nil {
+	if w.change.Reset == "" && !w.destroy && w.change.TTL == nil && bytes == nil {
 		return nil
 	}
 	reset, ttl := string(w.change.Reset), ""
@@ -114,9 +115,9 @@ func (o *BotOptions) special(w written) []string {
 		ttl = millis(*w.change.TTL)
 	}
 	if bytes == nil {
-		return []string{reset, o.Initial, flag(w.change.Destroy), ttl, "", ""}
+		return []string{reset, o.Initial, flag(w.destroy), ttl, "", ""}
 	}
-	return []string{reset, o.Initial, flag(w.change.Destroy), ttl, "1", *bytes}
+	return []string{reset, o.Initial, flag(w.destroy), ttl, "1", *bytes}
 }
 
 func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
@@ -129,7 +130,7 @@ func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {
 
 // empty reports whether a change would write nothing.
 func empty(c session.Change) bool {
-	return c.Reset == "" && !c.Destroy && len(c.Moves) == 0 && len(c.Set) == 0 && len(c.Delete) == 0 &&
+	return c.Reset == "" && len(c.Moves) == 0 && len(c.Set) == 0 && len(c.Delete) == 0 &&
 		c.Message == nil && !c.SetIntent && c.File == nil && len(c.Flags) == 0 && len(c.Chat) == 0 && c.TTL == nil
 }
 

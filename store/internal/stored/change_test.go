@@ -21,7 +21,7 @@ func TestFields(t *testing.T) {
 		}{
 			"nothing does nothing": {},
 			"what is not in the hash is left out": {ch: session.Change{
-				Reset: session.DropChat, Destroy: true, From: "a", Moves: []string{"b"}, Chat: []session.Entry{{}}, TTL: new(time.Duration)}},
+				Reset: session.DropChat, From: "a", Moves: []string{"b"}, Chat: []session.Entry{{}}, TTL: new(time.Duration)}},
 			"data is sorted":                   {ch: session.Change{Set: map[string]any{"b": 1, "a": "x", "c": nil}}, set: []string{"d:a", enc("x"), "d:b", enc(1), "d:c", enc(nil)}},
 			"an Encoded is taken as it is":     {ch: session.Change{Set: map[string]any{"a": codec.Encoded("j 1 ")}}, set: []string{"d:a", "j 1 "}},
 			"deletions are sorted, once each":  {ch: session.Change{Delete: []string{"b", "a", "b"}}, del: []string{"d:a", "d:b"}},
