@@ -10,8 +10,8 @@ import (
 // are neither written nor read, so a value that contains itself is an error.
 const maxDepth = 100
 
-// A Codec is the way to write values. Its byte is the first of every value that
-// it writes, so values of either codec are always readable. The zero Codec is
+// A Codec is a way to write values. Its byte is the first one of every value
+// that it writes, so the values of both can always be read. The zero Codec is
 // [Msgpack].
 type Codec byte
 
@@ -32,13 +32,13 @@ func (c Codec) String() string {
 	return fmt.Sprintf("Codec(%q)", byte(c))
 }
 
-// Encoded is a value as it is stored: the codec's byte and what the codec made
-// of the value. To encode it again gives the same bytes; within another value it
-// stands for the value that it holds.
+// Encoded is a value as it is stored: the codec's byte, then the value in its
+// encoding. It can be given as a value, or within one: it is written as what
+// it holds.
 type Encoded []byte
 
-// Encode writes v. It returns [ErrInvalid], with the reason, for a value
-// that has no encoding: see the package comment.
+// Encode returns v encoded. It returns [ErrInvalid], with the reason, for a
+// value that cannot be stored: see the package comment.
 func (c Codec) Encode(v any) (Encoded, error) {
 	if e, ok := v.(Encoded); ok {
 		if len(e) == 0 || !Codec(e[0]).known() {
@@ -49,8 +49,8 @@ func (c Codec) Encode(v any) (Encoded, error) {
 	return c.encode(v, encoder{})
 }
 
-// EncodeAny is [Codec.Encode] for a value that is read with [DecodeAny] later. It
-// returns [ErrInvalid] also for a value that no any can hold: an integer
+// EncodeAny is [Codec.Encode] for a value that [DecodeAny] will read. It also
+// returns [ErrInvalid] for a value that does not fit into an any: an integer
 // over math.MaxInt64.
 func (c Codec) EncodeAny(v any) (Encoded, error) {
 	e, ok := v.(Encoded)
@@ -82,14 +82,11 @@ func (c Codec) encode(v any, e encoder) (Encoded, error) {
 
 func (c Codec) known() bool { return c == Msgpack || c == JSON }
 
-// Decode reads a value that either codec wrote into what into points to, which
-// it replaces whole, or leaves alone when it returns an error:
-//
-//   - [ErrCorrupt] for bytes that are no value;
-//   - [ErrType] for a value that does not fit the type asked for, with
-//     what was stored and where, and for an into that is not a pointer.
-//
-// What it fills shares no memory with b.
+// Decode reads a value that either codec wrote, and stores it in the value
+// that into points to, which it replaces. It returns [ErrCorrupt] for bytes
+// that no codec writes, and [ErrType], with what is stored and where, for a
+// value that does not fit or an into that is not a pointer; then it changes
+// nothing. What it stores shares no memory with b.
 func Decode(b []byte, into any) error {
 	target := reflect.ValueOf(into)
 	if target.Kind() != reflect.Pointer || target.IsNil() {
@@ -117,10 +114,10 @@ func Decode(b []byte, into any) error {
 	return nil
 }
 
-// Convert stores v in what into points to, as if v had been encoded and decoded: a
-// []any becomes a []string, a map a struct with json tags, by the rules of [Decode].
-// It returns [ErrType] for a value that does not fit, and [ErrInvalid] for one that
-// has no encoding; then it leaves what into points to alone. What it fills shares no
+// Convert stores v in the value that into points to, as if v had been encoded
+// and decoded: a []any in a []string, a map in a struct with json tags. It
+// returns [ErrType] for a value that does not fit, and [ErrInvalid] for one
+// that cannot be encoded; then it changes nothing. What it stores shares no
 // memory with v.
 func Convert(v, into any) error {
 	b, err := Msgpack.Encode(v) // any string, any float, any time
@@ -130,10 +127,10 @@ func Convert(v, into any) error {
 	return Decode(b, into)
 }
 
-// DecodeAny reads a value that either codec wrote, in its canonical form: nil, bool,
-// int64, float64, string, []byte, time.Time, []any or map[string]any. It returns
-// [ErrCorrupt] for bytes that are no value, and for a value that holds a
-// number which no any can hold.
+// DecodeAny returns a value that either codec wrote, in its canonical form:
+// nil, bool, int64, float64, string, []byte, time.Time, []any or
+// map[string]any. It returns [ErrCorrupt] for bytes that no codec writes, and
+// for a number that does not fit.
 func DecodeAny(b []byte) (any, error) {
 	v, wide, err := parse(b)
 	if err == nil && wide {

@@ -1,5 +1,5 @@
-// Package codec turns the values of a session into bytes and back, exactly or
-// not at all: what cannot be kept whole is an error, never another value.
+// Package codec turns the values of a session into bytes and back, exactly: a
+// value that would come back as another one is an error.
 //
 //	b, err := codec.Msgpack.Encode(map[string]any{"city": "Rome", "days": 3})
 //	...
@@ -11,56 +11,55 @@
 //
 // # What a stored value looks like
 //
-// The first byte names the codec, the rest is the value:
+// The first byte is the codec, the rest is the value:
 //
 //	m\x82\xa4city\xa4Rome\xa4days\x03      Msgpack, the default: compact
 //	j{"city":"Rome","days":3}              JSON: readable with redis-cli
 //
-// Both are always readable, so a fleet can change its codec while it runs.
+// Both can always be read, so programs can change the codec at any time.
 //
 // # What can be stored
 //
 // Bools, integers, floats, strings, []byte, time.Time, and slices, arrays, maps,
-// structs and pointers of them. Fields have the names of their json tags, and
-// honour omitempty, omitzero and "-"; keys of maps are strings, integers, or
-// what has a MarshalText. A type with MarshalJSON, or else MarshalText, writes
-// itself and is read by its UnmarshalJSON or UnmarshalText, with both codecs; a
-// number in its JSON that 64 bits do not hold is an error. The interfaces of the
-// msgpack libraries are not asked.
+// structs and pointers of them. Struct fields have the names of their json tags,
+// with omitempty, omitzero and "-"; map keys are strings, integers, or types with
+// a MarshalText method. With both codecs a type that has MarshalJSON, or else
+// MarshalText, is written by it, and read by UnmarshalJSON or UnmarshalText; a
+// number in its JSON must fit into 64 bits. The interfaces of msgpack libraries
+// are not used.
 //
-// A value has one canonical form, which is what an any reads: nil, bool, int64,
-// float64, string, []byte, time.Time, []any or map[string]any. It is the same
-// for both codecs. Whatever type is asked for must hold it exactly: 700 is an
-// error for an int8, as is -1 for a uint, 3.7 for an int, a string for a []byte.
-// Three things give way. A float32 rounds, within its range. A whole float is
-// taken by an integer, and an integer up to 1<<53 by a float64. A time keeps the
-// instant to the nanosecond, and comes back in UTC.
+// A value has one canonical form, the same with both codecs, which is what it is
+// when it is read into an any: nil, bool, int64, float64, string, []byte,
+// time.Time, []any or map[string]any. Any other type must hold the value exactly:
+// it is an error to read 700 into an int8, -1 into a uint, 3.7 into an int, or a
+// string into a []byte. There are three exceptions. A float32 rounds, within its
+// range. An integer takes a whole float, and a float64 takes an integer up to
+// 1<<53. A time keeps its instant, to the nanosecond, and comes back in UTC.
 //
 // These cannot be stored: channels, functions and complex numbers; structs that
-// export no field, or two of one name; lists and maps within each other more
-// than a hundred deep, and so whatever contains itself; with JSON, NaN, the
+// export no field, or two of the same name; lists and maps nested more than a
+// hundred deep, and so whatever contains itself; with JSON, also NaN and the
 // infinities, strings that are not UTF-8, and times outside the years 0 to 9999.
-// A uint64 over math.MaxInt64 can be stored, and read into a uint64, but not into
+// A uint64 over math.MaxInt64 can be stored and read into a uint64, but not into
 // an any.
 //
 // In JSON an object {"$bytes": base64} is a []byte and {"$time": RFC 3339} a time;
-// a key of the value's own that begins with "$" is written with a second one.
+// a key of a value that begins with "$" itself is written with a second "$".
 //
 // # Errors
 //
-// [ErrInvalid] blames the value that was to be encoded, [ErrType] the Go type that
-// was asked for, [ErrCorrupt] the bytes. A method of a user's type that panics is an
-// error like one that returns one. No error prints what is stored, or is to be, nor
-// keys of maps, nor the text of an error of such a method: that error is found with
-// errors.Is and errors.As.
+// [ErrInvalid] is about the value to encode, [ErrType] about the Go type to decode
+// into, [ErrCorrupt] about the bytes. A MarshalJSON or similar method that panics is
+// treated as if it had returned an error. The text of an error never has values or
+// map keys, nor the text of such a method's error, which errors.Is and errors.As
+// find.
 //
 // # Backwards compatibility
 //
-// Everything that was ever written is read for ever, with both codec bytes. Package
-// store keeps files of such bytes, beside the stored forms, which are never rewritten.
+// Every version reads what any earlier one wrote, with both codecs. Package store
+// has files of such bytes, which are never rewritten, and tests that they are read.
 //
-// Msgpack of other writers is read as well: integers of any width, the three
-// forms of times, and maps whose keys are no strings, which are read as fmt.Sprint
-// prints them. So is their JSON, where a time may be an RFC 3339 string if a
-// time.Time is asked for.
+// Msgpack of other writers can be read, too: integers of any width, all three forms
+// of times, and maps with keys that are not strings, which become what fmt.Sprint
+// prints. So can their JSON, where an RFC 3339 string can be read into a time.Time.
 package codec

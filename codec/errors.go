@@ -5,19 +5,18 @@ import (
 	"fmt"
 )
 
-// The errors of this package. Package session has them under the same names, as
-// the same values, beside those of the store: compare with those.
+// The errors of this package. Package session has the same values under the same
+// names.
 var (
-	// ErrInvalid says that a value has no encoding, or that a codec has no such
-	// name: the caller's input must be mended.
+	// ErrInvalid says that a value cannot be encoded, or that there is no such codec.
 	ErrInvalid = errors.New("invalid")
 
-	// ErrCorrupt says that bytes are not what a codec writes.
+	// ErrCorrupt says that the bytes are not what a codec writes.
 	ErrCorrupt = errors.New("corrupt")
 
-	// ErrType says that a stored value does not fit the Go type asked for, or that
-	// what was given to decode into is not a pointer: the program must be mended.
-	// It is not an [ErrInvalid].
+	// ErrType says that a stored value does not fit the Go type that it is to be
+	// read into, or that what was given for that is not a pointer. It is not an
+	// [ErrInvalid].
 	ErrType = errors.New("wrong type")
 )
 

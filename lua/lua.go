@@ -1,29 +1,29 @@
-// Package lua holds the scripts that read and write sessions on the server.
+// Package lua has the scripts that read and write sessions on the server. Only
+// package store runs them.
 //
-// Each script is a file of its own, named by a verb: commit.lua ends a turn.
-// Its header says what it does and names its inputs and replies:
+// Each script is a file with a verb as its name: commit.lua ends a turn. Its
+// header says what it does, and names its inputs and replies:
 //
-//	-- USES   the pieces of prelude/ that are joined before it
-//	-- KEYS   the keys it touches, by the names that package store gives them
+//	-- USES   the files of prelude/ that are put before it
+//	-- KEYS   the keys that it reads or writes, by their names in package store
 //	-- ARGV   its arguments
-//	-- WRITES whether it leaves something behind: no; yes; or losable, where the next call makes up for a lost one
-//	-- FINAL  of one that writes, the statuses that no earlier attempt of the same call, still on its way, can change: all, or these
-//	-- REPLY  its answers: a status, the server's time in ms, and what follows
+//	-- WRITES whether it writes: no; yes; or losable, if the next call makes up for a write that is lost
+//	-- FINAL  if it writes, the statuses that an earlier attempt of the same call, still on its way, cannot change: all, or these
+//	-- REPLY  its replies: a status, the server's time in ms, and what follows
 //
-// KEYS and ARGV are more than comments: each name there is a local variable of
-// the script and its prelude, and package store builds a script's keys from the
-// KEYS line. (A name that ends in ... stands for what the script reads from ARGV
-// itself.) A piece of the prelude is code: some of it runs where it is joined
-// (clock, deadline, rights, record, watch), the rest is functions; both use the script's
-// names and those of the pieces before them. A function that a script does not call is
-// left out of it.
+// KEYS and ARGV are more than comments. Each name becomes a local variable of the
+// script and its prelude, and package store makes the keys from the KEYS line. (A
+// name that ends in ... is for arguments that the script reads from ARGV itself.)
+// Some files of the prelude have statements (clock, deadline, rights, record,
+// watch), the others functions; both use the script's names and those of the files
+// before them. A function that a script does not call is left out of it.
 //
-// Every script reads, then guards, then writes, then answers: Redis does not
-// roll back, so nothing may fail after the first write. A condition comes back as
-// a value, never as an error reply, because clients send a command again after
+// Every script first reads, then checks, then writes, then replies: Redis does not
+// roll back, so nothing may fail after the first write. A condition such as a lost
+// lease is a status, never an error reply, because clients repeat a command after
 // some errors.
 //
-// Start with commit.lua; prelude/handout.lua is what it shares with the others
+// Begin with commit.lua; prelude/handout.lua is what it shares with the others
 // about who holds a session.
 package lua
 
@@ -40,22 +40,21 @@ import (
 //go:embed *.lua prelude/*.lua
 var files embed.FS
 
-// A Script is one script as it is sent to the server.
+// A Script is one script as it is sent to the server. Do not change it.
 type Script struct {
-	Name string   // the file's name without .lua
-	Text string   // with its prelude
-	SHA  string   // of Text, in hex, as EVALSHA wants it
-	Keys []string // the names in the header's KEYS line, in order
-	Args []string // the names in the header's ARGV line, in order
+	Name string   // Name is the file's name without .lua.
+	Text string   // Text is the script with its prelude.
+	SHA  string   // SHA is the SHA-1 of Text in hex, for EVALSHA.
+	Keys []string // Keys are the names in the header's KEYS line, in order.
+	Args []string // Args are the names in the header's ARGV line, in order.
 
-	Writes  bool     // it may leave something behind
-	Losable bool     // nobody needs to wait until what it wrote is safe
+	Writes  bool     // Writes is true unless the script only reads.
+	Losable bool     // Losable is true if nobody needs to wait until what it wrote is safe.
 	final   []string // the statuses in the header's FINAL line; empty means all
 }
 
-// IsFinal tells whether a reply with this status stays true whatever becomes of
-// an earlier attempt of the same call that may still be on its way. A script that
-// names a token changes nothing once that is out of date.
+// IsFinal reports whether a reply with this status stays true whatever becomes
+// of an earlier attempt of the same call that may still be on its way.
 func (s *Script) IsFinal(status string) bool {
 	return len(s.final) == 0 || slices.Contains(s.final, status)
 }
@@ -85,7 +84,7 @@ var (
 	Tally    = load("tally")
 )
 
-// All lists the scripts, by name.
+// All has all scripts, sorted by name.
 var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Settings, Status, Tally}
 
 // load joins a script with the pieces that its header names. It panics on a

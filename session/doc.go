@@ -1,17 +1,17 @@
-// Package session holds what a bot session is: plain data and its errors,
-// without Redis. Package store keeps sessions; this package says what is kept.
+// Package session defines the data of bot sessions and the errors of this
+// project. It does no I/O: package store keeps sessions in Redis.
 //
 // A session belongs to one user of one bot and is named by a [Ref]. It is in
-// one state of the bot's state machine and carries the user's last message,
-// the intent that was predicted from it, the last file, named flags, private
-// data and the chat history. A [Snapshot] is all of that but the chat, as it
-// was at one version.
+// one state of the bot's state machine and has the user's last message, the
+// intent that was predicted from it, the last file, named flags, private data
+// and the chat history. A [Snapshot] is all of that at one version, without the
+// chat.
 //
 // # The life of a turn
 //
 // A session changes when something reaches it: a message, a file, a timer. That
-// is an [Event]. One replica of the bot handles it, in a turn, which ends in one
-// [Change] that is written whole or not at all:
+// is an [Event]. One replica of the bot handles it, in a turn. What the turn did
+// is written by one commit, all of it or nothing:
 //
 //	webhook                 replica that holds the lease                 platform
 //	   │                                 │                                  │
@@ -20,27 +20,43 @@
 //	   │                                 │ Snapshot at version 7            │
 //	   │                                 │   handler: SetIntent, Move,      │
 //	   │                                 │            Set, Reply            │
-//	   │                                 │ Change ──▶ committed: version 8, │
+//	   │                                 │ commit: version 8,               │
 //	   │                                 │            the event is gone,    │
 //	   │                                 │            its replies are kept  │
 //	   │                                 ├──── replies, in order ──────────▶│
 //	   │                                 │ noted as sent; the next event    │
 //
-// Until the commit nothing of a turn shows; after it, all of it does.
+// Nobody sees anything of a turn before the commit, and everybody all of it
+// after.
 //
 // # What a move does
 //
-// A predicted intent and a file are there to fire one transition. Setting
+// A predicted intent and a file are meant to cause one transition. Setting
 // either raises a flag ([FlagIntent], [FlagFile]); a move lowers both, and so
-// does the end of a turn. The intent itself stays readable: only its flag is
-// down. So the intent that led from one state to the next does not fire again
-// there, unless it is predicted again.
+// does the end of a turn. The intent itself can still be read: only its flag is
+// down. So the intent that led to a state causes no further transition there,
+// unless it is predicted again.
 //
 // # The chat
 //
 // The chat history holds the user's messages and the bot's replies in the order
-// in which they were handled: the message first, then what was replied to it.
-// Each entry has a sequence number, which never restarts while the session
-// lives; that, with the life's number, is the key under which a platform can
-// recognise a reply that it is given twice.
+// in which they were handled: each message and then the replies to it. Messages
+// are numbered from 1; the numbers do not restart while the session lives.
+//
+// # Errors
+//
+// Compare errors with errors.Is. Those that carry more, [StateError] and
+// [CorruptError], are found with errors.As. The text of an error never has
+// content of a session: no message, payload, data or file. The errors are
+// grouped by who has to do what, with what a webhook returns to the platform
+// when Accept failed. All that it must ask is whether the error is [ErrInvalid]:
+//
+//	switch {
+//	case err == nil:
+//		w.WriteHeader(http.StatusOK)
+//	case errors.Is(err, session.ErrInvalid): // this event can never be accepted
+//		w.WriteHeader(http.StatusBadRequest)
+//	default: // the platform delivers it again
+//		w.WriteHeader(http.StatusServiceUnavailable)
+//	}
 package session

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Limits on names, in bytes. Whatever is longer answers [ErrInvalid].
+// The limits on names, in bytes. A longer one is [ErrInvalid].
 const (
 	MaxBot   = 64  // a bot's name
 	MaxID    = 512 // a session's id
@@ -17,16 +17,15 @@ const (
 	MaxLabel = 512 // a platform's or a user's name, an event's kind
 )
 
-// A Ref names a session: the bot it belongs to and an id within that bot. The
-// same id on another bot is another session.
+// A Ref names a session. The same id with another bot is another session.
 type Ref struct {
-	Bot string `json:"bot"` // 1 to 64 bytes: letters, digits, '.', '_', '-', ':'
-	ID  string `json:"id"`  // 1 to 512 bytes, any
+	Bot string `json:"bot"` // Bot is the bot's name: 1 to 64 letters, digits, '.', '_', '-' and ':'.
+	ID  string `json:"id"`  // ID is the session's id within the bot: 1 to 512 bytes of any kind.
 }
 
-// String prints the Ref as bot/id. An id that would not survive a terminal
-// (a space, a control character, bytes that are not UTF-8, a leading quote) is
-// printed quoted, as Go quotes strings; [ParseRef] reads both forms.
+// String returns bot/id, or bot/"id" with the id quoted as in Go, if it is not
+// plain text in UTF-8 without white space and control characters. [ParseRef]
+// reads both.
 func (r Ref) String() string {
 	if plain(r.ID) {
 		return r.Bot + "/" + r.ID
@@ -46,9 +45,9 @@ func plain(id string) bool {
 	return true
 }
 
-// ParseRef reads what [Ref.String] prints: bot/id, or bot/"quoted id". The
-// bot's name ends at the first slash; the id may hold more of them.
-// It answers [ErrInvalid] for anything else.
+// ParseRef reads what [Ref.String] returns. The bot's name ends at the first
+// slash; the id may have more of them. It returns [ErrInvalid] for anything
+// else.
 func ParseRef(s string) (Ref, error) {
 	bot, id, ok := strings.Cut(s, "/")
 	if !ok {
@@ -65,7 +64,7 @@ func ParseRef(s string) (Ref, error) {
 	return r, r.Validate()
 }
 
-// Validate answers [ErrInvalid] for a Ref that cannot name a session.
+// Validate returns [ErrInvalid] if the Ref cannot name a session.
 func (r Ref) Validate() error {
 	if err := ValidBot(r.Bot); err != nil {
 		return err
@@ -73,7 +72,7 @@ func (r Ref) Validate() error {
 	return validLength("session id", r.ID, 1, MaxID)
 }
 
-// ValidBot answers [ErrInvalid] for a name that no bot can have.
+// ValidBot returns [ErrInvalid] if name cannot be a bot's.
 func ValidBot(name string) error {
 	if err := validLength("bot name", name, 1, MaxBot); err != nil {
 		return err
@@ -88,16 +87,18 @@ func ValidBot(name string) error {
 	return nil
 }
 
-// ValidState answers [ErrInvalid] for a name that no state can have: it is
-// empty, too long, or holds a NUL, by which the index separates names.
+// ValidState returns [ErrInvalid] if name cannot be a state's: if it is empty,
+// longer than [MaxState], or has a NUL.
 func ValidState(name string) error { return validName("state", name, 1, MaxState) }
 
-// ValidKey answers [ErrInvalid] for what cannot be a key of the private data
-// or the name of a flag: it is empty or too long. Any byte may be in it.
+// ValidKey returns [ErrInvalid] if name cannot be a key of the private data or
+// the name of a flag: if it is empty or longer than [MaxKey]. kind is what the
+// error calls it.
 func ValidKey(kind, name string) error { return validLength(kind, name, 1, MaxKey) }
 
-// ValidLabel answers [ErrInvalid] for a platform, a user or an event's kind
-// that is too long or holds a NUL. It may be empty.
+// ValidLabel returns [ErrInvalid] if name cannot be a platform, a user or an
+// event's kind: if it is longer than [MaxLabel] or has a NUL. It may be empty.
+// kind is what the error calls it.
 func ValidLabel(kind, name string) error { return validName(kind, name, 0, MaxLabel) }
 
 func validName(kind, name string, least, most int) error {

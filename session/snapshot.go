@@ -2,23 +2,24 @@ package session
 
 import "time"
 
-// A Snapshot is what a session held at one version.
+// A Snapshot is a session at one version, without its chat. Times are the
+// server's.
 type Snapshot struct {
-	Ref      Ref             `json:"ref"`
-	Life     int64           `json:"life"`    // from creation or reset to the next reset, destroy or expiry; a new life has a greater number
-	Version  int64           `json:"version"` // one more with each change
-	State    string          `json:"state"`
-	Platform string          `json:"platform"`
-	User     string          `json:"user"`
-	Message  string          `json:"message"` // of the last user message that was handled
-	Intent   *Intent         `json:"intent"`  // nil: none was set, or nil was
-	File     *File           `json:"file"`    // without its bytes
-	Flags    map[string]bool `json:"flags"`   // those that are up
-	Data     map[string]any  `json:"data"`    // the private data, decoded as package codec says
-	Seq      int64           `json:"seq"`     // the sequence number of the chat's last message
-	Created  time.Time       `json:"created"` // when this life began
-	Active   time.Time       `json:"active"`  // of the last change
-	Expires  time.Time       `json:"expires"` // zero: never
+	Ref      Ref             `json:"ref"`      // Ref names the session.
+	Life     int64           `json:"life"`     // Life identifies this life, which began when the session was created or reset. A later life has a greater number.
+	Version  int64           `json:"version"`  // Version is 1 at first, and one more with each change.
+	State    string          `json:"state"`    // State is the state of the bot's state machine.
+	Platform string          `json:"platform"` // Platform is where the user is. It may be empty.
+	User     string          `json:"user"`     // User is the platform's name for the user. It may be empty.
+	Message  string          `json:"message"`  // Message is the last user message that was handled. It may be empty.
+	Intent   *Intent         `json:"intent"`   // Intent is the last predicted intent. Nil means none.
+	File     *File           `json:"file"`     // File is the last file, without its bytes. Nil means none.
+	Flags    map[string]bool `json:"flags"`    // Flags are the flags that are up.
+	Data     map[string]any  `json:"data"`     // Data is the private data, in the canonical form of package codec.
+	Seq      int64           `json:"seq"`      // Seq is the number of the chat's last message.
+	Created  time.Time       `json:"created"`  // Created is when this life began.
+	Active   time.Time       `json:"active"`   // Active is when the session last changed.
+	Expires  time.Time       `json:"expires"`  // Expires is when it expires unless it changes. Zero means never.
 }
 
 // Flag reports whether the named flag is up.
@@ -30,40 +31,41 @@ func (s Snapshot) Get(key string) (value any, found bool) {
 	return value, found
 }
 
-// Status is how a session stands between its replicas: what an operator asks
-// about it. It holds none of the private data.
+// A Status says who holds a session and what waits in it. It has none of the
+// private data. Times are the server's.
 type Status struct {
-	Ref      Ref       `json:"ref"`
-	State    string    `json:"state"`
-	Platform string    `json:"platform"`
-	User     string    `json:"user"`
-	Version  int64     `json:"version"`
-	Messages int64     `json:"messages"` // in the chat history
-	Waiting  int64     `json:"waiting"`  // events in the inbox, the one in hand included
-	Unsent   int64     `json:"unsent"`   // replies in the outbox
-	Lease    Lease     `json:"lease"`
-	Event    Retry     `json:"event"` // of the event at the head of the inbox
-	Reply    Retry     `json:"reply"` // of the reply at the head of the outbox
-	Created  time.Time `json:"created"`
-	Active   time.Time `json:"active"`
-	Expires  time.Time `json:"expires,omitzero"` // zero: never
-	Now      time.Time `json:"now"`              // the server's clock when it answered
-	Cursor   string    `json:"cursor,omitempty"` // Cursor is from where a list goes on behind this session; empty unless it came from one
+	Ref      Ref       `json:"ref"`              // Ref names the session.
+	State    string    `json:"state"`            // State is the state of the bot's state machine.
+	Platform string    `json:"platform"`         // Platform is where the user is. It may be empty.
+	User     string    `json:"user"`             // User is the platform's name for the user. It may be empty.
+	Version  int64     `json:"version"`          // Version is that of Snapshot.
+	Messages int64     `json:"messages"`         // Messages is how many messages the chat has.
+	Waiting  int64     `json:"waiting"`          // Waiting is how many events are not handled yet, with the one in hand.
+	Unsent   int64     `json:"unsent"`           // Unsent is how many replies are not sent yet.
+	Lease    Lease     `json:"lease"`            // Lease says who holds the session, if Lease.Held(Now).
+	Event    Retry     `json:"event"`            // Event says how the first event that waits has failed so far.
+	Reply    Retry     `json:"reply"`            // Reply says how the first reply that is unsent has failed so far.
+	Created  time.Time `json:"created"`          // Created is when this life began.
+	Active   time.Time `json:"active"`           // Active is when the session last changed.
+	Expires  time.Time `json:"expires,omitzero"` // Expires is when it expires unless it changes. Zero means never.
+	Now      time.Time `json:"now"`              // Now is when the server read this.
+	Cursor   string    `json:"cursor,omitempty"` // Cursor is what continues a list after this session. It is empty unless the Status came from one that can be continued.
 }
 
-// Retry says how often an event, or a reply, came back unhandled, or unsent.
+// A Retry says how often an event came back without being handled, or a reply
+// without being sent. The zero Retry means never.
 type Retry struct {
-	Failures   int       `json:"failures,omitempty"`    // Failures of the handler, or of Send
-	Crashes    int       `json:"crashes,omitempty"`     // Crashes are hand-outs that were never heard of again
-	HandedBack int       `json:"handed_back,omitempty"` // HandedBack counts returns for which it was not to blame: the replica stopped, a live Move or Reset came between
-	At         time.Time `json:"at,omitzero"`           // At is when it is tried again; zero: it is not put off
-	Error      string    `json:"error,omitempty"`       // Error is the text of the last failure
+	Failures   int       `json:"failures,omitempty"`    // Failures is how often the handler, or Send, failed.
+	Crashes    int       `json:"crashes,omitempty"`     // Crashes is how often a replica had it in hand and was not heard of again.
+	HandedBack int       `json:"handed_back,omitempty"` // HandedBack is how often it came back for a reason of another kind: the replica stopped, or a live Move or Reset came between.
+	At         time.Time `json:"at,omitzero"`           // At is when it is tried again. Zero means that it is not put off.
+	Error      string    `json:"error,omitempty"`       // Error is the text of the last failure.
 }
 
 // Work says what a lease was taken for.
 type Work string
 
-// What a replica can hold a session for.
+// The kinds of work.
 const (
 	WorkNone   Work = ""       // the session is free
 	WorkEvent  Work = "event"  // a handler runs
@@ -71,25 +73,27 @@ const (
 	WorkUpdate Work = "update" // an Update runs
 )
 
-// A Lease is the right to run turns on a session for a while.
+// A Lease is a replica's right to work on a session for a while. The zero
+// Lease means that nobody has it.
 type Lease struct {
-	Holder string    `json:"holder,omitempty"` // the replica's name
-	Work   Work      `json:"work,omitempty"`
-	Token  string    `json:"token,omitempty"` // the fencing token: new with each hand-out, compared at commit
-	Until  time.Time `json:"until,omitzero"`
+	Holder string    `json:"holder,omitempty"` // Holder is the replica's name.
+	Work   Work      `json:"work,omitempty"`   // Work is what the replica does with the session.
+	Token  string    `json:"token,omitempty"`  // Token identifies this lease: a commit under an older one is refused.
+	Until  time.Time `json:"until,omitzero"`   // Until is when it ends unless it is renewed, by the server's clock.
 }
 
-// Held reports whether the lease was still good at the moment now.
+// Held reports whether somebody has the lease at the time now, which is by the
+// server's clock: see Status.Now.
 func (l Lease) Held(now time.Time) bool { return l.Work != WorkNone && now.Before(l.Until) }
 
-// A DeadLetter is an event that failed too often, or a reply that could not be
-// sent, with why.
+// A DeadLetter is an event that was not handled, or a reply that was not sent,
+// and is not tried again. If it cannot be read, both Event and Reply are nil.
 type DeadLetter struct {
-	Ref      Ref       `json:"ref"`
-	Event    *Event    `json:"event,omitempty"` // set for an event
-	Reply    *Message  `json:"reply,omitempty"` // set for a reply
-	Error    string    `json:"error"`           // the last error
-	Failures int       `json:"failures"`
-	Crashes  int       `json:"crashes"`
-	Time     time.Time `json:"time"` // when it was given up
+	Ref      Ref       `json:"ref"`             // Ref names the session, which may no longer exist.
+	Event    *Event    `json:"event,omitempty"` // Event is the event. It is nil for a reply.
+	Reply    *Message  `json:"reply,omitempty"` // Reply is the reply. It is nil for an event.
+	Error    string    `json:"error"`           // Error is the text of the last failure.
+	Failures int       `json:"failures"`        // Failures is how often the handler, or Send, failed.
+	Crashes  int       `json:"crashes"`         // Crashes is how often a replica had it in hand and was not heard of again.
+	Time     time.Time `json:"time"`            // Time is when it was given up, by the server's clock.
 }

@@ -1,5 +1,5 @@
-// Package embedded keeps bot sessions in this process: a store on an in-process
-// miniredis, for demos, for development, and for nothing else.
+// Package embedded keeps bot sessions in this process, on a miniredis. It is for
+// demos and development, and for nothing else.
 //
 //	st, err := embedded.Open(ctx, nil)
 //	if err != nil {
@@ -19,10 +19,10 @@
 //
 // # It keeps nothing
 //
-// All sessions are gone when the process ends or the store is closed, and there
-// is no way to save them. Opening one logs a warning that says so. It is also
-// slow next to Redis. What it shares with Redis is everything else: the same
-// scripts run on it, other processes can use it by its URL, and keys expire.
+// All sessions are gone when the process ends or the store is closed; there is no
+// way to save them. It is also much slower than Redis. Everything else is as with
+// Redis: the same scripts run on it, sessions expire, and other processes can use
+// it by its URL.
 package embedded
 
 import (
@@ -37,15 +37,17 @@ import (
 	"github.com/botsession/botsession/store"
 )
 
-// A Store is a [store.Store] together with the server that it lives on.
+// A Store is a [store.Store] together with the server on which it keeps its
+// sessions.
 type Store struct {
 	*store.Store
 	on *server
 }
 
-// Open starts a server and opens a store on it; nil options mean the defaults.
-// Its warning that nothing is kept goes to opts.Logger, or where there is none
-// to [slog.Default]: it is the one thing that this project says unasked.
+// Open starts a server on a free port of 127.0.0.1 and opens a store on it.
+// Nil options mean the defaults. It logs a warning that nothing is kept, to
+// opts.Logger or, if that is nil, to slog.Default(). Its errors are those of
+// [store.Open].
 func Open(ctx context.Context, opts *store.Options) (*Store, error) {
 	var log *slog.Logger
 	if opts != nil {
@@ -63,11 +65,12 @@ func Open(ctx context.Context, opts *store.Options) (*Store, error) {
 	return &Store{Store: st, on: on}, nil
 }
 
-// URL returns the address at which other stores, in this process or in another
-// one of this machine, find the same sessions.
+// URL returns the URL with which other stores, in this process or in others on
+// this machine, can use the same sessions.
 func (s *Store) URL() string { return s.on.url() }
 
-// Close closes the store and then its server: all sessions are gone.
+// Close closes the store and then its server: all sessions are gone. A second
+// Close does nothing.
 func (s *Store) Close() error {
 	defer s.on.close()
 	return s.Store.Close()

@@ -6,19 +6,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Conformance checks on one server everything that package store promises:
-// what a session is, what a fleet of replicas may do to it, and how it ends.
-// The parts are subtests whose names are sentences.
+// Conformance tests on one server everything that package store promises. The
+// parts are subtests whose names are sentences.
 //
-// connect returns a new client at each call, with connections of its own, to
-// the same server: a *redis.Client or a *redis.ClusterClient, as [store.ParseURL]
-// makes them. The suite closes it. Some clients of the suite get hooks that lose replies or
-// cut them off; the server itself is never harmed. Each subtest runs in a
-// namespace of its own ("test-" and random letters), which it deletes.
+// connect returns a new client at each call, with its own connections, to the
+// same server: a *redis.Client or a *redis.ClusterClient, as [store.ParseURL]
+// makes them. The suite closes it. It adds hooks to some clients that lose
+// replies or break connections; it does no harm to the server. Each subtest
+// uses a namespace of its own ("test-" and random letters), which it deletes.
 //
-// The subtests run in parallel, and many of them wait: for a lease or a session
-// to run out. More than one for each processor (go test -parallel) is well
-// spent.
+// The subtests run in parallel, and many of them wait for a lease or a session
+// to end, so a -parallel of several times the number of processors makes the
+// suite faster.
 func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient) {
 	for _, part := range []struct {
 		name   string

@@ -16,8 +16,9 @@ import (
 	"github.com/botsession/botsession/store"
 )
 
-// A Kit is one bot on a server of its own, with a clock that stands still until
-// [Kit.Advance] moves it. Use it from the test's goroutine.
+// A Kit is one bot on a server of its own, with a clock that stands still
+// until [Kit.Advance] moves it. Use it from the test's goroutine only. [New]
+// returns it; nothing needs to be closed.
 type Kit struct {
 	t       testing.TB
 	server  *miniredis.Miniredis
@@ -48,10 +49,11 @@ const kitPatience = time.Minute
 // kitEpoch is when each kit's clock starts.
 var kitEpoch = time.Date(2026, time.January, 5, 9, 0, 0, 0, time.UTC)
 
-// New returns a kit that runs the handler for the bot named "bot". The options
-// are those of [store.Store.Bot] and of [store.Bot.Serve]; nil means the defaults.
-// Where serve has no Send, the kit has one that keeps the replies: see [Kit.Sent].
-// For a bot with RecordOnly nothing is sent.
+// New returns a kit that runs the handler for a bot with the name "bot". opts
+// are those of [store.Store.Bot], serve those of [store.Bot.Serve]; nil means
+// the defaults. Replies are kept, see [Kit.Sent], and go to serve.Send if
+// there is one. With RecordOnly nothing is sent. Options that are not valid
+// fail the test.
 func New(t testing.TB, handler store.Handler, opts *store.BotOptions, serve *store.ServeOptions) *Kit {
 	t.Helper()
 	k := &Kit{t: t, server: miniredis.NewMiniRedis(), now: kitEpoch, handler: handler}
@@ -85,16 +87,16 @@ func New(t testing.TB, handler store.Handler, opts *store.BotOptions, serve *sto
 	return k
 }
 
-// Say sends the text as a message of the user whose session has that id, and
-// handles it.
+// Say sends text as a message of the user to the session with that id, and
+// handles it. A session of that id is made if there is none.
 func (k *Kit) Say(id, text string) Got {
 	k.t.Helper()
 	return k.Send(id, session.Event{Text: text})
 }
 
-// Send accepts any event for the session and handles what is due. An event
-// without an id gets one; without a user, the session's id; without a time, the
-// kit's. An event that the store does not accept fails the test.
+// Send accepts any event for the session with that id, and handles what is
+// due. It fills in what the event lacks: an id, the session's id as the user,
+// the kit's time. An event that the store does not accept fails the test.
 func (k *Kit) Send(id string, e session.Event) Got {
 	k.t.Helper()
 	k.events++
@@ -117,8 +119,8 @@ func (k *Kit) Send(id string, e session.Event) Got {
 	return k.outcome(ctx, receipt)
 }
 
-// Advance moves the clock, and handles on the way whatever becomes due at the
-// moment at which it does: retried events and replies, one after the other.
+// Advance moves the clock, and handles on the way each retried event or reply
+// at the moment at which it is due, and expired sessions.
 func (k *Kit) Advance(d time.Duration) {
 	k.t.Helper()
 	ctx, cancel := k.patience()
@@ -136,19 +138,19 @@ func (k *Kit) Advance(d time.Duration) {
 	}
 }
 
-// Now returns the time on the kit's clock, which starts at the same moment in
+// Now returns the time of the kit's clock, which begins at the same moment in
 // every test.
 func (k *Kit) Now() time.Time { return k.now }
 
-// Bot returns the kit's bot, for everything else that a bot can do.
+// Bot returns the kit's bot, for everything else that can be done with one.
 func (k *Kit) Bot() *store.Bot { return k.bot }
 
-// Session returns a live handle on one of the bot's sessions, to prepare it or
-// to look into it.
+// Session returns a handle on the session with that id, to prepare it or to
+// look into it.
 func (k *Kit) Session(id string) *store.Session { return k.bot.Session(id) }
 
-// Sent returns all replies that were sent, in order: those that the
-// Send of New's options took without an error or, without a Send, all of them.
+// Sent returns all replies that were sent so far, in order. If New was given a
+// Send, those that it returned an error for are left out.
 func (k *Kit) Sent() []store.Delivery {
 	k.mu.Lock()
 	defer k.mu.Unlock()
