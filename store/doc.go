@@ -1,28 +1,34 @@
 // Package store keeps bot sessions in Redis, so that any number of replicas of a
-// bot can share them: nothing is lost, nothing is done twice, nothing is out of
-// order.
+// bot can share them. A user's events are handled in order, each once, and none is
+// lost.
 //
 //	st, err := store.Open(ctx, "redis://localhost:6379", nil)
 //	if err != nil { … }
 //	defer st.Close()
 //
-//	bot, err := st.Bot(ctx, "pizza", &store.BotOptions{Initial: "greeting"}) // kept with the data, the same for all processes
+//	// In every process; the options are stored with the bot's data.
+//	bot, err := st.Bot(ctx, "pizza", &store.BotOptions{Initial: "greeting"})
 //	if err != nil { … }
-//	go bot.Serve(ctx, func(ctx context.Context, t *store.Turn) error { // on every replica
+//
+//	// In every process that handles events.
+//	err = bot.Serve(ctx, func(ctx context.Context, t *store.Turn) error {
 //		t.Reply("You said: " + t.Event().Text)
 //		return nil
 //	}, &store.ServeOptions{
 //		Send: func(ctx context.Context, d store.Delivery) error { return telegram.Send(ctx, d.Ref.ID, d.Message) },
 //	})
 //
-//	// in the webhook, on any replica; on an error answer 503: the platform delivers again
+//	// In the webhook, in any process. What it returns for an error: see package session.
 //	receipt, err := bot.Accept(ctx, "42", session.Event{ID: "update-981", Text: "a pizza"})
 //
-// # Three roads to a session
+// The webhook may be in the processes that serve the bot, or in others. If
+// nobody serves the bot, accepted events wait.
 //
-//   - An event, by [Bot.Accept]: once, in order, handled in a [Turn] by one replica.
-//   - [Bot.Update]: read, decide, write. It takes the lease, so it never crosses a turn.
-//   - The verbs of a live [Session]: blind. A running turn that sets the same key later wins.
+// # Three ways to change a session
+//
+//   - [Bot.Accept] queues an event. One replica handles it in a [Turn], in order and once.
+//   - [Bot.Update] runs a function as a turn of its own, now: it reads, decides and writes while no other turn runs.
+//   - A [Session] has methods for single changes, which do not wait for a running turn.
 //
 // # An event's life
 //
@@ -42,12 +48,14 @@
 //	   HANDLED   DEAD LETTER            (and DROPPED, when its session is destroyed from outside)
 //
 // A committed reply goes the same way through the outbox: unsent, in hand, then
-// sent or a dead letter. While replies wait for their next attempt, turns go on;
-// more of them queue behind, until as many wait as may in the inbox.
+// sent or a dead letter. While replies wait for their next attempt, turns go on,
+// and their replies wait behind, until there are as many as the inbox may have of
+// events.
 //
-// Every way in which an event or a reply comes back is listed, with its bound,
-// above the type runner in runner.go. A dead letter holds what was accepted, byte
-// for byte; a session keeps the last [BotOptions.DeadLimit] for thirty days each.
+// Every way in which an event or a reply comes back is listed, with its limit,
+// above the type runner in runner.go. A dead letter has what was accepted,
+// unchanged. Of each session the last [BotOptions.DeadLimit] are kept, each for
+// thirty days.
 //
 // # A session's lease
 //
@@ -65,9 +73,9 @@
 //	   ▼
 //	HELD under token 9, by another replica: token 7 is fenced
 //
-// A reset or a destroy from outside fences the holder at once, whoever it is.
-// The token is compared in the script that commits. Whoever lost the session
-// writes nothing: not late, not half, not by retrying.
+// A reset or a destroy from outside of the turn fences the holder at once. The
+// token is compared in the script that commits, so whoever lost the session can
+// write nothing to it any more, not even by retrying.
 //
 // # A bot's settings
 //
@@ -94,71 +102,66 @@
 // settings were lost or replaced: it takes what it finds, and puts back its own only
 // where there are none.
 //
-// # What users' code may do
+// # Handlers, Send and Dead
 //
-// Whatever is given to a verb is encoded there, and read from those bytes by
-// everybody: Send, Wait, History, Dead, and whoever takes the session over. Errors
-// are read once, and only their text is kept. Panics, goroutines that end and
-// errors that cannot be read are failures like any other; none ends the process.
-// All private data of a session is read at each turn: fifty values of 1 MB make
-// each one take a third of a second, so [Options.MaxData] bounds their sum.
+// Values are encoded where they are given, and everybody reads them from those
+// bytes. Of an error only the text is kept. A panic, a goroutine that ends, and an
+// error whose method panics are failures like any other; none ends the process.
 //
 // # Contexts
 //
-// A call whose ctx has ended is not sent, and returns its cause ([context.Cause]). A
-// read ends with ctx. A write that was sent is seen through though ctx is cancelled,
-// so that its outcome is known; only a deadline, ctx's or [Options.Timeout], ends it,
-// with [session.ErrUnknownOutcome]. By then it was applied, or never will be.
+// A call whose ctx has ended sends nothing and returns the cause ([context.Cause]). A
+// read ends with ctx. A write that was sent goes on when ctx is cancelled, so that its
+// outcome is known; a deadline, of ctx or by [Options.Timeout], ends it with
+// [session.ErrUnknownOutcome]. If it was not applied by then, it never will be.
 //
-// The ctx of [Bot.Serve] is how long this process serves: when it ends, turns have
-// [ServeOptions.Grace] to finish. A handler's ctx, like Send's and Dead's, has the
-// values of Serve's and not its end. It ends when the turn cannot commit any more, or
-// should not go on, and its cause says why: [session.ErrMaxTurn], [session.ErrFenced]
-// or [session.ErrShutdown]. With it calls about other sessions work as ever; those
-// that would wait for their own turn return [session.ErrInTurn]. The ctx of
-// [Receipt.Wait] is that of the waiting alone: the event goes on. The ctx of
-// [Bot.Update] bounds the wait for the session, and is what fn's ctx comes from: if it
+// Serving ends with the ctx of [Bot.Serve]; running turns then have
+// [ServeOptions.Grace] to finish. The ctx of a handler, of Send and of Dead has the
+// values of Serve's ctx, but does not end with it: see [Handler]; that of Dead ends
+// after [Options.MaxTurn]. The ctx of [Receipt.Wait] ends only the waiting. The ctx of
+// [Bot.Update] ends the waiting for the session, and fn gets a ctx made from it; if it
 // ends before fn returns, nothing is written.
 //
 // # Close
 //
-// After [Store.Close] everything returns an error that wraps redis.ErrClosed: new
-// calls at once, Serve when its turns have ended or the grace is over, Wait and Watch
-// when they look next. What was in hand is taken over by another process after its
-// lease, so end Serve first. The client of [New] is its caller's to close.
+// End [Bot.Serve] by its ctx and wait until it returns, then call [Store.Close]. After
+// Close everything returns an error that wraps redis.ErrClosed: new calls and Watch at
+// once, Wait soon, and a Serve that still runs when its turns have ended or its grace
+// is over; what those turns did is not committed, and others take their events over
+// after the lease.
 //
 // # A key whose type changes
 //
-// [Key] reads what is stored into its Go type, and [session.ErrType] says that it does
-// not fit. During a deploy old and new programs share the sessions, so a type that the
-// old one cannot read takes two releases: the first reads both and writes the old one,
+// If a stored value does not fit the type of a [Key], reading it is a
+// [session.ErrType]: [Key.Get] fails the turn, and the event becomes a dead letter.
+// During a deploy old and new programs share the sessions. So a type that the old one
+// cannot read takes two releases: the first reads both types and writes the old one;
 // the second, once no older process runs, writes the new one. To read both, declare
-// two keys of one name: Key[New].Lookup first and, on ErrType, Key[Old].Lookup. Struct
-// fields may be added at any time: what is not stored is zero, and what is not known
-// is ignored; but a program that writes the value back drops fields that it does not
-// know.
+// two keys of one name, and use Lookup of the new one and, on ErrType, of the old one.
+// Struct fields may be added at any time: those that are not stored are zero, and
+// those that are not known are ignored, but a program that writes the value back drops
+// them.
 //
 // # Go-redis
 //
 // Package github.com/redis/go-redis/v9 is part of this package's API: [New] takes its
 // clients, [ParseURL] returns one, and errors of the network and of the server are
-// its own, as they came. A change of its major version is one of ours.
+// returned as it made them. A new major version of it is one of this package, too.
 //
 // # Lists
 //
-// [Bot.Sessions], [Bot.Waiting], [Bot.DeadLetters] and [Bot.Replicas] are loops that
-// read on as their reader does, in bounded commands, and end with its break. Each
-// loop over one of them begins anew. An error comes with a zero value. A
-// [session.CorruptError] is of one item, whose Ref it has, and the loop may go on;
-// any other error is the last item, and what came before it is whole in itself: of a
-// cluster with a server down, all that the others have. A cursor is a field of the
-// item. [Store.Check] is such a loop, too, whose items are what is wrong in all that is
-// stored; so what is corrupt is an item of it, and no error.
+// [Bot.Sessions], [Bot.Waiting], [Bot.DeadLetters] and [Bot.Replicas] return iterators,
+// for range loops. They read on as the loop does, in commands of limited size, and a
+// new loop begins anew. Each item is a value or an error. A [session.CorruptError] is
+// about one item, whose Ref it has, and the loop may go on. Any other error is the last
+// item; with a server of a cluster down it comes after everything that the others have.
+// [Store.Check] is such an iterator, too, but what is corrupt is not an error there: it
+// is what Check yields.
 //
 // # What is guaranteed
 //
-// Package storetest checks these promises on every kind of server; the tests
-// named in brackets attack them.
+// Package storetest tests these promises on every kind of server; the tests in
+// parentheses attack them.
 //
 //  1. Atomic. A call or a commit applies whole or not at all. Every guard, and every check of a type or a right, comes
 //     before the first write.
@@ -167,7 +170,7 @@
 //  2. Once. A call that is retried after a lost reply, a reset or a time-out applies once, and the retry gets the first
 //     answer. An event id delivered many times within the window starts one turn, and each receipt can wait for its one
 //     outcome. When the library gives up it says [session.ErrUnknownOutcome], never a plain failure for what may have
-//     happened; and what had not happened by then never will.
+//     happened; and if it has not happened by then, it never will.
 //     (TestConcurrentCallsAndTurnsAreLinearizable, TestWhatItsRetryOvertookChangesNothing, TestAnUnknownOutcomeIsFinal)
 //  3. One at a time. At most one handler's work on a session is ever committed at a time.
 //     (TestConcurrentCallsAndTurnsAreLinearizable, TestSimulation)
@@ -185,42 +188,40 @@
 //
 // # What is not
 //
-//   - A handler may run twice: its effects on the session count once, its calls to the outside do not.
-//   - A reply may be sent twice, if a replica dies between sending it and noting that: [Delivery.Key] is the same then.
+//   - A handler may run twice. What it does to the session counts once; what it does elsewhere happens twice.
+//   - A reply may be sent twice, with the same [Delivery.Key], if a replica dies between sending it and noting that.
 //   - What Redis itself loses is lost: at a fail-over, unless [Options.Acks] waits for its replicas; when its machine
 //     fails, what is not in an append-only file on disk, unless [Options.Fsync] waits for that. A call that waits in
 //     vain returns [session.ErrNotAcked]. (TestServersInTrouble, TestTheAppendOnlyFileIsWaitedFor)
-//   - A request for a lease that was overtaken by its own retry may arrive when that lease was given back, and is
-//     then granted to nobody: the session waits for as long as a lease lasts. (TestALateRequestForALeaseCostsALease)
-//   - Redis does not undo what a script wrote before it is stopped. A right that is taken away from the user after [Open]
-//     is seen before the first write ([session.ErrNoPermission]), but not by Redis 6, which cannot tell a script: there it may leave
-//     a call half applied, which then says [session.ErrUnknownOutcome].
-//   - A reset or a destroy from outside does not reach a replica that has several replies in hand before it renews its
-//     lease, or notes them: until then, for a third of the lease at most, it may go on sending.
-//   - A session whose fleet is wholly down for a week longer than its time to live is dropped by Redis itself; an event
-//     that waits for it then is handled in a fresh session.
+//   - A request for a lease that its own retry overtook may arrive after that lease was given back. Nobody uses the
+//     lease that it gets, so the session waits until it ends. (TestALateRequestForALeaseCostsALease)
+//   - Redis does not undo what a script wrote before it is stopped. If a right is taken from the Redis user after [Open],
+//     scripts see that before their first write ([session.ErrNoPermission]). In Redis 6 they cannot see it: there a call
+//     may be half applied, and returns [session.ErrUnknownOutcome].
+//   - A replica that has several replies in hand learns of a reset or a destroy from outside only when it renews its lease
+//     or notes them. Until then, for a third of the lease at most, it may go on sending.
+//   - If nobody serves a bot until a week after a session's time to live, Redis itself drops the session. An event that
+//     waits for it is then handled in a new one.
 //   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new. An id is remembered for as long as the
 //     window was when it was accepted, and while its event waits.
-//   - A server's clock that is set back makes leases and waits longer by as much, and a request that is on its way then
-//     may be applied later than [session.ErrUnknownOutcome] says: its deadline is in that clock's time.
-//   - A function that does not return cannot be ended. It is left alone after MaxTurn: what it does to its turn is
-//     dropped, what it does outside goes on, and its goroutine stays. In [Bot.Drain] and [Bot.Update], which run it on
-//     their caller's goroutine, they return when it does.
-//   - An event of a session that is destroyed from outside before its turn is dropped, as [Session.Destroy] says.
-//   - A replica set whose servers' clocks differ may, at a fail-over, end leases and waits by that much too soon or too
-//     late. The guarantees above do not depend on it.
+//   - If a server's clock is set back, leases and waits last longer by as much, and a request that is on its way may be
+//     applied later than [session.ErrUnknownOutcome] says: its deadline is in that clock's time.
+//   - A function that does not return cannot be stopped. After MaxTurn nobody waits for it: what it does to its turn is
+//     dropped, but it goes on. [Bot.Drain] and [Bot.Update] run it on their caller's goroutine, and do wait for it.
+//   - If a session is destroyed from outside, the events that wait for it are dropped: see [Session.Destroy].
+//   - If the clocks of a server and its replica differ, leases and waits end too early or too late by that much after a
+//     fail-over. The guarantees above do not depend on it.
 //
 // # Where to read on
 //
 // What is stored: layout.go; package stored for the hash; lua/prelude/ids.lua for
-// what is known of an event; lua/prelude/list.lua for the lists; checksession.go for
-// what fits together. How a turn is
-// committed: lua/commit.lua; the Go side is runner.go. How replicas find work:
-// serve.go and fleet.go.
+// what is known of an event; lua/prelude/list.lua for the lists. What must fit together
+// in it: checksession.go. How a turn is committed: lua/commit.lua and runner.go. How
+// replicas find work: serve.go and fleet.go.
 //
 // # Backwards compatibility
 //
-// Every stored session carries the version of its layout. This version reads
-// and writes layout 1, will go on reading it, and refuses newer ones
-// ([session.ErrNewerLayout]). Values of both codecs are always readable.
+// Every stored session has the version of its layout. This version of the package
+// reads and writes layout 1; later ones will read it, too. Newer layouts are refused
+// ([session.ErrNewerLayout]). Values of both codecs can always be read.
 package store

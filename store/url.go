@@ -18,8 +18,8 @@ import (
 	"github.com/botsession/botsession/store/internal/call"
 )
 
-// ParseURL returns the client that [Open] would use. It waits for no server; only
-// the parameter min_idle_conns makes the client dial before it is used.
+// ParseURL returns the client that [Open] would use, which the caller closes. It
+// does no I/O, unless the URL has the parameter min_idle_conns.
 //
 //	redis://[[user]:password@]host[:6379][/db]           one server
 //	rediss://…                                           one server, TLS
@@ -27,29 +27,28 @@ import (
 //	redis+cluster://[[user]:password@]host[:6379][,host…]
 //	redis+sentinel://[[user]:password@]host[:26379][,host…]/master[/db]
 //
-// The last two also with rediss+ for TLS. An IPv6 address stands in brackets.
-// The user and the password are those of the Redis servers; those of the
-// Sentinels are given as the parameters sentinel_username and sentinel_password.
-// A user without a password is refused: a client would not log in with it.
+// The last two are rediss+cluster and rediss+sentinel with TLS. An IPv6 address is
+// written in brackets. The user and the password are those of the Redis servers;
+// those of the Sentinels are the parameters sentinel_username and
+// sentinel_password. A user without a password is refused, because a client would
+// not log in with it.
 //
 // The other parameters are those of go-redis: db, protocol, client_name,
 // skip_verify, dial_timeout, read_timeout, pool_size and so on. A duration is
-// 500ms, 3s or a number of seconds. Each parameter reaches the client as given, or
-// is refused: unknown, given twice, out of range, or without meaning for this kind
-// of server.
+// 500ms, 3s or a number of seconds. A parameter that is unknown, given twice, out
+// of range, or without meaning for this kind of server is refused.
 //
-// A URL that could be read in two ways is refused. These must be escaped:
+// A URL that could be read in two ways is refused, too. These must be escaped:
 //
 //   - in a user and a password, # as %23, % as %25, / as %2F, ? as %3F, @ as %40,
 //     and in a user : as %3A
 //   - in a parameter, # as %23, % as %25, & as %26, + as %2B, ; as %3B, @ as %40
 //   - everywhere, white space and what cannot be printed, a space as %20
 //
-// The path of a socket may hold an @ if no user and no password stand before it.
+// The path of a socket may have an @ if there is no user and no password.
 //
-// ParseURL returns [session.ErrInvalid] and says which part is wrong. The error
-// holds none of the URL's text, which may be the password: it names known
-// parameters, and counts hosts.
+// For a bad URL ParseURL returns [session.ErrInvalid], which says what part is
+// wrong. Because the URL may have a password in it, the error has none of its text.
 func ParseURL(raw string) (redis.UniversalClient, error) {
 	t, err := parseURL(raw)
 	if err != nil {
