@@ -10,7 +10,7 @@
 //	bot, err := st.Bot(ctx, "pizza", &store.BotOptions{Initial: "greeting"})
 //	if err != nil { … }
 //
-//	// In every process that handles events.
+//	// In every process that handles events. Serve returns when ctx ends.
 //	err = bot.Serve(ctx, func(ctx context.Context, t *store.Turn) error {
 //		t.Reply("You said: " + t.Event().Text)
 //		return nil

@@ -36,7 +36,7 @@ func marked(ctx context.Context, s *Store, ref session.Ref, turn bool) (context.
 func (s *Store) inTurn(ctx context.Context, ref session.Ref, waits bool) error {
 	for m, _ := ctx.Value(turnKey{}).(*mark); m != nil; m = m.outer {
 		if m.ref == ref && m.up.Load() && (m.turn || waits) && m.store.same(s) {
-			return fmt.Errorf("%w: it would wait for its own end, or begin it again", session.ErrInTurn)
+			return fmt.Errorf("%w, whose end it would wait for, or cause: use the Turn, or call when that has ended", session.ErrInTurn)
 		}
 	}
 	return nil

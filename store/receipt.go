@@ -92,14 +92,14 @@ func (o Outcome) Err() error {
 // whose [BotOptions.DedupeWindow] is over, and [session.ErrInTurn] if ctx is
 // that of a turn of the same session.
 func (r *Receipt) Wait(ctx context.Context) (Outcome, error) {
-	err := r.err
+	if r.err != nil {
+		return Outcome{}, fmt.Errorf("wait: %w", r.err)
+	}
+	err := r.bot.store.inTurn(ctx, r.Ref, true)
+	var o Outcome
 	if err == nil {
-		err = r.bot.store.inTurn(ctx, r.Ref, true)
+		o, err = r.wait(ctx)
 	}
-	if err != nil {
-		return Outcome{}, fmt.Errorf("wait: %w", err)
-	}
-	o, err := r.wait(ctx)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("wait for event %q of %s: %w", r.EventID, r.Ref, err)
 	}

@@ -40,9 +40,10 @@ func (b *Bot) Update(ctx context.Context, id string, fn Handler) (version int64,
 // of calls with one eventID, one is applied. The others run nothing, and
 // return duplicate and the version that the applied one made. A call that
 // returned an error can be made again. The id is remembered for
-// [BotOptions.DedupeWindow], also if fn changed nothing. It shares its names
-// with the ids of the session's events: for an id that Accept was given,
-// duplicate is true and version zero.
+// [BotOptions.DedupeWindow], also if fn changed nothing. Ids of updates and of
+// the session's events must differ: for the id of an event that was accepted
+// duplicate is true and version zero, and an event with the id of an update is
+// a [Receipt.Duplicate].
 func (b *Bot) UpdateOnce(ctx context.Context, id, eventID string, fn Handler) (version int64, duplicate bool, err error) {
 	o, err := b.onceUnder(ctx, eventID)
 	if err != nil {
@@ -78,11 +79,11 @@ func (b *Bot) updateOnce(ctx context.Context, id string, o once, fn Handler) (ve
 	if err == nil && fn == nil {
 		err = fmt.Errorf("%w: %w", session.ErrInvalid, errNoHandler)
 	}
-	if err == nil {
-		err = b.store.inTurn(ctx, at.ref, true)
-	}
 	if err != nil {
 		return 0, fmt.Errorf("update: %w", err)
+	}
+	if err := b.store.inTurn(ctx, at.ref, true); err != nil {
+		return 0, fmt.Errorf("update %s: %w", at.ref, err)
 	}
 	for try := 1; ; try++ {
 		version, err := b.update(ctx, at, o, fn)
