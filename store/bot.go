@@ -66,8 +66,8 @@ func (b *Bot) place(id string) (place, error) {
 //
 // Accept does not wait for the turn; [Receipt.Wait] does.
 //
-// If Accept returns an error, the event was not accepted: let the platform
-// deliver it again. The errors are
+// If Accept returns an error, do not rely on the event: let the platform deliver
+// it again. The errors are
 //
 //   - [session.ErrInvalid], and with it [session.ErrTooLarge], for an event
 //     that can never be accepted: here a webhook returns 400, for all others

@@ -20,8 +20,8 @@ import (
 
 // A Filter selects sessions of a bot. The zero Filter selects all of them.
 type Filter struct {
-	State string // State is the state that they are in; empty means any.
-	User  string // User is the user that they belong to; empty means any.
+	State string // State selects the sessions in this state. Empty means any.
+	User  string // User selects the sessions of this user. Empty means any.
 	after string
 }
 

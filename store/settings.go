@@ -31,7 +31,7 @@ type BotOptions struct {
 	Backoff      time.Duration // Backoff is the pause after the first failure. It doubles with each further one, up to 60 times itself. Zero means 1 s.
 	MaxWait      time.Duration // MaxWait is how long Send may put off one reply by [RetryAfter], counted from the first time. Zero means 24 h.
 	DeadLimit    int           // DeadLimit is how many dead letters of a session are kept, the newest. Zero means 100.
-	RecordOnly   bool          // RecordOnly means that replies are kept in the chat and not sent, for a bot whose callers read them there or in an [Outcome]. Zero means that they are sent, by [ServeOptions.Send].
+	RecordOnly   bool          // RecordOnly means that replies are kept in the chat and not sent, for a bot whose callers read them there or in an [Outcome]. False means that they are sent, by [ServeOptions.Send].
 }
 
 // ServeOptions say how one process serves a bot, in [Bot.Serve] or

@@ -17,10 +17,11 @@ import (
 // A Handler is the bot: it handles one event, in a turn. If it returns nil,
 // everything that it did to the turn is committed. If it returns an error or
 // panics, or its goroutine ends (runtime.Goexit), nothing is committed, and
-// the event is tried again after a back-off, at most [BotOptions.MaxAttempts]
-// times; [RetryAfter] chooses the pause, and [GiveUp] makes the event a dead
-// letter at once. Up to 2,000 bytes of the error's text are kept. Handlers of
-// many sessions run at once; of one session, one at a time.
+// the event is tried again after a back-off, until it has failed
+// [BotOptions.MaxAttempts] times and becomes a dead letter. [RetryAfter]
+// chooses the pause, and [GiveUp] makes the event a dead letter at once. Up to
+// 2,000 bytes of the error's text are kept. Handlers of many sessions run at
+// once; of one session, one at a time.
 //
 // ctx ends when the turn is lost, and context.Cause says why:
 // [session.ErrFenced] if the lease is lost, [session.ErrMaxTurn], or
@@ -31,9 +32,9 @@ import (
 //
 // In a handler, change its own session by the Turn. With ctx, or one made from
 // it, the calls on that session that would wait for the turn or end it return
-// [session.ErrInTurn]: [Bot.Update], [Receipt.Wait], and Reset, Destroy and
-// Move of [Session]. With another ctx they are not recognised, and Update
-// waits until that ctx ends.
+// [session.ErrInTurn]: [Bot.Update], [Receipt.Wait], and the methods of
+// [Session] that move, reset or destroy it. With another ctx they are not
+// recognised, and Update waits until that ctx ends.
 type Handler func(ctx context.Context, t *Turn) error
 
 var errNoHandler = errors.New("the handler is nil")

@@ -26,7 +26,7 @@ import (
 //   - "ended": the session's own turn destroyed it, and its replies are sent;
 //   - "gap": notices may be missing before this one.
 type Notice struct {
-	Kind    string      // Kind is one of the kinds above.
+	Kind    string      // Kind says what happened: see Notice.
 	Ref     session.Ref // Ref names the session; for a gap, only the bot.
 	State   string      // State is the session's state afterwards or, if it is gone, its last one.
 	Version int64       // Version is the session's version afterwards or, if it is gone, its last one.
