@@ -217,8 +217,8 @@ func (t *Turn) Move(to string) {
 	t.setFlag(session.FlagFile, false)
 }
 
-// SetTTL gives the session a time to live of its own: negative means for ever,
-// zero the bot's again.
+// SetTTL gives the session its own time to live. Negative means that it never
+// expires, zero gives it that of the bot again.
 func (t *Turn) SetTTL(d time.Duration) {
 	if !t.verb("set time to live", nil) {
 		return

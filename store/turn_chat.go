@@ -9,17 +9,18 @@ import (
 
 // What a turn reads of the chat, and adds to it.
 
-// Reply appends a text of the bot's to the chat; it is sent after the commit.
+// Reply adds a text of the bot to the chat. It is sent after the commit,
+// unless the bot has [BotOptions.RecordOnly].
 func (t *Turn) Reply(text string) { t.ReplyWith(session.Message{Content: text}) }
 
-// ReplyWith is Reply with a message of any type. Its author is the bot.
+// ReplyWith is Reply with a message of any type; m.From is ignored.
 func (t *Turn) ReplyWith(m session.Message) {
 	m.From = session.FromBot
 	t.say("reply", m, true)
 }
 
-// Record appends a message to the chat without sending it. Its author is the
-// bot unless From says otherwise.
+// Record adds a message to the chat without sending it. Its author is the bot
+// if m.From is empty.
 func (t *Turn) Record(m session.Message) {
 	t.say("record", m, false)
 }
@@ -33,11 +34,12 @@ func (t *Turn) say(verb string, m session.Message, send bool) {
 	t.chat = append(t.chat, e)
 }
 
-// History returns a part of the chat as this turn sees it: what was stored when
-// it began, then its own message and replies, with the numbers that follow. What
-// others append meanwhile shows in the next turn (and moves the numbers of this
-// one's), what waits behind this turn never. Its own messages have no time yet: they
-// are behind every moment. It costs a round trip.
+// History returns the part of the chat that query selects, as this turn sees
+// it: what was stored when the turn began, then its own message and replies.
+// What others add meanwhile is seen by the next turn, and comes before this
+// turn's messages then, whose numbers grow. Messages of the turn have no time
+// yet, so [session.Query.Until] leaves them out; events that wait are never in
+// it. It takes one round trip to the server.
 func (t *Turn) History(ctx context.Context, query session.Query) (chat []session.Message, err error) {
 	q := partOf(query)
 	t.mu.Lock()

@@ -13,8 +13,8 @@ import (
 
 // What a turn reads and writes of its session: private data, intent, file and flags.
 
-// Get returns a value of the private data, as package codec decodes it into
-// any. A stored nil is found. For a Go type of your own, see [Key].
+// Get returns a value of the private data in its canonical form; see package
+// codec. A stored nil is found. For values of a Go type, use [Key].
 func (t *Turn) Get(key string) (value any, found bool) {
 	return Key[any](key).Get(t)
 }
@@ -51,7 +51,8 @@ func (t *Turn) Keys() []string {
 	return slices.Sorted(maps.Keys(keys))
 }
 
-// Set sets a value of the private data: any value that the codec can encode.
+// Set sets a value of the private data. A value that cannot be encoded, or is
+// over [Options.MaxValue], fails the turn.
 func (t *Turn) Set(key string, value any) {
 	var encoded codec.Encoded
 	err := session.ValidKey("key", key)
@@ -72,7 +73,7 @@ func (t *Turn) Set(key string, value any) {
 	t.change.Delete = slices.DeleteFunc(t.change.Delete, func(other string) bool { return other == key })
 }
 
-// Delete deletes a key of the private data. One that is not there is no error.
+// Delete deletes a key of the private data, if it exists.
 func (t *Turn) Delete(key string) {
 	if !t.verb("delete", session.ValidKey("key", key)) {
 		return
@@ -85,8 +86,8 @@ func (t *Turn) Delete(key string) {
 	}
 }
 
-// Intent returns the last predicted intent, or nil: a copy of the caller's own.
-// It stays readable after a move has consumed it; [Turn.Match] does not.
+// Intent returns a copy of the last predicted intent, or nil if there is none.
+// Unlike [Turn.Match] it also returns one that a move has consumed.
 func (t *Turn) Intent() *session.Intent {
 	t.mu.Lock()
 	encoded, set, cleared := t.intent, t.intentSet, t.cleared
@@ -105,8 +106,8 @@ func (t *Turn) Intent() *session.Intent {
 	return intent
 }
 
-// SetIntent sets the predicted intent, even nil, and raises
-// [session.FlagIntent].
+// SetIntent sets the predicted intent, or none if it is nil, and raises
+// [session.FlagIntent] in either case.
 func (t *Turn) SetIntent(intent *session.Intent) {
 	encoded, err := stored.EncodeIntent(t.bot.store.opts.Codec, intent)
 	if err == nil {
@@ -121,7 +122,7 @@ func (t *Turn) SetIntent(intent *session.Intent) {
 }
 
 // Match returns the predicted intent if it has this name and no move has
-// consumed it yet, else nil.
+// consumed it, else nil.
 func (t *Turn) Match(name string) *session.Intent {
 	if !t.Flag(session.FlagIntent) {
 		return nil
@@ -132,8 +133,8 @@ func (t *Turn) Match(name string) *session.Intent {
 	return nil
 }
 
-// File returns the last file, or nil. Its bytes are there if it came with this
-// event; [Session.File] reads those of an earlier one.
+// File returns the last file, or nil if there is none. It has its bytes if
+// this event brought it; [Session.File] reads those of an earlier one.
 func (t *Turn) File() *session.File {
 	t.mu.Lock()
 	own, cleared := t.file, t.cleared
@@ -148,8 +149,8 @@ func (t *Turn) File() *session.File {
 	return file
 }
 
-// MatchFile returns the last file if no move has consumed it yet and it is of
-// one of the media types (of any, if none is given), else nil.
+// MatchFile returns the last file, as [Turn.File] does, if it has one of the
+// media types, or any if none is given, and no move has consumed it; else nil.
 func (t *Turn) MatchFile(mediaTypes ...string) *session.File {
 	if !t.Flag(session.FlagFile) {
 		return nil
@@ -171,8 +172,8 @@ func (t *Turn) Flag(name string) bool {
 	return !t.cleared && t.rec.Flag(name)
 }
 
-// SetFlag raises or lowers a flag. The end of the turn lowers
-// [session.FlagIntent] and [session.FlagFile] in any case.
+// SetFlag raises the flag if up is true, else lowers it. The end of the turn
+// lowers [session.FlagIntent] and [session.FlagFile] in any case.
 func (t *Turn) SetFlag(name string, up bool) {
 	if !t.verb("flag", session.ValidKey("flag", name)) {
 		return
