@@ -35,6 +35,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 //go:embed *.lua prelude/*.lua
@@ -43,15 +44,21 @@ var files embed.FS
 // A Script is one script as it is sent to the server. Do not change it.
 type Script struct {
 	Name string   // Name is the file's name without .lua.
-	Text string   // Text is the script with its prelude.
-	SHA  string   // SHA is the SHA-1 of Text in hex, for EVALSHA.
 	Keys []string // Keys are the names in the header's KEYS line, in order.
 	Args []string // Args are the names in the header's ARGV line, in order.
 
 	Writes  bool     // Writes is true unless the script only reads.
 	Losable bool     // Losable is true if nobody needs to wait until what it wrote is safe.
 	final   []string // the statuses in the header's FINAL line; empty means all
+
+	joined func() (text, sha string) // joins the script when it is first asked for
 }
+
+// Text returns the script with its prelude.
+func (s *Script) Text() string { text, _ := s.joined(); return text }
+
+// SHA returns the SHA-1 of Text in hex, for EVALSHA.
+func (s *Script) SHA() string { _, sha := s.joined(); return sha }
 
 // IsFinal reports whether a reply with this status stays true whatever becomes
 // of an earlier attempt of the same call that may still be on its way.
@@ -87,8 +94,8 @@ var (
 // All has all scripts, sorted by name.
 var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Settings, Status, Tally}
 
-// load joins a script with the pieces that its header names. It panics on a
-// header it cannot read: the files are part of the program.
+// load reads a script's header. It panics on one that it cannot read: the files are
+// part of the program.
 func load(name string) *Script {
 	body := read(name + ".lua")
 	s := &Script{Name: name, Keys: header(body, "KEYS"), Args: header(body, "ARGV")}
@@ -102,6 +109,13 @@ func load(name string) *Script {
 	default:
 		panic(fmt.Sprintf("lua: %s: WRITES %s", name, writes))
 	}
+	s.joined = sync.OnceValues(func() (text, sha string) { return s.join(body) })
+	return s
+}
+
+// join puts the pieces that a script's header names before it. Programs that import
+// this package and run no script do not pay for it.
+func (s *Script) join(body string) (whole, sha string) {
 	var text strings.Builder
 	declare(&text, "KEYS", s.Keys)
 	declare(&text, "ARGV", s.Args)
@@ -109,13 +123,12 @@ func load(name string) *Script {
 		text.WriteString(read("prelude/" + piece + ".lua"))
 	}
 	text.WriteString(body)
-	s.Text = used(text.String())
-	if before, after, asks := strings.Cut(s.Text, rightsHere); asks {
-		s.Text = before + rights(s.Text) + after
+	whole = used(text.String())
+	if before, after, asks := strings.Cut(whole, rightsHere); asks {
+		whole = before + rights(whole) + after
 	}
-	sum := sha1.Sum([]byte(s.Text))
-	s.SHA = hex.EncodeToString(sum[:])
-	return s
+	sum := sha1.Sum([]byte(whole))
+	return whole, hex.EncodeToString(sum[:])
 }
 
 // used leaves out of a script's text the functions that nothing behind them calls: the

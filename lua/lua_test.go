@@ -51,7 +51,7 @@ func TestHeaderAndCodeAgree(t *testing.T) {
 				t.Errorf("the header does not begin with the script's name")
 			}
 			// All but the first two lines, in which the names are declared.
-			_, body, _ := strings.Cut(s.Text, "\n")
+			_, body, _ := strings.Cut(s.Text(), "\n")
 			_, body, _ = strings.Cut(body, "\n")
 			body = code(body)
 			used := map[string]bool{}
@@ -98,7 +98,7 @@ func TestHeadersSayWhatAScriptLeavesBehind(t *testing.T) {
 			if found := write.FindString(body); (found != "") != s.Writes && s != Probe { // which removes what it wrote
 				t.Errorf("the header says that it writes: %t; the code has %q", s.Writes, found)
 			}
-			if guarded := strings.Contains(s.Text, "'LATE'"); guarded != (s.Writes && !s.Losable) {
+			if guarded := strings.Contains(s.Text(), "'LATE'"); guarded != (s.Writes && !s.Losable) {
 				t.Errorf("it writes %t, losable %t, and looks at its deadline: %t", s.Writes, s.Losable, guarded)
 			}
 			if !s.Writes && strings.Contains(head, "-- FINAL ") {
@@ -137,11 +137,11 @@ func TestAStatusIsFinalWhereTheHeaderSaysSo(t *testing.T) {
 func TestTheProbeTriesEveryCommand(t *testing.T) {
 	called := regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 	tried := map[string]bool{"TIME": true} // by the clock
-	for _, m := range regexp.MustCompile(`(?m)^try\('([A-Z]+)'`).FindAllStringSubmatch(Probe.Text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^try\('([A-Z]+)'`).FindAllStringSubmatch(Probe.Text(), -1) {
 		tried[m[1]] = true
 	}
 	for _, s := range All {
-		for _, m := range called.FindAllStringSubmatch(code(s.Text), -1) {
+		for _, m := range called.FindAllStringSubmatch(code(s.Text()), -1) {
 			if !tried[m[1]] {
 				t.Errorf("%s calls %s, the probe does not try it", s.Name, m[1])
 			}
@@ -156,13 +156,13 @@ func TestScriptsArePortable(t *testing.T) {
 	for _, s := range All {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			text := code(s.Text)
+			text := code(s.Text())
 			for _, banned := range []string{"#!", "cjson", "cmsgpack", "struct.", "bit.", "error_reply", "redis.error", "redis.log", "tostring(", "EVAL"} {
 				if strings.Contains(text, banned) {
 					t.Errorf("it uses %s", banned)
 				}
 			}
-			if _, err := parse.Parse(strings.NewReader(s.Text), s.Name); err != nil {
+			if _, err := parse.Parse(strings.NewReader(s.Text()), s.Name); err != nil {
 				t.Errorf("it does not parse: %v", err)
 			}
 			for _, m := range regexp.MustCompile(`redis\.p?call\('([A-Z]+)', ([a-z'"]+)`).FindAllStringSubmatch(text, -1) {
@@ -194,7 +194,7 @@ func TestEveryNameIsDeclared(t *testing.T) {
 	for _, s := range All {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			chunk, err := parse.Parse(strings.NewReader(s.Text), s.Name)
+			chunk, err := parse.Parse(strings.NewReader(s.Text()), s.Name)
 			if err != nil {
 				t.Fatal(err)
 			}

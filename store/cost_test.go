@@ -84,7 +84,7 @@ func (c *trips) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (c *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if args := cmd.Args(); cmd.Name() == "evalsha" && !slices.Contains([]any{lua.Beat.SHA, lua.Load.SHA, lua.History.SHA}, args[1]) {
+		if args := cmd.Args(); cmd.Name() == "evalsha" && !slices.Contains([]any{lua.Beat.SHA(), lua.Load.SHA(), lua.History.SHA()}, args[1]) {
 			c.n.Add(1)
 		}
 		return next(ctx, cmd)

@@ -145,12 +145,12 @@ func (s spoiler) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 // noFence lets whoever once held a session commit.
 func noFence(t *testing.T) spoiler {
 	const fence = "s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or "
-	if strings.Count(lua.Commit.Text, fence) != 1 {
+	if strings.Count(lua.Commit.Text(), fence) != 1 {
 		t.Fatal("commit.lua has another fence than this test breaks")
 	}
-	text := strings.Replace(lua.Commit.Text, fence, "", 1)
+	text := strings.Replace(lua.Commit.Text(), fence, "", 1)
 	return func(args []any) {
-		if len(args) > 1 && args[1] == lua.Commit.SHA {
+		if len(args) > 1 && args[1] == lua.Commit.SHA() {
 			args[0], args[1] = "eval", text
 		}
 	}
@@ -169,7 +169,7 @@ func noDedupe(t *testing.T, script *lua.Script, name string) spoiler {
 		t.Fatalf("%s.lua has no argument %s", script.Name, name)
 	}
 	return func(args []any) {
-		if len(args) > at && (args[1] == script.SHA || args[1] == script.Text) {
+		if len(args) > at && (args[1] == script.SHA() || args[1] == script.Text()) {
 			args[at] = fmt.Sprintf("x%015d", sent.Add(1))
 		}
 	}

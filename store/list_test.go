@@ -104,7 +104,7 @@ func TestSessionsReadsNoMoreOfALargeIndexThanItNeeds(t *testing.T) {
 	st.client.AddHook(pipes{after: func(_ context.Context, cmds []redis.Cmder) {
 		for _, cmd := range cmds {
 			switch {
-			case cmd.Name() == "evalsha" && cmd.Args()[1] == lua.Status.SHA:
+			case cmd.Name() == "evalsha" && cmd.Args()[1] == lua.Status.SHA():
 				read.Add(1)
 			case cmd.Name() == "zrevrangebyscore":
 				read.Add(int64(len(cmd.(*redis.ZSliceCmd).Val())))

@@ -33,7 +33,7 @@ func (r *recorder) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 func (r *recorder) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		for _, script := range []*lua.Script{lua.Accept, lua.Commit} {
-			if args := cmd.Args(); cmd.Name() == "evalsha" && args[1] == script.SHA {
+			if args := cmd.Args(); cmd.Name() == "evalsha" && args[1] == script.SHA() {
 				var argv []string
 				for _, arg := range args[3+len(script.Keys):] {
 					if text, ok := arg.(*string); ok {
@@ -114,7 +114,7 @@ func BenchmarkScripts(b *testing.B) {
 					args[j] = argv[j]
 				}
 				at := st.layout.place(session.Ref{Bot: "bot", ID: argv[2]})
-				cmds[i] = pipe.EvalSha(ctx, script.SHA, st.layout.keys(script, at), args...)
+				cmds[i] = pipe.EvalSha(ctx, script.SHA(), st.layout.keys(script, at), args...)
 			}
 			return nil
 		})

@@ -283,7 +283,7 @@ func describe(cmd redis.Cmder) string {
 
 func scriptName(sha string) string {
 	for _, s := range lua.All {
-		if sha == s.SHA || sha == s.Text {
+		if sha == s.SHA() || sha == s.Text() {
 			return s.Name
 		}
 	}

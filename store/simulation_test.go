@@ -174,7 +174,7 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 		client := s.connect(look)
 		defer client.Close()
 		for _, script := range lua.All {
-			if err := client.ScriptLoad(ctx, script.Text).Err(); err != nil {
+			if err := client.ScriptLoad(ctx, script.Text()).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -39,11 +39,11 @@ func TestBrokenConformance(t *testing.T) {
 	if !ok {
 		return // it is run by the test below
 	}
-	text := strings.Replace(b.script.Text, b.old, b.new, 1)
+	text := strings.Replace(b.script.Text(), b.old, b.new, 1)
 	connected := connect(redistest.Single(t))
 	storetest.Conformance(t, func(t testing.TB) redis.UniversalClient {
 		client := connected(t)
-		client.AddHook(spoiler{b.script.SHA, text})
+		client.AddHook(spoiler{b.script.SHA(), text})
 		return client
 	})
 }
@@ -78,7 +78,7 @@ func TestTheSuiteNoticesEachBreak(t *testing.T) {
 	for name, b := range breaks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if strings.Count(b.script.Text, b.old) != 1 {
+			if strings.Count(b.script.Text(), b.old) != 1 {
 				t.Fatalf("%s.lua has not the one place that this breaks", b.script.Name)
 			}
 			var out []byte

@@ -259,13 +259,13 @@ func scriptOf(cmd redis.Cmder) *lua.Script {
 	switch strings.ToLower(cmd.Name()) {
 	case "evalsha":
 		for _, s := range lua.All {
-			if s.SHA == body {
+			if s.SHA() == body {
 				return s
 			}
 		}
 	case "eval":
 		for _, s := range lua.All {
-			if s.Text == body {
+			if s.Text() == body {
 				return s
 			}
 		}

@@ -55,13 +55,13 @@ func (once) NoRetry() bool { return true }
 // sendScript sends the script once, by its digest or, where the server does not know
 // it yet, in full.
 func (c *Caller) sendScript(ctx context.Context, script *lua.Script, full []any) (Reply, error) {
-	full[0], full[1] = "evalsha", script.SHA
+	full[0], full[1] = "evalsha", script.SHA()
 	cmd := redis.NewCmd(ctx, full...)
 	cmd.SetFirstKeyPos(3)
 	writes := script.Writes && !script.Losable
 	err := c.send(ctx, once{cmd, writes})
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		full[0], full[1] = "eval", script.Text
+		full[0], full[1] = "eval", script.Text()
 		cmd = redis.NewCmd(ctx, full...)
 		cmd.SetFirstKeyPos(3)
 		err = c.send(ctx, once{cmd, writes})

@@ -46,9 +46,9 @@ func (c *Caller) Each(ctx context.Context, requests []Request) []Result {
 				}
 				r := &requests[i]
 				words, _ := r.words("") // no call's id, no deadline
-				words[0], words[1] = "evalsha", r.Script.SHA
+				words[0], words[1] = "evalsha", r.Script.SHA()
 				if full {
-					words[0], words[1] = "eval", r.Script.Text
+					words[0], words[1] = "eval", r.Script.Text()
 				}
 				cmds[i] = redis.NewCmd(ctx, words...)
 				cmds[i].SetFirstKeyPos(3)
