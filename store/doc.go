@@ -126,9 +126,10 @@
 //
 // End [Bot.Serve] by its ctx and wait until it returns, then call [Store.Close]. After
 // Close everything returns an error that wraps redis.ErrClosed: new calls and Watch at
-// once, Wait soon, and a Serve that still runs when its turns have ended or its grace
-// is over; what those turns did is not committed, and others take their events over
-// after the lease.
+// once, Wait soon, a write that was sent when its outcome is certain or
+// [Options.Timeout] is over, and a Serve that still runs when its turns have ended or
+// its grace is over; what those turns did is not committed, and others take their
+// events over after the lease.
 //
 // # A key whose type changes
 //

@@ -192,6 +192,8 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place, o once) (began time.
 		switch {
 		case err == nil:
 			return began, answer, nil
+		case b.store.usable() != nil:
+			return began, nil, b.store.usable()
 		case errors.Is(err, session.ErrUnknownOutcome):
 			// fn has not run, so nothing can have changed, whatever became of the lease.
 			return began, nil, fmt.Errorf("no answer to the request for the lease: %v", err)
