@@ -85,7 +85,7 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	accept := f.client.Pipeline()
 	accept.ZAdd(ctx, f.key("due", user), redis.Z{Score: float64(ms + 15000), Member: user})
 	accept.RPush(ctx, f.key("q", user), digest+stamp+string(event))
-	accept.HSet(ctx, f.key("e", user), digest, "p "+forget+" 2n9c#1f 0")
+	accept.HSet(ctx, f.key("e", user), digest, "p "+forget+" 2n9c#1f 0 0 0 0")
 	accept.HSet(ctx, s, "lease", token+" "+lease+" event host-123-abcdef#1f 0 0 64 0 "+at)
 	loaded := accept.HGetAll(ctx, s)
 	if _, err := accept.Exec(ctx); err != nil {
@@ -107,7 +107,7 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	commit.ZRem(ctx, f.key("n", user), "s"+from+"\x00"+user)
 	commit.ZAdd(ctx, f.key("n", user), redis.Z{Member: "s" + to + "\x00" + user})
 	commit.LPop(ctx, f.key("q", user))
-	commit.HSet(ctx, f.key("e", user), digest, "d "+forget+" "+token+" "+strconv.FormatInt(seq+1, 10)+" "+strconv.FormatInt(seq+2, 10)+" 2n9c#1f 0")
+	commit.HSet(ctx, f.key("e", user), digest, "d "+forget+" 2n9c#1f 0 "+token+" "+strconv.FormatInt(seq+1, 10)+" "+strconv.FormatInt(seq+2, 10))
 	commit.ZRem(ctx, f.key("due", user), user)
 	commit.HSet(ctx, s, "d:"+valueKeys[0], encode(x.Values[0]), "d:"+valueKeys[1], encode(x.Values[1]), "intent", string(said),
 		"message", encode(x.Text), "state", to, "lease", token+" 0 free - 0 0 0 0 "+at, "head", head(at, seq+2))
