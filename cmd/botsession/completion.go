@@ -14,6 +14,11 @@ import (
 
 // completeBot completes the name of a bot from the server.
 func (e *env) completeBot(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return e.complete(cmd, args, func(ctx context.Context, st *store.Store) ([]string, error) { return st.Bots(ctx) })
+}
+
+// complete completes the first argument with words from the server.
+func (e *env) complete(cmd *cobra.Command, args []string, read func(context.Context, *store.Store) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -24,11 +29,11 @@ func (e *env) completeBot(cmd *cobra.Command, args []string, _ string) ([]string
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer st.Close()
-	bots, err := st.Bots(ctx)
+	words, err := read(ctx, st)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	return bots, cobra.ShellCompDirectiveNoFileComp
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeRef completes a bot's name, and behind its slash the id of one of
@@ -42,31 +47,22 @@ func (e *env) completeRef(cmd *cobra.Command, args []string, begun string) ([]st
 		}
 		return bots, directive | cobra.ShellCompDirectiveNoSpace
 	}
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-	defer cancel()
-	st, err := e.open(ctx, true)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	defer st.Close()
-	b, err := st.Bot(ctx, bot, nil)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var refs []string
-	for status, err := range b.Sessions(ctx, store.Filter{}) {
-		if err != nil && len(refs) == 0 && !errors.Is(err, session.ErrCorrupt) {
-			return nil, cobra.ShellCompDirectiveError
+	return e.complete(cmd, args, func(ctx context.Context, st *store.Store) (refs []string, err error) {
+		b, err := st.Bot(ctx, bot, nil)
+		if err != nil {
+			return nil, err
 		}
-		if err == nil {
-			refs = append(refs, status.Ref.String())
+		for status, err := range b.Sessions(ctx, store.Filter{}) {
+			if err != nil && len(refs) == 0 && !errors.Is(err, session.ErrCorrupt) {
+				return nil, err
+			}
+			if err == nil {
+				refs = append(refs, status.Ref.String())
+			}
+			if len(refs) == 100 {
+				break
+			}
 		}
-		if len(refs) == 100 {
-			break
-		}
-	}
-	return refs, cobra.ShellCompDirectiveNoFileComp
+		return refs, nil
+	})
 }
