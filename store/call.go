@@ -88,11 +88,11 @@ func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at p
 	return wrong
 }
 
-// A reply is a script's answer.
+// A reply is what a script returned.
 type reply = call.Reply
 
 // refusal turns a reply's status into the error it means; nil for OK and for
-// what only one script answers.
+// what only one script returns.
 func refusal(r reply, ref session.Ref) error {
 	switch r.Status() {
 	case "OK", "DUPLICATE", "EXISTS", "NOTHING":

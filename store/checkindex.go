@@ -251,7 +251,7 @@ func (c *checker) count(ctx context.Context, at place, bot string) ([]Finding, e
 			return nil, err
 		}
 	}
-	if errors.Join(counted.Err, named.Err, active.Err) != nil { // which keys finds
+	if cmp.Or(counted.Err, named.Err, active.Err) != nil { // which keys finds
 		return nil, nil
 	}
 	for _, n := range []int64{named.Val, active.Val} {

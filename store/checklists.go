@@ -206,7 +206,7 @@ func (e *exam) letters(ctx context.Context) error {
 	return nil
 }
 
-// calls checks the answers to calls.
+// calls checks the replies that are kept of calls.
 func (e *exam) calls(ctx context.Context) error {
 	return e.eachLine(ctx, "calls", func(op, line string) {
 		if !callLine.MatchString(line) {

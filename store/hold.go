@@ -150,7 +150,7 @@ func (h *hold) waited() time.Duration {
 // A parcel is one reply on its way out.
 type parcel struct {
 	name  ids.Reply
-	event string // the id of the event that it answers; empty if there is none
+	event string // the id of the event whose turn made it; empty if there is none
 	entry
 	err error // its place in the outbox could not be read
 }

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/causes"
 )
 
 // BotOptions are the settings of a bot. They are stored with its data, and are
@@ -228,7 +229,7 @@ func (s *settings) write() error {
 	}
 	faults = append(faults, field(fieldRevision, s.Revision), field(fieldChanged, s.Changed.UTC()), field(fieldBy, s.By))
 	s.text = "{" + strings.TrimPrefix(line.String(), ",") + "}"
-	return errors.Join(faults...)
+	return causes.Join(faults...)
 }
 
 // readSettings reads what write wrote, or a newer version did.

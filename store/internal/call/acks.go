@@ -21,7 +21,7 @@ import (
 const ackWait = 2 * time.Second
 
 // carrySafely sends commands and has their servers wait for the replicas, or for
-// the files. Where a cluster's node answers ASK, because it is handing the slot
+// the files. Where a cluster's node replies ASK, because it is handing the slot
 // over, the call is tried again until that is done.
 func (s *sender) carrySafely(ctx context.Context, cmds []redis.Cmder) {
 	var flights sync.WaitGroup
@@ -44,7 +44,7 @@ func (s *sender) carrySafely(ctx context.Context, cmds []redis.Cmder) {
 }
 
 // pipeAndWait sends commands to one server, and waits on the connection that
-// wrote. It answers what is missing.
+// wrote. It returns what is missing.
 //
 // A call that finds its work done, by its own attempt before or by a delivery
 // elsewhere, writes nothing, and must wait for that work all the same. Redis 7.2

@@ -71,7 +71,7 @@ func (c *Caller) sendScript(ctx context.Context, script *lua.Script, full []any)
 	}
 	values, ok := cmd.Val().([]any)
 	if !ok || len(values) < 2 {
-		return nil, fmt.Errorf("script %s: the answer %v is none of ours", script.Name, cmd.Val())
+		return nil, fmt.Errorf("script %s: returned %v, which is no reply of a script of this version", script.Name, cmd.Val())
 	}
 	return values, nil
 }

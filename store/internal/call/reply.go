@@ -2,7 +2,7 @@ package call
 
 import "strconv"
 
-// A Reply is a script's answer: its status, the server's time in ms, the rest.
+// A Reply is what a script returned: its status, the server's time in ms, the rest.
 type Reply []any
 
 func (r Reply) Status() string { return r.Text(0) }

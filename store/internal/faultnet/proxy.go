@@ -104,7 +104,7 @@ func (p *Proxy) Counts() Counts {
 	return p.counts
 }
 
-// Await waits until the counts are as wanted, or answers ctx's error.
+// Await waits until the counts are as wanted, or returns ctx's error.
 func (p *Proxy) Await(ctx context.Context, wanted func(Counts) bool) error {
 	defer context.AfterFunc(ctx, func() { p.count(func(*Counts) {}) })()
 	p.mu.Lock()

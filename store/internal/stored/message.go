@@ -63,7 +63,7 @@ func DecodeEntry(b []byte) (session.Message, error) {
 // An Unsent is an element of the outbox: a reply that waits to be sent.
 type Unsent struct {
 	Reply   ids.Reply
-	EventID string        // EventID is of the event that it answers; empty if there is none.
+	EventID string        // EventID is of the event whose turn made it; empty if there is none.
 	Time    time.Time     // Time is that of the message in the chat.
 	Message codec.Encoded // Message is what EncodeMessage wrote.
 }
