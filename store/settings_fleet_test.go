@@ -341,6 +341,7 @@ func (f *settingsFleet) lose(random *rand.Rand) {
 			f.Errorf("settings %+v, want %+v", got, was)
 		}
 	}
+	until(f.T, "it is in the log", func() bool { return len(f.log.lines("put back")) > 0 }) // which comes after the server has it
 	if lines := f.log.lines("put back"); len(lines) != 1 {
 		f.Errorf("lines in the log: %q, want one", lines)
 	}

@@ -213,7 +213,9 @@ func putBack(s *scene) {
 	for _, one := range []*store.Bot{bot, other, began} {
 		equal(s, "settings", s.settings(one), was)
 	}
-	equal(s, "lines in the log", len(linesWith("put back", log.list())), 1)
+	lines := func() int { return len(linesWith("put back", log.list())) }
+	s.eventually("it is in the log", func() bool { return lines() > 0 }) // which comes after the server has it
+	equal(s, "lines in the log", lines(), 1)
 }
 
 func unreadableSettings(s *scene) {
