@@ -125,5 +125,5 @@ func refusal(r reply, ref session.Ref) error {
 	case "CORRUPT":
 		return &session.CorruptError{Ref: ref, Field: r.Text(2), Reason: errors.New("it is missing or damaged")}
 	}
-	return fmt.Errorf("a script answered %q", r.Status())
+	return errors.New("a script returned a status that this version does not know")
 }

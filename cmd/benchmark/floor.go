@@ -127,7 +127,7 @@ func (f *floor) prepare(ctx context.Context, users []string, chat []exchange) er
 		}
 		f.env.control.PExpire(ctx, f.key("s", user), blobLife)
 		for range idsKept {
-			if err := f.env.control.HSet(ctx, f.key("e", user), f.digest(), "d 1763886400 1763800000000000 123 124 2n9c#1f 0").Err(); err != nil {
+			if err := f.env.control.HSet(ctx, f.key("e", user), f.digest(), "d 1763886400 2n9c#1f 0 1763800000000000 123 124").Err(); err != nil {
 				return err
 			}
 			if user != users[0] {

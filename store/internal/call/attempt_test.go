@@ -98,6 +98,27 @@ func TestRunFollowsItsTable(t *testing.T) {
 	}
 }
 
+// What came in a reply's place may be what a user said.
+func TestAnErrorShowsNothingOfWhatCameInAReplysPlace(t *testing.T) {
+	t.Parallel()
+	const secret = "sesame"
+	for what, place := range map[string]any{"a text": secret, "a list of one": []any{secret}, "a number": int64(4711), "a map": map[any]any{secret: secret}} {
+		caller := New(nil, "r", 0, false)
+		caller.Clock = NewClock(1)
+		caller.Around = func(cmd redis.Cmder, _ func() error) error {
+			cmd.(once).SetVal(place)
+			return nil
+		}
+		ctx, cancel := Bound(t.Context(), lua.Load, 10*time.Second)
+		defer cancel()
+		x := caller.Begin(Request{Script: lua.Load, Keys: make([]string, len(lua.Load.Keys))})
+		_, _, err := x.attempt(ctx)
+		if err == nil || !strings.Contains(err.Error(), "script load") || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "4711") {
+			t.Errorf("%s: the error is %v", what, err)
+		}
+	}
+}
+
 func TestACancelledContextEndsAReadAndNoWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -71,7 +71,7 @@ func (c *Caller) sendScript(ctx context.Context, script *lua.Script, full []any)
 	}
 	values, ok := cmd.Val().([]any)
 	if !ok || len(values) < 2 {
-		return nil, fmt.Errorf("script %s: returned %v, which is no reply of a script of this version", script.Name, cmd.Val())
+		return nil, fmt.Errorf("script %s: a reply that is no script's of this version: a %T of %d items", script.Name, cmd.Val(), len(values))
 	}
 	return values, nil
 }
