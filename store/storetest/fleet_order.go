@@ -181,11 +181,11 @@ func sessionsApart(s *scene) {
 
 func twoRoundTrips(s *scene) {
 	r, other := s.replica(), s.replica()
-	var before []string
+	before := make(chan []string, 1)
 	steps := []*lua.Script{lua.Accept, lua.Lease, lua.Load, lua.Commit, lua.Sent, lua.Change}
 	var skip int
 	opts := &options{Lease: longLease, Send: func(context.Context, store.Delivery) error {
-		before = r.scripts(steps...)[skip:]
+		before <- r.scripts(steps...)[skip:]
 		return nil
 	}}
 	bot := r.bot("bot", opts)
@@ -194,14 +194,19 @@ func twoRoundTrips(s *scene) {
 		return errors.New("the other replica got an event that the first had room for")
 	})
 	s.replicas(bot, 2)
-	sent := func() int { return len(r.scripts(lua.Sent)) }
-	s.handled(s.accept(bot, "1", "loads the scripts"))
-	for i := range 5 {
-		s.eventually("the reply before was noted", func() bool { return sent() > i && s.status(bot.Session("1")).Lease.Work == session.WorkNone })
+	turn := func(text string) (scripts []string) {
 		skip = len(r.scripts(steps...))
-		s.handled(s.accept(bot, "1", fmt.Sprint(i)))
-		s.eventually("the reply is sent and noted", func() bool { return sent() > i+1 })
-		equal(s, "scripts until the reply was sent", before, []string{"accept", "commit"})
+		s.handled(s.accept(bot, "1", text))
+		scripts = receive(s, "the reply is sent", before)
+		s.eventually("it is noted", func() bool {
+			st := s.status(bot.Session("1"))
+			return st.Unsent == 0 && st.Lease.Work == session.WorkNone
+		})
+		return scripts
+	}
+	turn("loads the scripts")
+	for i := range 5 {
+		equal(s, "scripts until the reply was sent", turn(fmt.Sprint(i)), []string{"accept", "commit"})
 	}
 }
 
