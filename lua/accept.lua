@@ -3,7 +3,7 @@
 -- the event in the same script.
 --
 -- USES   clock deadline rights record watch list life index enter handout sweep ids
--- KEYS   session inbox outbox events due activity names expiry bots watch
+-- KEYS   session inbox outbox events due index users expiry bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- WRITES yes
 -- FINAL  OK DUPLICATE

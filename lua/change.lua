@@ -3,8 +3,8 @@
 -- lets the head of the inbox run again: each time somewhat later, as long as each
 -- reset meets that head in hand, so that no handler can keep itself running.
 --
--- USES   clock deadline rights record watch list life change onward sweep calls ids
--- KEYS   session history inbox outbox events calls file due activity names moves expiry watch
+-- USES   clock deadline rights record watch list life index change onward sweep calls ids
+-- KEYS   session history inbox outbox events calls file due index moves expiry watch
 -- ARGV   op deadline id most ifversion once window change...
 --        most: bytes of private data that the session may have
 --        ifversion: the version that the session must have; 0 for any

@@ -2,15 +2,14 @@
 -- of another type than it should be gives nothing. It writes nothing.
 --
 -- USES   clock
--- KEYS   session history inbox outbox events calls letters file activity names expiry due dead
+-- KEYS   session history inbox outbox events calls letters file index users expiry due dead
 -- ARGV   op deadline id
 -- WRITES no
 -- REPLY  OK now {type expiry size ...} hash scores
 --                                      of the first eight keys: type, how long until Redis drops
 --                                      the key in ms, negative for ever, and the length of a list;
---                                      scores: in activity, expiry, due and dead, and in names those
---                                      of its state and of its user; empty where it is not listed,
---                                      "?" if the key is of another type
+--                                      scores: in index, expiry, due, dead and users; empty where it
+--                                      is not listed, "?" if the key is of another type
 
 local keys = {}
 for _, key in ipairs({session, history, inbox, outbox, events, calls, letters, file}) do
@@ -24,14 +23,13 @@ if keys[1] == 'hash' then hash = redis.call('HGETALL', session) end
 for i = 1, #hash, 2 do field[hash[i]] = hash[i + 1] end
 
 local scores = {}
-local function place(list, member)
+local function look(list, member)
   local score = redis.pcall('ZSCORE', list, member) or ''
   scores[#scores + 1] = type(score) == 'string' and score or '?'
 end
-place(activity, id)
-place(expiry, id)
-place(due, id)
-place(dead, id)
-place(names, 's' .. (field.state or '') .. '\0' .. id)
-place(names, 'u' .. (field.user or '') .. '\0' .. id)
+look(index, id)
+look(expiry, id)
+look(due, id)
+look(dead, id)
+look(users, (field.user or '') .. '\0' .. id)
 return {'OK', now, keys, hash, scores}

@@ -3,7 +3,7 @@
 -- longer holds the session, nothing. Then it decides who goes on.
 --
 -- USES   clock deadline rights record watch list life index change handout onward sweep calls ids done bury
--- KEYS   session history inbox outbox events calls file due activity names moves expiry bots watch
+-- KEYS   session history inbox outbox events calls file due index users moves expiry bots watch
 -- ARGV   op deadline id bot token digest want lease once window change...
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
@@ -61,7 +61,7 @@ else
   done('d', first, forget, call, made, lost)
 end
 if c.destroy then -- out of the index; the hash only carries the lease on until the replies are sent
-  leave(s.state, redis.call('HGET', session, 'user') or '')
+  leave(redis.call('HGET', session, 'user') or '')
   redis.call('DEL', history)
   s.ended, s.ttl = true, '-'
 end

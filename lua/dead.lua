@@ -4,8 +4,8 @@
 -- read, which is written anew. The change holds what stays in the session: the
 -- user's message.
 --
--- USES   clock deadline rights record watch list life change handout onward sweep calls ids done
--- KEYS   session history inbox outbox events calls file due activity names moves expiry letters dead watch
+-- USES   clock deadline rights record watch list life index change handout onward sweep calls ids done
+-- KEYS   session history inbox outbox events calls file due index moves expiry letters dead watch
 -- ARGV   op deadline id token digest want lease why keep most change...
 --        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;
 --        most is how many letters a session keeps

@@ -4,7 +4,7 @@
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
 -- USES   clock deadline rights record watch list life index bury sweep calls ids
--- KEYS   session history inbox outbox events calls file due activity names expiry bots watch
+-- KEYS   session history inbox outbox events calls file due index users expiry bots watch
 -- ARGV   op deadline id bot mode
 -- WRITES yes
 -- FINAL  OK NOTHING

@@ -2,7 +2,7 @@
 -- of again (mode serve), or takes it for an Update (mode update).
 --
 -- USES   clock deadline rights record list life index enter handout onward ids
--- KEYS   session inbox outbox events due activity names expiry bots
+-- KEYS   session inbox outbox events due index users expiry bots
 -- ARGV   op deadline id bot mode lease initial ttl want once
 --        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see ids
 -- WRITES yes

@@ -83,6 +83,7 @@ var (
 	Look     = load("look")
 	Outcome  = load("outcome")
 	Probe    = load("probe")
+	Recent   = load("recent")
 	Release  = load("release")
 	Renew    = load("renew")
 	Sent     = load("sent")
@@ -92,7 +93,7 @@ var (
 )
 
 // All has all scripts, sorted by name.
-var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Release, Renew, Sent, Settings, Status, Tally}
+var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Recent, Release, Renew, Sent, Settings, Status, Tally}
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.

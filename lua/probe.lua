@@ -38,7 +38,6 @@ try('ZRANGE', due, 0, 0)
 try('ZREVRANGEBYSCORE', due, 0, 0)
 try('ZRANGEBYSCORE', due, 0, 0)
 try('ZRANGEBYLEX', due, '[a', '[a')
-try('ZLEXCOUNT', due, '[a', '[a')
 if writes ~= '1' then return {'OK', now, failed} end
 
 -- First those that find nothing to do: also those that clean up.

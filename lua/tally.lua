@@ -1,23 +1,16 @@
--- tally: counts a bucket's sessions of one bot, by state, from the names in its
--- index. It writes nothing.
+-- tally: counts a bucket's sessions of one bot, by state. It writes nothing.
 --
--- USES   clock
--- KEYS   names
+-- USES   clock index
+-- KEYS   index
 -- ARGV   op deadline
 -- WRITES no
--- REPLY  OK now {state number ...}
+-- REPLY  OK now {place id number ...}  of each state: the session that was idle for longest, and how many there
+--                                      are; states whose names have the same 28 bits are counted together
 
-local tally, from = {}, '[s'
-while true do
-  local first = redis.call('ZRANGEBYLEX', names, from, '(t', 'LIMIT', 0, 1)[1]
-  if not first then return {'OK', now, tally} end
-  local zero = string.find(first, '\0', 1, true)
-  if zero then
-    local name = string.sub(first, 1, zero - 1)
-    from = '[' .. name .. '\1'
-    tally[#tally + 1] = string.sub(name, 2)
-    tally[#tally + 1] = redis.call('ZLEXCOUNT', names, '[' .. name .. '\0', '(' .. name .. '\1')
-  else
-    from = '(' .. first -- not ours: step over it
-  end
-end
+local tally = {}
+each_state(0, LAST, function(base, least, first)
+  tally[#tally + 1] = int(least)
+  tally[#tally + 1] = first
+  tally[#tally + 1] = redis.call('ZCOUNT', index, int(base), int(base + MINUTES - 1))
+end)
+return {'OK', now, tally}

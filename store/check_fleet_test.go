@@ -154,14 +154,14 @@ func TestCheckFindsTheLastOfMany(t *testing.T) {
 		noError(t, c.HSet(ctx, st.layout.key("moves", at), fmt.Sprint("from\x00to", i), "none").Err())
 	}
 	for i := range 300 { // behind all others
-		noError(t, c.Do(ctx, "ZADD", st.layout.key("activity", at), 1e15, fmt.Sprint("x", i)).Err())
+		noError(t, c.Do(ctx, "ZADD", st.layout.key("index", at), 1e15, fmt.Sprint("x", i)).Err())
 	}
 	texts := map[string]int{}
 	for f, err := range st.Check(ctx) {
 		noError(t, err)
 		texts[f.Text[:20]]++
 	}
-	if texts["the element with the"] != 1 || texts["the line of the even"] != 700 || texts["its hash is gone, an"] != 300 || texts["the count of the mov"] != 700 || len(texts) != 4 {
+	if texts["the element with the"] != 1 || texts["the line of the even"] != 700 || texts["its hash is gone, an"] != 300 || texts["the count of the mov"] != 700 || texts["1200 sessions are co"] != 1 || len(texts) != 5 {
 		t.Errorf("found is %v", texts)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A stock is a small namespace that has something of everything, and is whole.
@@ -134,6 +135,10 @@ func pushed(from, to string, cut int) func(s *stock) {
 	}
 }
 
+// miscounted is the flaw of a bucket that counts another number of sessions than it
+// lists.
+func miscounted(key string) flaw { return flaw{"", key, "counted, and the index lists"} }
+
 const (
 	hour     = 3_600_000
 	year2100 = 4_102_444_800_000
@@ -158,7 +163,7 @@ var ruins = []ruin{
 	{"a hash without a state", cmd("HDEL", "session/full", "state"), []flaw{{"full", "session/full", `the field "state" of its hash cannot be read: it is missing`}}},
 	{"a hash with a name that none can have", cmd("HSET", "session/forever", "user", "a\x00b"), []flaw{
 		{"forever", "session/forever", "a name that none can have"},
-		{"forever", "names/forever", "names does not list it under its user"},
+		{"forever", "users/forever", "users does not list it under its user"},
 	}},
 	{"a newer layout", edit("head", 0, "9"), []flaw{{"full", "session/full", "its hash cannot be read: stored in a newer layout: layout 9, this version reads 1"}}},
 	{"two damaged values", cmd("HSET", "session/full", "d:k", "m\xc1", "intent", "j{"), []flaw{
@@ -179,9 +184,9 @@ var ruins = []ruin{
 		{"waits", "events/waits", "the event " + hex("first") + " is noted as one that waits, and is not in the inbox"},
 		{"waits", "events/waits", "the event " + hex("second") + " is noted as one that waits, and is not in the inbox"},
 		{"waits", "session/waits", "bytes in the inbox, and there are 0"},
-		{"waits", "due/waits", "the index due lists it, and it has no work"},
+		{"waits", "due/waits", "the key due lists it, and it has no work"},
 	}},
-	{"an inbox of no session", pushed("inbox/waits", "inbox/x", 0), []flaw{{"x", "due/x", "the index due does not list it, and it has work: events that wait"}}},
+	{"an inbox of no session", pushed("inbox/waits", "inbox/x", 0), []flaw{{"x", "due/x", "the key due does not list it, and it has work: events that wait"}}},
 	{"no line of an event", cmd("HDEL", "events/waits", digest("second")), []flaw{{"waits", "events/waits", "the event " + hex("second") + " waits, and is not noted"}}},
 	{"a line of an event that waits says that it is done", cmd("HSET", "events/waits", digest("first"), "d 1 x 0 2 3 4"), []flaw{{"waits", "events/waits", "the event " + hex("first") + " waits, and is noted as one that is done"}}},
 	{"a line of an event that cannot be read", cmd("HSET", "events/full", digest("full"), "d 1 2"), []flaw{{"full", "events/full", "the line of the event " + hex("full") + " cannot be read"}}},
@@ -194,34 +199,34 @@ var ruins = []ruin{
 	{"a file without a name", cmd("HDEL", "session/full", "file"), []flaw{{"full", "file/full", "the file's bytes are there, and its name is not"}}},
 
 	// the index
-	{"not in activity", cmd("ZREM", "activity/full", "full"), []flaw{{"full", "activity/full", "the index activity does not list it"}}},
-	{"in activity at another time", cmd("ZADD", "activity/full", 1e12, "full"), []flaw{{"full", "activity/full", "lists it at 2001-09-09T01:46:40Z, and it was last active at 20"}}},
-	{"in activity, and gone", cmd("ZADD", "activity/x", 1, "x"), []flaw{{"x", "session/x", "its hash is gone"}}},
-	{"in activity, and ended", cmd("ZADD", "activity/ended", 1, "ended"), []flaw{{"ended", "activity/ended", "the index activity lists it, and its own turn has ended it"}}},
-	{"in activity, with an id that none can have", cmd("ZADD", "activity/full", 1, strings.Repeat("x", 513)), []flaw{{"", "activity/full", `xxx", and no session can have this id`}}},
-	{"in activity of the wrong bucket", cmd("ZADD", "~activity/full", 1, "full"), []flaw{{"full", "~activity/full", "lists it, and it belongs in bucket 2"}}},
-	{"not in expiry", cmd("ZREM", "expiry/full", "full"), []flaw{{"full", "expiry/full", "the index expiry does not list it, and it expires"}}},
-	{"in expiry too late", cmd("ZADD", "expiry/full", year2100, "full"), []flaw{{"full", "expiry/full", "the index expiry lists it at 2100-01-01T00:00:00Z, and it expires at 20"}}},
-	{"in expiry, and for ever", cmd("ZADD", "expiry/forever", 1, "forever"), []flaw{{"forever", "expiry/forever", "the index expiry lists it, and it never expires"}}},
+	{"not in index", cmd("ZREM", "index/full", "full"), []flaw{{"full", "index/full", "the key index does not list it"}, miscounted("bots/full")}},
+	{"in index at another time", cmd("ZADD", "index/full", stored.Place("talking", 1.7e12), "full"), []flaw{{"full", "index/full", "lists it at 2023-11-14T22:13:00Z, and it was last active at 20"}}},
+	{"in index in another state", cmd("ZADD", "index/full", stored.Place("elsewhere", 1.7e12), "full"), []flaw{{"full", "index/full", "the key index lists it in another state than its own"}}},
+	{"in index at no place", cmd("ZADD", "index/full", -1, "full"), []flaw{{"full", "index/full", "the key index lists it in another state than its own"}}},
+	{"in index, and gone", cmd("ZADD", "index/x", 1, "x"), []flaw{{"x", "session/x", "its hash is gone"}, miscounted("bots/x")}},
+	{"in index, and ended", cmd("ZADD", "index/ended", 1, "ended"), []flaw{{"ended", "index/ended", "the key index lists it, and its own turn has ended it"}, miscounted("bots/ended")}},
+	{"in index, with an id that none can have", cmd("ZADD", "index/full", 1, strings.Repeat("x", 513)), []flaw{{"", "index/full", `xxx", and no session can have this id`}, miscounted("bots/full")}},
+	{"in index of the wrong bucket", cmd("ZADD", "~index/full", 1, "full"), []flaw{{"full", "~index/full", "lists it, and it belongs in bucket 2"}, miscounted("~bots/full")}},
+	{"not in expiry", cmd("ZREM", "expiry/full", "full"), []flaw{{"full", "expiry/full", "the key expiry does not list it, and it expires"}}},
+	{"in expiry too late", cmd("ZADD", "expiry/full", year2100, "full"), []flaw{{"full", "expiry/full", "the key expiry lists it at 2100-01-01T00:00:00Z, and it expires at 20"}}},
+	{"in expiry, and for ever", cmd("ZADD", "expiry/forever", 1, "forever"), []flaw{{"forever", "expiry/forever", "the key expiry lists it, and it never expires"}}},
 	{"in expiry, and gone", cmd("ZADD", "expiry/x", 1, "x"), []flaw{{"x", "session/x", "its hash is gone"}}},
 	{"in expiry of the wrong bucket", cmd("ZADD", "~expiry/full", 1, "full"), []flaw{{"full", "~expiry/full", "lists it, and it belongs in bucket 2"}}},
-	{"not in names by state", cmd("ZREM", "names/full", "stalking\x00full"), []flaw{{"full", "names/full", `the index names does not list it in its state, "talking"`}}},
-	{"not in names by user", cmd("ZREM", "names/full", "uann\x00full"), []flaw{{"full", "names/full", "the index names does not list it under its user"}}},
-	{"in names by another state", cmd("ZADD", "names/full", 0, "selsewhere\x00full"), []flaw{{"full", "names/full", `lists it in the state "elsewhere", and it is in "talking"`}}},
-	{"in names by another user", cmd("ZADD", "names/"+oddID, 0, "ubob\x00"+oddID), []flaw{{oddID, "names/" + oddID, "lists it under another user than its own"}}},
-	{"in names by no user", cmd("ZADD", "names/forever", 0, "u\x00forever"), []flaw{{"", "names/forever", "which is of no state and no user"}}},
-	{"in names, and gone", cmd("ZADD", "names/x", 0, "uann\x00x"), []flaw{{"x", "session/x", "its hash is gone"}}},
-	{"in names, and ended", cmd("ZADD", "names/ended", 0, "stalking\x00ended"), []flaw{{"ended", "names/ended", "the index names lists it, and its own turn has ended it"}}},
-	{"in names with a score", cmd("ZADD", "names/full", 7, "uann\x00full"), []flaw{{"full", "names/full", "with a score other than 0"}}},
-	{"in names of the wrong bucket", cmd("ZADD", "~names/full", 0, "stalking\x00full"), []flaw{{"full", "~names/full", "lists it, and it belongs in bucket 2"}}},
-	{"in names, and no name", cmd("ZADD", "names/full", 0, "full"), []flaw{{"", "names/full", `has the entry "full", which is of no state and no user`}}},
-	{"not in due", cmd("ZREM", "due/unsent", "unsent"), []flaw{{"unsent", "due/unsent", "the index due does not list it, and it has work: unsent replies"}}},
-	{"in due, and at rest", cmd("ZADD", "due/forever", 1, "forever"), []flaw{{"forever", "due/forever", "the index due lists it, and it has no work"}}},
-	{"in due, and gone", cmd("ZADD", "due/x", 1, "x"), []flaw{{"x", "due/x", "the index due lists it, and it has no work"}}},
+	{"not in users", cmd("ZREM", "users/full", "ann\x00full"), []flaw{{"full", "users/full", "the key users does not list it under its user"}}},
+	{"in users by another user", cmd("ZADD", "users/"+oddID, 0, "bob\x00"+oddID), []flaw{{oddID, "users/" + oddID, "lists it under another user than its own"}}},
+	{"in users by no user", cmd("ZADD", "users/forever", 0, "\x00forever"), []flaw{{"", "users/forever", "which is of no user"}}},
+	{"in users, and gone", cmd("ZADD", "users/x", 0, "ann\x00x"), []flaw{{"x", "session/x", "its hash is gone"}}},
+	{"in users, and ended", cmd("ZADD", "users/ended", 0, "ann\x00ended"), []flaw{{"ended", "users/ended", "the key users lists it, and its own turn has ended it"}}},
+	{"in users with a score", cmd("ZADD", "users/full", 7, "ann\x00full"), []flaw{{"full", "users/full", "with a score other than 0"}}},
+	{"in users of the wrong bucket", cmd("ZADD", "~users/full", 0, "ann\x00full"), []flaw{{"full", "~users/full", "lists it, and it belongs in bucket 2"}}},
+	{"in users, and no name", cmd("ZADD", "users/full", 0, "full"), []flaw{{"", "users/full", `has the entry "full", which is of no user`}}},
+	{"not in due", cmd("ZREM", "due/unsent", "unsent"), []flaw{{"unsent", "due/unsent", "the key due does not list it, and it has work: unsent replies"}}},
+	{"in due, and at rest", cmd("ZADD", "due/forever", 1, "forever"), []flaw{{"forever", "due/forever", "the key due lists it, and it has no work"}}},
+	{"in due, and gone", cmd("ZADD", "due/x", 1, "x"), []flaw{{"x", "due/x", "the key due lists it, and it has no work"}}},
 	{"in due too late", cmd("ZADD", "due/waits", year2100, "waits"), []flaw{{"waits", "due/waits", "lists it at 2100-01-01T00:00:00Z, later than its work can be done"}}},
 	{"in due of the wrong bucket", cmd("ZADD", "~due/waits", 1, "waits"), []flaw{{"waits", "~due/waits", "lists it, and it belongs in bucket"}}},
-	{"not in dead", cmd("ZREM", "dead/gone", "gone"), []flaw{{"gone", "dead/gone", "the index dead does not list it, and it has dead letters"}}},
-	{"in dead without letters", cmd("DEL", "letters/gone"), []flaw{{"gone", "dead/gone", "the index dead lists it, and it has no dead letters"}}},
+	{"not in dead", cmd("ZREM", "dead/gone", "gone"), []flaw{{"gone", "dead/gone", "the key dead does not list it, and it has dead letters"}}},
+	{"in dead without letters", cmd("DEL", "letters/gone"), []flaw{{"gone", "dead/gone", "the key dead lists it, and it has no dead letters"}}},
 	{"in dead at another time", cmd("ZADD", "dead/dead", 1e12, "dead"), []flaw{{"dead", "dead/dead", "lists it at 2001-09-09T01:46:40Z, and its last dead letter is of 20"}}},
 	{"in dead of the wrong bucket", cmd("ZADD", "~dead/dead", 1, "dead"), []flaw{{"dead", "~dead/dead", "lists it, and it belongs in bucket"}}},
 

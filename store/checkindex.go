@@ -79,13 +79,15 @@ func (c *checker) goOn(ctx context.Context, err error) error {
 // whole checks what is in a key that is not a session's.
 func (c *checker) whole(ctx context.Context, name string, at place) error {
 	switch name {
-	case "activity", "expiry", "due", "dead":
-		return c.pages(ctx, name, at, c.listed)
-	case "names":
+	case "index":
 		if err := c.look(ctx, func(ctx context.Context) ([]Finding, error) { return c.count(ctx, at, at.ref.Bot) }); err != nil {
 			return err
 		}
-		return c.pages(ctx, name, at, c.named)
+		return c.pages(ctx, name, at, c.listed)
+	case "expiry", "due", "dead":
+		return c.pages(ctx, name, at, c.listed)
+	case "users":
+		return c.pages(ctx, name, at, c.ofUsers)
 	case "replicas":
 		return c.pages(ctx, name, at, c.serving)
 	case "moves":
@@ -152,20 +154,21 @@ func (c *checker) fields(ctx context.Context, name string, at place, see func(ct
 	}
 }
 
-// here says which session an entry of an index is of, or what is wrong with that.
+// here says which session an entry of a list of sessions is of, or what is wrong with
+// that.
 func (c *checker) here(name string, at place, id string) (place, []Finding) {
 	of := place{session.Ref{Bot: at.ref.Bot, ID: id}, at.bucket}
 	if of.ref.Validate() != nil {
-		return of, []Finding{c.finding(name, at, "the index %s lists %.40q, and no session can have this id", name, id)}
+		return of, []Finding{c.finding(name, at, "the key %s lists %.40q, and no session can have this id", name, id)}
 	}
 	if want := c.store.layout.place(of.ref); want != of {
-		return of, []Finding{c.finding(name, of, "the index %s of bucket %d lists it, and it belongs in bucket %d", name, at.bucket, want.bucket)}
+		return of, []Finding{c.finding(name, of, "the key %s of bucket %d lists it, and it belongs in bucket %d", name, at.bucket, want.bucket)}
 	}
 	return of, nil
 }
 
-// listed checks the entries of an index that has sessions by a time. The sessions
-// that are there are checked by their hash.
+// listed checks the entries of a list of sessions. Those of them that are there are
+// checked by their hash.
 func (c *checker) listed(ctx context.Context, name string, at place, page []call.Member) (found []Finding, gone []place, err error) {
 	var places []place
 	var hashes []*call.Value[string]
@@ -188,30 +191,30 @@ func (c *checker) listed(ctx context.Context, name string, at place, page []call
 	return found, gone, nil
 }
 
-// named checks the entries by state and by user.
-func (c *checker) named(ctx context.Context, name string, at place, page []call.Member) (found []Finding, _ []place, err error) {
+// ofUsers checks the entries by user.
+func (c *checker) ofUsers(ctx context.Context, name string, at place, page []call.Member) (found []Finding, _ []place, err error) {
 	type entry struct {
-		at          place
-		kind, label string
-		fields      *call.Value[[]any]
+		at     place
+		user   string
+		fields *call.Value[[]any]
 	}
 	var entries []entry
 	var commands []call.Command
 	for _, m := range page {
-		label, id, split := strings.Cut(m.Name, "\x00")
-		if !split || len(label) < 2 || label[0] != 's' && label[0] != 'u' {
-			found = append(found, c.finding(name, at, "the index names has the entry %.40q, which is of no state and no user", m.Name))
+		user, id, split := strings.Cut(m.Name, "\x00")
+		if !split || user == "" {
+			found = append(found, c.finding(name, at, "the key users has the entry %.40q, which is of no user", m.Name))
 			continue
 		}
 		of, wrong := c.here(name, at, id)
 		if len(wrong) == 0 && m.Score != 0 {
-			wrong = []Finding{c.finding(name, of, "the index names lists it with a score other than 0")}
+			wrong = []Finding{c.finding(name, of, "the key users lists it with a score other than 0")}
 		}
 		if found = append(found, wrong...); len(wrong) > 0 {
 			continue
 		}
-		fields := call.HMGet(c.store.layout.key("session", of), []string{stored.FieldState, stored.FieldUser, stored.FieldHead})
-		entries, commands = append(entries, entry{of, label[:1], label[1:], fields}), append(commands, fields)
+		fields := call.HMGet(c.store.layout.key("session", of), []string{stored.FieldUser, stored.FieldState, stored.FieldHead})
+		entries, commands = append(entries, entry{of, user, fields}), append(commands, fields)
 	}
 	_ = c.store.read(ctx, commands...) // each has its own error
 	for _, e := range entries {
@@ -221,48 +224,41 @@ func (c *checker) named(ctx context.Context, name string, at place, page []call.
 		case err != nil:
 			return nil, nil, err
 		}
-		state, hasState := e.fields.Val[0].(string)
-		user, _ := e.fields.Val[1].(string)
+		user, _ := e.fields.Val[0].(string)
+		_, hasState := e.fields.Val[1].(string)
 		_, hasHead := e.fields.Val[2].(string)
 		switch {
 		case !hasState && !hasHead:
 			found = append(found, c.gone(e.at))
 		case !hasState: // the hash is found to be damaged
-		case e.kind == "s" && e.label != state:
-			found = append(found, c.finding(name, e.at, "the index names lists it in the state %q, and it is in %q", e.label, state))
-		case e.kind == "u" && e.label != user:
-			found = append(found, c.finding(name, e.at, "the index names lists it under another user than its own"))
+		case e.user != user:
+			found = append(found, c.finding(name, e.at, "the key users lists it under another user than its own"))
 		}
 	}
 	return found, nil, nil
 }
 
 // count compares how many sessions a bucket counts of a bot with how many it lists.
-// Where its two lists differ, a session of them is found to be wrong, and the count may
-// be that of either.
 func (c *checker) count(ctx context.Context, at place, bot string) ([]Finding, error) {
 	at.ref = session.Ref{Bot: bot}
 	l := c.store.layout
-	counted := call.HGet(l.key("bots", at), bot)
-	named, active := call.ZLexCount(l.key("names", at), "[s", "(t"), call.ZCard(l.key("activity", at))
-	_ = c.store.read(ctx, counted, named, active) // each has its own error
-	for _, err := range []error{counted.Err, named.Err, active.Err} {
+	counted, listed := call.HGet(l.key("bots", at), bot), call.ZCard(l.key("index", at))
+	_ = c.store.read(ctx, counted, listed) // each has its own error
+	for _, err := range []error{counted.Err, listed.Err} {
 		if err != nil && !call.WrongType(err) {
 			return nil, err
 		}
 	}
-	if cmp.Or(counted.Err, named.Err, active.Err) != nil { // which keys finds
+	if cmp.Or(counted.Err, listed.Err) != nil { // which keys finds
 		return nil, nil
 	}
-	for _, n := range []int64{named.Val, active.Val} {
-		if want := strconv.FormatInt(n, 10); counted.Val == want && n > 0 || counted.Val == "" && n == 0 {
-			return nil, nil
-		}
+	if n := listed.Val; counted.Val == strconv.FormatInt(n, 10) && n > 0 || counted.Val == "" && n == 0 {
+		return nil, nil
 	}
 	if _, err := strconv.ParseInt(cmp.Or(counted.Val, "0"), 10, 64); err != nil {
 		return []Finding{c.finding("bots", at, "the count of its sessions is no number")}, nil
 	}
-	return []Finding{c.finding("bots", at, "%s sessions are counted, and the index lists %d", cmp.Or(counted.Val, "no"), named.Val)}, nil
+	return []Finding{c.finding("bots", at, "%s sessions are counted, and the index lists %d", cmp.Or(counted.Val, "no"), listed.Val)}, nil
 }
 
 // counted checks a field of the hash that counts a bucket's sessions.

@@ -197,11 +197,11 @@ func (e *exam) letters(ctx context.Context) error {
 	_, there := e.keys["letters"]
 	switch listed := e.listed("dead"); {
 	case there && e.lacks("dead"):
-		e.wrong("dead", "the index dead does not list it, and it has dead letters")
+		e.wrong("dead", "the key dead does not list it, and it has dead letters")
 	case !there && e.lists("dead") && e.now.Sub(time.UnixMilli(listed)) < deadLife-slack:
-		e.wrong("dead", "the index dead lists it, and it has no dead letters")
+		e.wrong("dead", "the key dead lists it, and it has no dead letters")
 	case there && e.lists("dead") && !last.IsZero() && last.UnixMilli() != listed:
-		e.wrong("dead", "the index dead lists it at %s, and its last dead letter is of %s", moment(listed), moment(last.UnixMilli()))
+		e.wrong("dead", "the key dead lists it at %s, and its last dead letter is of %s", moment(listed), moment(last.UnixMilli()))
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type exam struct {
 	at     place
 	now    time.Time           // now is the server's time
 	keys   map[string]keyState // keys has the session's keys that are there, by name
-	scores map[string]string   // scores has its places in the index; empty for none, "?" for a key of another type
+	scores map[string]string   // scores has its score in each list of sessions; empty for none, "?" for a key of another type
 	rec    *stored.Record      // rec is nil if there is no hash, or none that can be read
 	stamp  stamp               // stamp is the hash's, as it was read
 	other  bool                // other is whether the session is stored in another layout, and so nothing of it can be judged
@@ -115,7 +115,7 @@ func (e *exam) read(ctx context.Context) error {
 		}
 	}
 	for i, score := range r.Reply.Texts(4) {
-		e.scores[[]string{"activity", "expiry", "due", "dead", "state", "user"}[i]] = score
+		e.scores[[]string{"index", "expiry", "due", "dead", "users"}[i]] = score
 	}
 	pairs := r.Reply.Texts(3)
 	e.stamp = stampOf(pairs)
@@ -154,14 +154,14 @@ func (e *exam) unreadable(err error) {
 	}
 }
 
-// index compares the session with its places in the index, and with the expiry of
-// its keys.
+// index compares the session with its entries in the lists of sessions, and with the
+// expiry of its keys.
 func (e *exam) index(context.Context) error {
 	_, hash := e.keys["session"]
 	if !hash {
 		_, chat := e.keys["history"]
 		_, file := e.keys["file"]
-		if chat || file || e.lists("activity") || e.lists("expiry") {
+		if chat || file || e.lists("index") || e.lists("expiry") {
 			e.found = append(e.found, e.gone(e.at))
 		}
 	}
@@ -182,45 +182,45 @@ func (e *exam) index(context.Context) error {
 		}
 	}
 	if e.rec.Ended() { // its hash only carries the lease on
-		for name, key := range map[string]string{"activity": "activity", "expiry": "expiry", "state": "names", "user": "names"} {
+		for _, name := range []string{"index", "expiry", "users"} {
 			if e.lists(name) {
-				e.wrong(key, "the index %s lists it, and its own turn has ended it", key)
+				e.wrong(name, "the key %s lists it, and its own turn has ended it", name)
 			}
 		}
 		return nil
 	}
-	minute := func(ms int64) int64 { return ms / time.Minute.Milliseconds() }
-	switch active := e.listed("activity"); {
-	case e.lacks("activity"):
-		e.wrong("activity", "the index activity does not list it")
-	case e.lists("activity") && minute(active) != minute(e.rec.Active()):
-		e.wrong("activity", "the index activity lists it at %s, and it was last active at %s", moment(active), moment(e.rec.Active()))
+	want := stored.Place(e.rec.State(), e.rec.Active())
+	state, minute := stored.PlaceParts(e.listed("index"))
+	switch wantState, wantMinute := stored.PlaceParts(want); {
+	case e.lacks("index"):
+		e.wrong("index", "the key index does not list it")
+	case e.lists("index") && state != wantState:
+		e.wrong("index", "the key index lists it in another state than its own")
+	case e.lists("index") && minute != wantMinute:
+		e.wrong("index", "the key index lists it at %s, and it was last active at %s", moment(stored.MinuteStart(minute)), moment(e.rec.Active()))
 	}
 	// Work may keep it alive: it is listed again then, a minute later each time.
 	expires := e.rec.Expires()
 	switch listed := e.listed("expiry"); {
 	case expires == 0 && e.lists("expiry"):
-		e.wrong("expiry", "the index expiry lists it, and it never expires")
+		e.wrong("expiry", "the key expiry lists it, and it never expires")
 	case expires > 0 && e.lacks("expiry"):
-		e.wrong("expiry", "the index expiry does not list it, and it expires")
+		e.wrong("expiry", "the key expiry does not list it, and it expires")
 	case expires > 0 && listed > max(expires, e.now.Add(time.Minute+slack).UnixMilli()):
-		e.wrong("expiry", "the index expiry lists it at %s, and it expires at %s", moment(listed), moment(expires))
+		e.wrong("expiry", "the key expiry lists it at %s, and it expires at %s", moment(listed), moment(expires))
 	}
-	if e.lacks("state") {
-		e.wrong("names", "the index names does not list it in its state, %q", e.rec.State())
-	}
-	if e.lacks("user") && e.rec.User() != "" {
-		e.wrong("names", "the index names does not list it under its user")
+	if e.lacks("users") && e.rec.User() != "" {
+		e.wrong("users", "the key users does not list it under its user")
 	}
 	return nil
 }
 
-// lists and lacks report whether an index lists the session. Of one that cannot be
+// lists and lacks report whether a list has the session. Of one that cannot be
 // read neither is true.
 func (e *exam) lists(name string) bool { return e.scores[name] != "" && e.scores[name] != "?" }
 func (e *exam) lacks(name string) bool { return e.scores[name] == "" }
 
-// listed returns the score with which an index lists the session; 0 if it does not.
+// listed returns the score with which a list has the session; 0 if it does not.
 func (e *exam) listed(name string) int64 {
 	score, _ := strconv.ParseFloat(e.scores[name], 64)
 	return int64(score)
@@ -251,11 +251,11 @@ func (e *exam) work(context.Context) error {
 	}
 	switch when := e.listed("due"); {
 	case e.lists("due") && len(work) == 0:
-		e.wrong("due", "the index due lists it, and it has no work")
+		e.wrong("due", "the key due lists it, and it has no work")
 	case e.lacks("due") && len(work) > 0:
-		e.wrong("due", "the index due does not list it, and it has work: %s", strings.Join(work, ", "))
+		e.wrong("due", "the key due does not list it, and it has work: %s", strings.Join(work, ", "))
 	case when > latest+2*slack.Milliseconds(): // a session that could not be read is put off for ten seconds
-		e.wrong("due", "the index due lists it at %s, later than its work can be done", moment(when))
+		e.wrong("due", "the key due lists it at %s, later than its work can be done", moment(when))
 	}
 	return nil
 }

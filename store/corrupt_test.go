@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -62,9 +63,9 @@ func damages() []damage {
 		add("session", field+" gone", func(ctx context.Context, c *redis.Client, key string) error { return c.HDel(ctx, key, field).Err() })
 	}
 	add("session", "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
-	for _, name := range []string{"activity", "names", "expiry", "due", "dead"} {
-		for _, member := range []string{"", "nobody", "s", "u", "s\x00", "snowhere\x00nobody", "\x00\x00", "bad"} {
-			for _, score := range []float64{-1, 0, 1, 1e18} {
+	for _, name := range []string{"index", "users", "expiry", "due", "dead"} {
+		for _, member := range []string{"", "nobody", "u", "u\x00", "u\x00nobody", "\x00\x00", "bad"} {
+			for _, score := range []float64{math.Inf(-1), -1, 0, 1.5, 1e18, math.Inf(1)} {
 				add(name, fmt.Sprintf("%q with the score %g", member, score), func(ctx context.Context, c *redis.Client, key string) error {
 					return c.ZAdd(ctx, key, redis.Z{Score: score, Member: member}).Err()
 				})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,12 +13,13 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // Counts are statistics of one bot.
 type Counts struct {
 	Sessions int64            // Sessions is how many sessions there are.
-	States   map[string]int64 // States is how many sessions are in each state.
+	States   map[string]int64 // States is how many sessions are in each state. Of 2^28 names two may be counted together, under either.
 	Moves    []Flow           // Moves are how often each transition was made since the bot was made, the most frequent first.
 	Due      int64            // Due is how many sessions have work, waiting or in hand.
 	Dead     int64            // Dead is how many sessions have dead letters.
@@ -56,12 +58,17 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	}
 	_ = b.store.read(ctx, commands...) // each has its own error
 	moves := map[session.Transition]int64{}
-	failed, why := 0, error(nil)
+	states := map[int64]*stateCount{}
+	errs := make([]error, len(places)) // errs has why the figures of a bucket are not whole
 	for i, tally := range b.store.readEach(ctx, lua.Tally, places) {
-		states := tally.Reply.List(2)
-		for j := 0; j+1 < len(states); j += 2 {
-			c.States[states.Text(j)] += states.Int(j + 1)
-			c.Sessions += states.Int(j + 1)
+		list := tally.Reply.List(2)
+		for j := 0; j+2 < len(list); j += 3 {
+			first, _ := stored.PlaceParts(list.Int(j))
+			if states[first] == nil {
+				states[first] = &stateCount{first: first}
+			}
+			states[first].add(place{session.Ref{Bot: b.name, ID: list.Text(j + 1)}, i}, list.Int(j+2))
+			c.Sessions += list.Int(j + 2)
 		}
 		for pair, n := range parts[i].moves.Val {
 			from, to, _ := strings.Cut(pair, "\x00")
@@ -70,7 +77,17 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		}
 		c.Due += parts[i].due.Val
 		c.Dead += parts[i].dead.Val
-		if err := cmp.Or(tally.Err, parts[i].moves.Err, parts[i].due.Err, parts[i].dead.Err); err != nil {
+		errs[i] = cmp.Or(tally.Err, parts[i].moves.Err, parts[i].due.Err, parts[i].dead.Err)
+	}
+	b.nameStates(ctx, slices.Collect(maps.Values(states)), errs)
+	for _, s := range states {
+		if s.name != "" {
+			c.States[s.name] = s.number
+		}
+	}
+	failed, why := 0, error(nil)
+	for _, err := range errs {
+		if err != nil {
 			failed, why = failed+1, cmp.Or(why, err)
 		}
 	}
@@ -84,4 +101,62 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		return c, fmt.Errorf("count %s: %w", b.name, call.NoRight(err))
 	}
 	return c, nil
+}
+
+// A stateCount is how many sessions are in a state, of which the index has the first
+// place alone.
+type stateCount struct {
+	first  int64
+	number int64
+	some   []place // some of the sessions that were in it a moment ago
+	name   string
+}
+
+// add counts the sessions of one bucket, of which one is at that place.
+func (s *stateCount) add(one place, number int64) {
+	s.number += number
+	if len(s.some) < 3 {
+		s.some = append(s.some, one)
+	}
+}
+
+// nameStates finds the names of states in the hashes of some of their sessions. A state
+// whose sessions have all moved, or lost their hashes, stays without a name. errs is by
+// bucket, and gets why a hash could not be read.
+func (b *Bot) nameStates(ctx context.Context, states []*stateCount, errs []error) {
+	b.readStates(ctx, states, errs)
+	for _, s := range states {
+		if s.name != "" {
+			continue
+		}
+		s.some = nil
+		for _, at := range b.walkStates(s.first, s.first+stored.LastMinute, newest, 0, nil).next(ctx, pageSize) {
+			s.some = append(s.some, at.place)
+		}
+		b.readStates(ctx, []*stateCount{s}, errs)
+	}
+}
+
+// readStates reads in which states some sessions are, and so the names of those states.
+func (b *Bot) readStates(ctx context.Context, states []*stateCount, errs []error) {
+	var commands []call.Command
+	var see []func()
+	for _, s := range states {
+		for _, at := range s.some {
+			state := call.HGet(b.store.layout.key("session", at), stored.FieldState)
+			commands = append(commands, state)
+			see = append(see, func() {
+				if state.Err != nil && !call.WrongType(state.Err) {
+					errs[at.bucket] = cmp.Or(errs[at.bucket], state.Err)
+				}
+				if first, _ := stored.Places(state.Val); first == s.first {
+					s.name = state.Val
+				}
+			})
+		}
+	}
+	_ = b.store.read(ctx, commands...) // each has its own error
+	for _, see := range see {
+		see()
+	}
 }

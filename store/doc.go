@@ -152,8 +152,9 @@
 // # Lists
 //
 // [Bot.Sessions], [Bot.Waiting], [Bot.DeadLetters] and [Bot.Replicas] return iterators,
-// for range loops. They read on as the loop does, in commands of limited size, and a
-// new loop begins anew. Each item is a value or an error. A [session.CorruptError] is
+// for range loops. They read on as the loop does, in commands of limited size (but the
+// last of Sessions reads all that were active since the loop began), and a new loop
+// begins anew. Each item is a value or an error. A [session.CorruptError] is
 // about one item, whose Ref it has, and the loop may go on. Any other error is the last
 // item; with a server of a cluster down it comes after everything that the others have.
 // [Store.Check] is such an iterator, too, but what is corrupt is not an error there: it
@@ -216,7 +217,8 @@
 // # Where to read on
 //
 // What is stored: layout.go; package stored for the hash; lua/prelude/ids.lua for
-// what is known of an event; lua/prelude/list.lua for the lists. What must fit together
+// what is known of an event; lua/prelude/list.lua for the lists; lua/prelude/index.lua
+// for how sessions are found by state and by time. What must fit together
 // in it: checksession.go. How a turn is committed: lua/commit.lua and runner.go. How
 // replicas find work: serve.go and fleet.go.
 //

@@ -2,139 +2,303 @@ package store
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // pageSize is the most that one command reads of an index, and one pipeline of
 // sessions.
 const pageSize = 200
 
-// A walk goes through an index of a bot, of which every bucket has a part, in one
-// order across all parts: by activity the newest first, by name in the order of the
-// ids, else by score the least first. It reads a page of each part at a time, so it
-// costs no more than its reader takes.
+// A walk goes through a list of a bot's sessions, of which every bucket has a part, in
+// one order across all parts. It reads a page of each part at a time, so it costs no
+// more than its reader takes.
 //
 // Pages begin behind the last entry and not at a rank, because what is removed
 // meanwhile would move others to ranks that were passed already. What is written
-// anew meanwhile goes to an index's end of greater scores. A walk that comes from
-// there has passed it; so in the end it goes once more, the other way, through what
-// was written since it began.
+// anew meanwhile goes to where the scores are greatest. A walk that comes from there
+// has passed it; so in the end it looks once more, at all that was written since it
+// began.
 type walk struct {
-	bot    *Bot
-	index  string // index is the key's name: activity, names, due or dead
-	name   string // name is what to look for among the names, as s<state> or u<user>
-	newest bool   // newest is whether it goes from the greatest score to the least
-	since  int64  // since is when a walk by activity began, ms of the server; zero for others
-	parts  []*part
+	bot   *Bot
+	list  string       // list is the key's name: index, users, due or dead
+	user  string       // user is whose sessions to look for in users
+	from  int64        // from is the first place to look at in index
+	to    int64        // to is the last place to look at in index
+	order order        // order is how the entries come
+	since int64        // since is when a walk through index began, in ms of the servers
+	last  *call.Member // last is the entry behind which the walk begins; nil for at the beginning
+
+	parts  []*part // parts is nil until the first of them is known
+	heads  heads   // heads has those parts of which something was read and not handed out
+	empty  int     // empty counts the others that have not ended
 	seed   maphash.Seed
 	seen   map[uint64]struct{} // seen holds the hashes of the ids that were handed out; nil where an entry cannot move
-	failed int                 // failed counts the parts that could not be read to their end
-	single int                 // single counts the sessions that could not be read in other parts
+	down   map[int]bool        // down has the buckets that could not be read to their end
+	single int                 // single counts the sessions that could not be read in other buckets
 	fault  error               // fault is why the first of them could not
 }
 
-// A part is what one bucket has of an index.
-type part struct {
-	bucket int
-	size   int64         // size is how many entries the next page has
-	from   string        // from is where the next page begins: a score, or a name
-	last   *call.Member  // last is the last entry that was passed; nil at the beginning
-	ties   int64         // ties is how many entries with its score the last page had
-	read   []call.Member // read holds what was read and not handed out
-	ended  bool
-	failed bool
+// An order is how the entries of a walk come.
+type order string
+
+const (
+	newest order = "newest" // newest: by the minute of the last activity, the latest first
+	rest   order = "rest"   // rest: by id, those that were active since the walk began, with which newest ends
+	byID   order = "ids"    // byID: by id
+	byTime order = "time"   // byTime: by score, the least first
+)
+
+// before reports whether a comes before b.
+func (o order) before(a, b call.Member) bool {
+	if o == newest {
+		a, b = b, a
+	}
+	return a.Score < b.Score || a.Score == b.Score && a.Name < b.Name
 }
 
-// A step is a session that a walk came to, and its entry in the index.
+// A part is what one bucket has of a list; of index, what it has there of one state.
+type part struct {
+	bucket int
+	state  int64         // state is the first place of the state
+	size   int64         // size is how many entries the next page has
+	from   float64       // from is the score from which on the next page is read
+	passed int64         // passed is how many entries from that score on come before the last one that was passed
+	last   *call.Member  // last is the last entry that was passed; nil at the beginning
+	read   []call.Member // read holds what was read and not handed out
+	queued bool          // queued is whether the part is in heads
+	ended  bool          // ended is whether all of it was read
+}
+
+// heads is a heap of parts by the first entry that was read of each.
+type heads struct {
+	parts []*part
+	order order
+}
+
+func (h *heads) Len() int           { return len(h.parts) }
+func (h *heads) Less(i, j int) bool { return h.order.before(h.parts[i].read[0], h.parts[j].read[0]) }
+func (h *heads) Swap(i, j int)      { h.parts[i], h.parts[j] = h.parts[j], h.parts[i] }
+func (h *heads) Push(p any)         { h.parts = append(h.parts, p.(*part)) }
+func (h *heads) Pop() any {
+	last := len(h.parts) - 1
+	p := h.parts[last]
+	h.parts = h.parts[:last]
+	return p
+}
+
+// A step is a session that a walk came to, and its score. In index that is the minute
+// of its last activity, counted as in places.
 type step struct {
 	place
 	score float64
 }
 
-// newWalk returns a walk that begins behind last, or at the beginning if that is nil.
-func (b *Bot) newWalk(index, name string, newest bool, last *call.Member) *walk {
-	w := &walk{bot: b, index: index, name: name, newest: newest}
-	if name == "" {
-		w.seen, w.seed = map[uint64]struct{}{}, maphash.MakeSeed()
-	}
-	from := "-inf"
-	switch {
-	case name != "" && last != nil:
-		from = "(" + name + "\x00" + last.Name
-	case name != "":
-		from = "[" + name + "\x00"
-	case last != nil:
-		from = score(last.Score)
-	case newest:
-		from = "+inf"
-	}
-	for bucket := range b.store.layout.tags {
-		w.parts = append(w.parts, &part{bucket: bucket, size: 4, from: from, last: last})
-	}
+// firstPage is how many entries the first page of a part has.
+const firstPage = 4
+
+// walkTimes returns a walk through due or dead.
+func (b *Bot) walkTimes(list string) *walk {
+	w := &walk{bot: b, list: list, order: byTime}
+	return w.moving().begin(math.Inf(-1))
+}
+
+// walkUser returns a walk through the sessions of a user, which begins behind last.
+func (b *Bot) walkUser(user string, last *call.Member) *walk {
+	w := &walk{bot: b, list: "users", user: user, order: byID, last: last}
+	return w.begin(0)
+}
+
+// walkStates returns a walk through the sessions from one place in the index to
+// another. It goes on where an earlier one was that had this order, began at since, and
+// came to last; or begins, if last is nil.
+func (b *Bot) walkStates(from, to int64, order order, since int64, last *call.Member) *walk {
+	w := &walk{bot: b, list: "index", from: from, to: to, order: order, since: since, last: last}
+	return w.moving()
+}
+
+// moving tells the walk that entries move.
+func (w *walk) moving() *walk {
+	w.seen, w.seed = map[uint64]struct{}{}, maphash.MakeSeed()
 	return w
 }
 
-func score(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+// begin makes one part for each bucket, which is read from a score on.
+func (w *walk) begin(from float64) *walk {
+	w.heads.order = w.order
+	for bucket := range w.bot.store.layout.tags {
+		w.parts = append(w.parts, &part{bucket: bucket, size: firstPage, from: from, last: w.last})
+	}
+	w.queue()
+	return w
+}
+
+// score writes a score as Redis reads it, which knows no "-Inf".
+func score(f float64) string { return strings.ToLower(strconv.FormatFloat(f, 'f', -1, 64)) }
 
 // next returns the next sessions, at most so many. None means that the walk has
 // ended.
 func (w *walk) next(ctx context.Context, most int) (steps []step) {
+	if w.parts == nil {
+		w.recent(ctx)
+	}
 	for len(steps) < most {
 		w.fill(ctx) // what an emptied part has next may be the first of all
-		var first *part
-		for _, p := range w.parts {
-			if len(p.read) > 0 && (first == nil || w.before(p.read[0], first.read[0])) {
-				first = p
+		if w.heads.Len() == 0 {
+			if len(steps) > 0 || w.order != newest {
+				break
+			}
+			w.order, w.last = rest, nil
+			w.recent(ctx)
+			continue
+		}
+		p := w.heads.parts[0]
+		entry := p.read[0]
+		if p.read = p.read[1:]; len(p.read) > 0 {
+			heap.Fix(&w.heads, 0)
+		} else {
+			heap.Pop(&w.heads)
+			p.queued = false
+			if !p.ended {
+				w.empty++
 			}
 		}
-		switch {
-		case first != nil:
-			steps = append(steps, step{place{session.Ref{Bot: w.bot.name, ID: first.read[0].Name}, first.bucket}, first.read[0].Score})
-			first.read = first.read[1:]
-		case len(steps) == 0 && w.newest:
-			w.turn()
-		default:
-			return steps
+		if !w.down[p.bucket] && w.unseen(entry.Name) {
+			steps = append(steps, step{place{session.Ref{Bot: w.bot.name, ID: entry.Name}, p.bucket}, entry.Score})
 		}
 	}
 	return steps
 }
 
-// turn makes a walk from the newest on one through what became active since it began.
-func (w *walk) turn() {
-	w.newest = false
-	for i, p := range w.parts {
-		w.parts[i] = &part{bucket: p.bucket, size: 4, from: strconv.FormatInt(w.since, 10), ended: p.failed, failed: p.failed}
+// unseen reports whether an id was not handed out yet, and notes that it is now.
+func (w *walk) unseen(id string) bool {
+	if w.seen == nil {
+		return true
 	}
+	hash := maphash.String(w.seed, id)
+	_, seen := w.seen[hash]
+	w.seen[hash] = struct{}{}
+	return !seen
 }
 
-// before reports whether a comes before b.
-func (w *walk) before(a, b call.Member) bool {
-	if w.newest {
-		a, b = b, a
+// recent makes the parts of a walk through the index, one for each state in each
+// bucket, with the first entries of each. At the end of the walk it reads all that were
+// active since it began. A session that was not seen until then has moved in the
+// meantime, perhaps from state to state: so it is in the list of its bucket, which is
+// read in one moment.
+func (w *walk) recent(ctx context.Context) {
+	w.parts, w.heads = []*part{}, heads{order: w.order}
+	since, till, most := int64(0), int64(stored.LastMinute), int64(firstPage)
+	switch {
+	case w.order == rest:
+		since, most = stored.Minute(w.since), -1
+	case w.last != nil:
+		till = int64(w.last.Score)
 	}
-	return a.Score < b.Score || a.Score == b.Score && a.Name < b.Name
+	var places []place
+	for bucket := range w.bot.store.layout.tags {
+		if !w.down[bucket] {
+			places = append(places, place{ref: session.Ref{Bot: w.bot.name}, bucket: bucket})
+		}
+	}
+	var args []string
+	for _, n := range []int64{w.from, w.to, since, till, most} {
+		args = append(args, strconv.FormatInt(n, 10))
+	}
+	began := int64(math.MaxInt64)
+	for i, r := range w.bot.store.readEach(ctx, lua.Recent, places, args...) {
+		bucket := places[i].bucket
+		if r.Err != nil {
+			w.fail(bucket, r.Err)
+			continue
+		}
+		began = min(began, r.Reply.Int(1))
+		states := byState(r.Reply.Texts(2))
+		if w.order == rest {
+			w.parts = append(w.parts, w.whole(bucket, states))
+			continue
+		}
+		for _, of := range states {
+			p := &part{bucket: bucket, state: of.first, size: firstPage, from: float64(till), last: w.last}
+			w.parts = append(w.parts, p)
+			w.take(p, of.entries, most)
+		}
+	}
+	if w.order == newest && w.last == nil {
+		w.since = began
+	}
+	w.queue()
+}
+
+// entriesOf are entries of the index of one state, by their minutes.
+type entriesOf struct {
+	first   int64 // first is the first place of the state
+	entries []call.Member
+}
+
+// byState takes apart what the script recent lists.
+func byState(list []string) (all []entriesOf) {
+	for i := 0; i+1 < len(list); i += 2 {
+		at, _ := strconv.ParseFloat(list[i+1], 64)
+		first, minute := stored.PlaceParts(int64(at))
+		if len(all) == 0 || all[len(all)-1].first != first {
+			all = append(all, entriesOf{first: first})
+		}
+		of := &all[len(all)-1]
+		of.entries = append(of.entries, call.Member{Name: list[i], Score: float64(minute)})
+	}
+	return all
+}
+
+// whole returns a part of which all is read: what is behind the last one, by id.
+func (w *walk) whole(bucket int, states []entriesOf) *part {
+	p := &part{bucket: bucket, ended: true}
+	for _, of := range states {
+		for _, entry := range of.entries {
+			if w.last == nil || entry.Name > w.last.Name {
+				p.read = append(p.read, call.Member{Name: entry.Name})
+			}
+		}
+	}
+	slices.SortFunc(p.read, func(a, b call.Member) int { return cmp.Compare(a.Name, b.Name) })
+	return p
+}
+
+// queue puts the parts of which something was read into heads, and counts the others
+// that have not ended.
+func (w *walk) queue() {
+	w.empty = 0
+	for _, p := range w.parts {
+		switch {
+		case p.queued:
+		case len(p.read) > 0:
+			p.queued = true
+			heap.Push(&w.heads, p)
+		case !p.ended:
+			w.empty++
+		}
+	}
 }
 
 // fill reads pages until each part has something to hand out, or has ended. When it
 // reads, it reads of those too that have little left: all in one pipeline, which the
 // client sends to each server once.
 func (w *walk) fill(ctx context.Context) {
-	for {
-		empty := func(p *part) bool { return len(p.read) == 0 && !p.ended }
-		if !slices.ContainsFunc(w.parts, empty) {
-			return
-		}
+	for w.empty > 0 {
 		var low []*part
 		for _, p := range w.parts {
-			if !p.ended && int64(len(p.read)) <= p.size/8 {
+			if !p.ended && int64(len(p.read)) <= p.size/4 {
 				low = append(low, p)
 			}
 		}
@@ -148,78 +312,93 @@ func (w *walk) fill(ctx context.Context) {
 		for i, p := range low {
 			w.filled(p, pages[i].Val, pages[i].Err)
 		}
+		w.queue()
 	}
 }
 
-// page is the command that reads a part's next page.
+// page is the command that reads a part's next page. It begins with the last entry that
+// was passed, if there is one.
 func (w *walk) page(p *part) *call.Value[[]call.Member] {
-	key := w.bot.store.layout.key(w.index, place{ref: session.Ref{Bot: w.bot.name}, bucket: p.bucket})
-	switch n := p.size + p.ties; {
-	case w.name != "":
-		return call.Named(key, p.from, "("+w.name+"\x01", n)
-	case w.newest:
-		return call.Downwards(key, p.from, n)
+	key, n := w.bot.store.layout.key(w.list, place{ref: session.Ref{Bot: w.bot.name}, bucket: p.bucket}), p.size+1
+	switch w.order {
+	case byID:
+		from := "[" + w.user + "\x00"
+		if p.last != nil {
+			from += p.last.Name
+		}
+		return call.Named(key, from, "("+w.user+"\x01", n)
+	case newest:
+		return call.Downwards(key, score(float64(p.state)+p.from), score(float64(p.state)), p.passed, n)
 	default:
-		return call.Upwards(key, p.from, n)
+		return call.Upwards(key, score(p.from), p.passed, n)
 	}
 }
 
-// filled takes a page of a part, and notes where the next one begins.
+// filled takes a page of a part.
 func (w *walk) filled(p *part, page []call.Member, err error) {
 	if err != nil {
 		w.fail(p.bucket, err)
+	}
+	if w.down[p.bucket] {
 		return
 	}
-	p.ended = int64(len(page)) < p.size+p.ties
+	for i, entry := range page {
+		switch w.order {
+		case byID:
+			page[i].Name = entry.Name[len(w.user)+1:] // the id alone
+		case newest:
+			_, minute := stored.PlaceParts(int64(entry.Score))
+			page[i].Score = float64(minute)
+		}
+	}
+	if p.passed > 0 && (len(page) == 0 || w.order.before(*p.last, page[0])) {
+		p.passed /= 2 // some of those are gone, and what followed may have come in their places
+		return
+	}
+	w.take(p, page, p.size+1)
 	p.size = min(2*p.size, pageSize)
+}
+
+// take takes what was read of a part, of at most so many entries, and notes where the
+// next page begins.
+func (w *walk) take(p *part, page []call.Member, most int64) {
+	p.ended = int64(len(page)) < most
 	if len(page) == 0 {
 		return
 	}
-	if w.name != "" {
-		for i := range page {
-			page[i].Name = page[i].Name[len(w.name)+1:] // the id alone
-		}
-	}
-	passed := p.last
-	last := page[len(page)-1]
-	if w.name != "" {
-		p.from = "(" + w.name + "\x00" + last.Name
+	passed, end := p.last, page[len(page)-1]
+	same := len(page) - 1 - slices.IndexFunc(page, func(entry call.Member) bool { return entry.Score == end.Score })
+	if same == len(page)-1 && end.Score == p.from {
+		p.passed += int64(same)
 	} else {
-		p.from, p.ties = score(last.Score), 0
-		for _, entry := range slices.Backward(page) {
-			if entry.Score != last.Score {
-				break
-			}
-			p.ties++
-		}
+		p.from, p.passed = end.Score, int64(same)
 	}
-	if passed == nil || w.before(*passed, last) {
-		p.last = &last
+	if w.order == byID { // whose pages begin at a name
+		p.passed = 0
+	}
+	if passed == nil || w.order.before(*passed, end) {
+		p.last = &end
 	}
 	for _, entry := range page {
-		if passed != nil && !w.before(*passed, entry) {
-			continue // one of the last page, with the score at which this one begins
+		if passed == nil || w.order.before(*passed, entry) {
+			p.read = append(p.read, entry)
 		}
-		if w.seen != nil {
-			hash := maphash.String(w.seed, entry.Name)
-			if _, seen := w.seen[hash]; seen {
-				continue
-			}
-			w.seen[hash] = struct{}{}
-		}
-		p.read = append(p.read, entry)
 	}
 }
 
-// fail ends a part that cannot be read.
+// fail ends a bucket that cannot be read.
 func (w *walk) fail(bucket int, err error) {
-	p := w.parts[bucket]
-	if p.failed {
+	if w.down[bucket] {
 		return
 	}
-	p.read, p.ended, p.failed = nil, true, true
-	w.failed++
+	if w.down == nil {
+		w.down = map[int]bool{}
+	}
+	w.down[bucket] = true
 	w.fault = cmp.Or(w.fault, call.NoRight(err))
+	for _, p := range w.parts {
+		p.ended = p.ended || p.bucket == bucket
+	}
 }
 
 // skip leaves out one session that cannot be read.
@@ -230,10 +409,10 @@ func (w *walk) skip(ref session.Ref, err error) {
 
 // err says what the walk could not read.
 func (w *walk) err() error {
-	if w.failed == 0 && w.single > 0 {
+	if len(w.down) == 0 && w.single > 0 {
 		return fmt.Errorf("partial: %d sessions cannot be read: %w", w.single, w.fault)
 	}
-	return partly(w.failed, len(w.parts), w.fault)
+	return partly(len(w.down), len(w.bot.store.layout.tags), w.fault)
 }
 
 // partly says how much of the index could not be read, and why the first part

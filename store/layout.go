@@ -28,8 +28,8 @@ import (
 //	bs:{256.17.3f}:x:pizza/42     LIST    dead letters: events and replies that failed, as they were stored
 //	bs:{256.17.3f}:f:pizza/42     STRING  the last file's bytes
 //
-//	bs:{256.17.3f}:i:pizza        ZSET    ids by last activity (ms, true to the minute)
-//	bs:{256.17.3f}:n:pizza        ZSET    s<state> NUL <id> and u<user> NUL <id>, all with score 0
+//	bs:{256.17.3f}:i:pizza        ZSET    ids by state and last activity, to the minute (lua/prelude/index.lua)
+//	bs:{256.17.3f}:u:pizza        ZSET    <user> NUL <id> of each session with a user, all with score 0
 //	bs:{256.17.3f}:g:pizza        HASH    from NUL to -> moves made
 //	bs:{256.17.3f}:ttl:pizza      ZSET    ids by expiry (ms), perhaps too early; too late only while work keeps the session alive
 //	bs:{256.17.3f}:due:pizza      ZSET    sessions with work, by when to look at them (ms)
@@ -87,8 +87,8 @@ var forms = map[string]keyForm{
 	"calls":    {"p", "hash", ofSession, ends},
 	"letters":  {"x", "list", ofSession, ends},
 	"file":     {"f", "string", ofSession, asHead},
-	"activity": {"i", "zset", ofBot, stays},
-	"names":    {"n", "zset", ofBot, stays},
+	"index":    {"i", "zset", ofBot, stays},
+	"users":    {"u", "zset", ofBot, stays},
 	"moves":    {"g", "hash", ofBot, stays},
 	"expiry":   {"ttl", "zset", ofBot, stays},
 	"due":      {"due", "zset", ofBot, stays},

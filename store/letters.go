@@ -21,7 +21,7 @@ func (b *Bot) DeadLetters(ctx context.Context) iter.Seq2[session.DeadLetter, err
 			yield(session.DeadLetter{}, fmt.Errorf("dead letters: %w", err))
 			return
 		}
-		w := b.newWalk("dead", "", false, nil)
+		w := b.walkTimes("dead")
 		for most := 1; ; most = min(2*most, 16) { // few: a session may have many letters, and large ones
 			steps := w.next(ctx, most)
 			if len(steps) == 0 {

@@ -16,17 +16,24 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
-// pipes is a hook that sees each pipeline before and after it is run, and may have
-// single commands fail.
+// pipes is a hook that sees each pipeline, and each single command as a pipeline of
+// one, before and after it is run, and may have single commands fail.
 type pipes struct {
 	fails func(cmd redis.Cmder) error
 	after func(ctx context.Context, cmds []redis.Cmder)
 }
 
-func (pipes) DialHook(next redis.DialHook) redis.DialHook          { return next }
-func (pipes) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (pipes) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (p pipes) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		one := p.ProcessPipelineHook(func(ctx context.Context, cmds []redis.Cmder) error { return next(ctx, cmds[0]) })
+		return one(ctx, []redis.Cmder{cmd})
+	}
+}
 
 func (p pipes) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
@@ -106,6 +113,10 @@ func TestSessionsReadsNoMoreOfALargeIndexThanItNeeds(t *testing.T) {
 			switch {
 			case cmd.Name() == "evalsha" && cmd.Args()[1] == lua.Status.SHA():
 				read.Add(1)
+			case cmd.Args()[1] == lua.Recent.SHA(), cmd.Args()[1] == lua.Recent.Text():
+				if reply, err := cmd.(*redis.Cmd).Slice(); err == nil {
+					read.Add(int64(len(reply[2].([]any)) / 2))
+				}
 			case cmd.Name() == "zrevrangebyscore":
 				read.Add(int64(len(cmd.(*redis.ZSliceCmd).Val())))
 			case cmd.Name() == "zrangebylex":
@@ -144,23 +155,30 @@ func TestSessionsMissesNoneBecauseOthersAreRemovedOrActiveMeanwhile(t *testing.T
 		}
 		pages := 0
 		st.client.AddHook(pipes{after: func(ctx context.Context, cmds []redis.Cmder) {
-			if cmds[0].Name() != "zrevrangebyscore" && cmds[0].Name() != "zrangebyscore" {
+			if cmds[0].Name() != "zrevrangebyscore" {
 				return
 			}
-			if pages++; pages > 1 {
+			if pages++; pages > 3 {
 				return
 			}
-			for _, z := range cmds[0].(*redis.ZSliceCmd).Val() { // what was read goes, or goes to the front
-				if id := z.Member.(string); strings.HasPrefix(id, "gone ") {
-					c.ZRem(ctx, st.layout.key("activity", at), id)
-				} else {
-					c.ZAdd(ctx, st.layout.key("activity", at), redis.Z{Score: z.Score + 3_600_000, Member: id})
+			for _, cmd := range cmds {
+				for _, z := range cmd.(*redis.ZSliceCmd).Val() { // what was read goes, or goes to the front
+					if id := z.Member.(string); strings.HasPrefix(id, "gone ") {
+						c.ZRem(ctx, st.layout.key("index", at), id)
+					} else if err := bot.Session(id).Set(ctx, "k", "v"); err != nil {
+						t.Error(err)
+					} else {
+						c.ZAdd(ctx, st.layout.key("index", at), redis.Z{Score: z.Score + 60, Member: id})
+					}
 				}
 			}
 		}})
 		list, err := Gather(bot.Sessions(t.Context(), f))
 		noError(t, err)
 		distinct(t, fmt.Sprint(f), list, 300)
+		if pages < 4 {
+			t.Errorf("%+v: %d pages were read, and none after those that changed", f, pages)
+		}
 	}
 }
 
@@ -176,7 +194,8 @@ func TestALoopComesInTheEndToWhatWasActiveMeanwhile(t *testing.T) {
 		sessionsOf(t, bot, "s", 300)
 		active := func(id string, ago time.Duration) {
 			at := st.layout.place(session.Ref{Bot: bot.name, ID: id})
-			noError(t, c.ZAdd(t.Context(), st.layout.key("activity", at), redis.Z{Score: float64(st.caller.Clock.Now(at.bucket).Add(-ago).UnixMilli()), Member: id}).Err())
+			when := st.caller.Clock.Now(at.bucket).Add(-ago).UnixMilli()
+			noError(t, c.ZAdd(t.Context(), st.layout.key("index", at), redis.Z{Score: float64(stored.Place("s", when)), Member: id}).Err())
 		}
 		for i := range 300 {
 			active(fmt.Sprint("s ", i), time.Hour)
@@ -190,6 +209,7 @@ func TestALoopComesInTheEndToWhatWasActiveMeanwhile(t *testing.T) {
 				times[status.Ref.ID]++
 				if read++; read%10 == 0 { // one that was listed, and one that perhaps was not
 					for _, id := range []string{status.Ref.ID, fmt.Sprint("s ", read%300)} {
+						noError(t, bot.Session(id).Set(t.Context(), "k", "v"))
 						active(id, -time.Minute)
 						moved[id] = true
 					}
@@ -208,21 +228,161 @@ func TestALoopComesInTheEndToWhatWasActiveMeanwhile(t *testing.T) {
 	}
 }
 
-func TestSessionsReturnsEachOfManySessionsOfOneMillisecondOnce(t *testing.T) {
+func TestSessionsComeByTheMinuteOfTheirLastActivityTheLatestFirst(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c := client(t, url)
+	st := opened(t, url, &Options{Buckets: 4})
+	bot := botOf(t, st, "bot", nil)
+	now := time.Now()
+	var ids []string
+	for i := range 120 {
+		id, state := fmt.Sprint((i*7)%120), fmt.Sprint("s", i%3)
+		_, err := bot.Session(id).Create(t.Context(), Origin{State: state})
+		noError(t, err)
+		at := st.layout.place(session.Ref{Bot: "bot", ID: id})
+		when := stored.Place(state, now.Add(-time.Duration(i)*time.Minute).UnixMilli())
+		noError(t, c.ZAdd(t.Context(), st.layout.key("index", at), redis.Z{Score: float64(when), Member: id}).Err())
+		ids = append(ids, id)
+	}
+	for f, want := range map[Filter]func(i int) bool{
+		{}:            func(int) bool { return true },
+		{State: "s1"}: func(i int) bool { return i%3 == 1 },
+	} {
+		var order []string
+		for i, id := range ids {
+			if want(i) {
+				order = append(order, id)
+			}
+		}
+		var list []string
+		for status, err := range bot.Sessions(t.Context(), f) {
+			noError(t, err)
+			list = append(list, status.Ref.ID)
+		}
+		if !slices.Equal(list, order) {
+			t.Errorf("%+v: listed are %v, want %v", f, list, order)
+		}
+	}
+}
+
+func TestSessionsReturnsEachOfManySessionsOfOneMinuteOnce(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	c := client(t, url)
 	st := opened(t, url, &Options{Buckets: 1})
 	bot := botOf(t, st, "bot", nil)
 	sessionsOf(t, bot, "s", 700)
-	key := st.layout.key("activity", place{ref: session.Ref{Bot: "bot"}})
+	key := st.layout.key("index", place{ref: session.Ref{Bot: "bot"}})
 	for _, id := range c.ZRange(t.Context(), key, 0, -1).Val() {
-		noError(t, c.ZAdd(t.Context(), key, redis.Z{Score: 1.7e12, Member: id}).Err())
+		noError(t, c.ZAdd(t.Context(), key, redis.Z{Score: float64(stored.Place("s", 1.7e12)), Member: id}).Err())
 	}
 	for limit, want := range map[int]int{1: 1, 300: 300, 699: 699, 700: 700, 701: 700} {
 		list, err := Gather(first(limit, bot.Sessions(t.Context(), Filter{})))
 		noError(t, err)
 		distinct(t, fmt.Sprint("limit ", limit), list, want)
+	}
+	var list []session.Status
+	for cursor := ""; ; cursor = list[len(list)-1].Cursor {
+		page, err := Gather(first(150, bot.Sessions(t.Context(), Filter{State: "s"}.After(cursor))))
+		noError(t, err)
+		if list = append(list, page...); len(page) < 150 {
+			break
+		}
+	}
+	distinct(t, "in parts", list, 700)
+}
+
+// A session that moves from state to state while a loop goes over them must not be
+// always where the loop is not.
+func TestALoopOverAllStatesMissesNoSessionThatMoves(t *testing.T) {
+	t.Parallel()
+	st := opened(t, redistest.Single(t), &Options{Buckets: 2})
+	for _, parts := range []int{1, 3} {
+		bot := botOf(t, st, fmt.Sprint("bot", parts), nil)
+		for i := range 300 {
+			_, err := bot.Session(fmt.Sprint(i)).Create(t.Context(), Origin{State: fmt.Sprint("s", i%7)})
+			noError(t, err)
+		}
+		seen, read, cursor := map[string]bool{}, 0, ""
+		for part := range parts {
+			for status, err := range bot.Sessions(t.Context(), Filter{}.After(cursor)) {
+				noError(t, err)
+				seen[status.Ref.ID] = true
+				for i := range 5 { // also in the end, when the loop comes to those that moved
+					id := fmt.Sprint((7*read + 60*i) % 300)
+					_, err := bot.Session(id).Apply(t.Context(), session.Change{Moves: []string{fmt.Sprint("s", (read+i)%9)}})
+					noError(t, err)
+				}
+				read++
+				if cursor = status.Cursor; read == 100*(part+1) && part < parts-1 {
+					break
+				}
+			}
+		}
+		for i := range 300 {
+			if id := fmt.Sprint(i); !seen[id] {
+				t.Errorf("in %d parts, the session %s is not listed", parts, id)
+			}
+		}
+	}
+}
+
+// twins are two states whose names have the same places.
+func twins(t *testing.T) (one, other string) {
+	names := map[int64]string{}
+	for i := range 1_000_000 {
+		name := fmt.Sprint("state ", i)
+		first, _ := stored.Places(name)
+		if names[first] != "" {
+			return names[first], name
+		}
+		names[first] = name
+	}
+	t.Fatal("a million states, and no two with the same places")
+	return "", ""
+}
+
+func TestStatesWithTheSamePlacesAreListedApartAndCountedTogether(t *testing.T) {
+	t.Parallel()
+	st := opened(t, redistest.Single(t), &Options{Buckets: 4})
+	bot := botOf(t, st, "bot", nil)
+	one, other := twins(t)
+	sessionsOf(t, bot, one, 20)
+	sessionsOf(t, bot, other, 10)
+	sessionsOf(t, bot, "third", 5)
+	for f, want := range map[Filter]int{{}: 35, {State: one}: 20, {State: other}: 10, {State: "third"}: 5} {
+		list, err := Gather(bot.Sessions(t.Context(), f))
+		noError(t, err)
+		distinct(t, fmt.Sprint(f), list, want)
+	}
+	counts, err := bot.Counts(t.Context())
+	noError(t, err)
+	if counts.Sessions != 35 || len(counts.States) != 2 || counts.States[one]+counts.States[other] != 30 || counts.States["third"] != 5 {
+		t.Errorf("%+v", counts)
+	}
+}
+
+func TestCountsNamesAStateThoughHashesOfItAreGone(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c := client(t, url)
+	st := opened(t, url, &Options{Buckets: 1})
+	bot := botOf(t, st, "bot", nil)
+	sessionsOf(t, bot, "s", 30)
+	sessionsOf(t, bot, "none is left", 2)
+	gone := func(id string) {
+		noError(t, c.Del(t.Context(), st.layout.key("session", st.layout.place(session.Ref{Bot: "bot", ID: id}))).Err())
+	}
+	for i := range 29 {
+		gone(fmt.Sprint("s ", i))
+	}
+	gone("none is left 0")
+	gone("none is left 1")
+	counts, err := bot.Counts(t.Context())
+	noError(t, err)
+	if counts.Sessions != 32 || len(counts.States) != 1 || counts.States["s"] != 30 {
+		t.Errorf("%+v", counts)
 	}
 }
 

@@ -88,7 +88,7 @@ func (c trio) check(t *testing.T, first func()) iter.Seq2[store.Finding, error] 
 				once()
 				once = nil
 			}
-			if err == nil && !strings.Contains(f.Text, "the index expiry does not list it") {
+			if err == nil && !strings.Contains(f.Text, "the key expiry does not list it") {
 				t.Errorf("found: %v", f)
 			}
 			if !yield(f, err) {

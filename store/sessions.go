@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"iter"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -35,12 +34,12 @@ func (f Filter) After(cursor string) Filter {
 }
 
 // Sessions is a loop over the status of the sessions that f selects. They come
-// by their last activity, the latest first, to the minute; if f names a state
-// or a user, in the order of their ids. It reads no private data. For its
-// errors see Lists in the package comment; a cursor that is of another filter,
-// or none at all, is [session.ErrInvalid].
+// by their last activity, the latest first, to the minute; if f names a user,
+// in the order of their ids. It reads no private data. For its errors see
+// Lists in the package comment; a cursor that is of another filter, or none at
+// all, is [session.ErrInvalid].
 //
-// A session that exists all the time comes once, though others come and go.
+// A session that f selects all the time comes once, though others come and go.
 // One that is active again before the loop comes to it, comes at the end. A
 // loop that continues at a cursor ends with all that were active since the
 // first loop began, so these may come a second time.
@@ -53,6 +52,9 @@ func (b *Bot) Sessions(ctx context.Context, f Filter) iter.Seq2[session.Status, 
 		}
 		b.list(ctx, "sessions", w, yield, func(st *session.Status, at step) bool {
 			st.Cursor = w.cursor(f, at)
+			if w.order == rest && st.Active.UnixMilli() < w.since { // active in that minute, but before
+				return false
+			}
 			return (f.State == "" || st.State == f.State) && (f.User == "" || st.User == f.User)
 		})
 	}
@@ -70,79 +72,67 @@ func (b *Bot) Waiting(ctx context.Context) iter.Seq2[session.Status, error] {
 			yield(session.Status{}, fmt.Errorf("waiting: %w", err))
 			return
 		}
-		b.list(ctx, "waiting", b.newWalk("due", "", false, nil), yield, func(st *session.Status, _ step) bool {
+		b.list(ctx, "waiting", b.walkTimes("due"), yield, func(st *session.Status, _ step) bool {
 			return st.Waiting > 0 || st.Unsent > 0 || st.Lease.Work != session.WorkNone
 		})
 	}
 }
 
-// filtered returns the walk that comes to all sessions that f selects. A state or a
-// user costs one command to each bucket's part of the names, because any bucket may
-// have one of their sessions: the client sends them as one pipeline to each server.
+// filtered returns the walk that comes to all sessions that f selects. It costs one
+// command to each bucket at least, because any bucket may have one of them: the client
+// sends these as one pipeline to each server.
 func (b *Bot) filtered(f Filter) (*walk, error) {
 	if err := b.store.usable(); err != nil {
 		return nil, err
 	}
-	last, since, newest, err := f.position(b.name)
+	order, since, last, err := f.position(b.name)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case f.User != "":
-		return b.newWalk("names", "u"+f.User, false, last), nil
-	case f.State != "":
-		return b.newWalk("names", "s"+f.State, false, last), nil
+	if f.User != "" {
+		return b.walkUser(f.User, last), nil
 	}
-	w := b.newWalk("activity", "", newest, last)
-	if w.since = since; since == 0 {
-		now := time.Now()
-		w.since = math.MaxInt64
-		for bucket := range w.parts {
-			w.since = min(w.since, b.store.caller.Clock.At(bucket, now))
-		}
+	from, to := int64(0), int64(stored.LastPlace)
+	if f.State != "" {
+		from, to = stored.Places(f.State)
 	}
-	return w, nil
+	return b.walkStates(from, to, order, since, last), nil
 }
 
-// cursor returns from where a walk goes on behind an entry: its direction, a sum of
-// the bot and the filter, when the walk began, and the entry.
+// cursor returns from where a walk goes on behind an entry: its order, a sum of the bot
+// and the filter, when the walk began, and the entry.
 func (w *walk) cursor(f Filter, at step) string {
-	text := fmt.Sprintf("%s %d %d %s %s", direction(f, w.newest), f.sum(w.bot.name), w.since, score(at.score), at.ref.ID)
+	text := fmt.Sprintf("%s %d %d %s %s", w.order, f.sum(w.bot.name), w.since, score(at.score), at.ref.ID)
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
 // position reads what cursor wrote.
-func (f Filter) position(bot string) (last *call.Member, since int64, newest bool, err error) {
-	if f.after == "" {
-		return nil, 0, true, nil
+func (f Filter) position(bot string) (order order, since int64, last *call.Member, err error) {
+	order = newest
+	if f.User != "" {
+		order = byID
 	}
+	if f.after == "" {
+		return order, 0, nil, nil
+	}
+	refuse := func(why string) error { return fmt.Errorf("%w: the cursor is %s", session.ErrInvalid, why) }
 	text, err := base64.RawURLEncoding.DecodeString(f.after)
 	fields := strings.SplitN(string(text), " ", 5)
 	if err != nil || len(fields) != 5 {
-		return nil, 0, false, fmt.Errorf("%w: the cursor is not one that a list returned", session.ErrInvalid)
+		return "", 0, nil, refuse("not one that a list returned")
 	}
-	newest = fields[0] == direction(f, true)
+	if order == newest && fields[0] == string(rest) {
+		order = rest
+	}
+	if fields[0] != string(order) || fields[1] != strconv.FormatUint(uint64(f.sum(bot)), 10) {
+		return "", 0, nil, refuse("of another bot or filter")
+	}
 	since, err = strconv.ParseInt(fields[2], 10, 64)
-	at, err2 := strconv.ParseFloat(fields[3], 64)
-	last = &call.Member{Name: fields[4], Score: at}
-	if fields[1] != strconv.FormatUint(uint64(f.sum(bot)), 10) || !newest && fields[0] != direction(f, false) {
-		return nil, 0, false, fmt.Errorf("%w: the cursor is of another bot or filter", session.ErrInvalid)
+	minute, err2 := strconv.ParseInt(fields[3], 10, 64)
+	if err != nil || err2 != nil || since < 0 || minute < 0 || minute > stored.LastMinute || (session.Ref{Bot: bot, ID: fields[4]}).Validate() != nil {
+		return "", 0, nil, refuse("damaged")
 	}
-	if err != nil || err2 != nil || math.IsNaN(at) || math.IsInf(at, 0) || since < 0 || (session.Ref{Bot: bot, ID: fields[4]}).Validate() != nil {
-		return nil, 0, false, fmt.Errorf("%w: the cursor is damaged", session.ErrInvalid)
-	}
-	return last, since, newest, nil
-}
-
-// direction names the way that a walk by this filter goes.
-func direction(f Filter, newest bool) string {
-	switch {
-	case f.State != "" || f.User != "":
-		return "ids"
-	case newest:
-		return "newest"
-	}
-	return "since"
+	return order, since, &call.Member{Name: fields[4], Score: float64(minute)}, nil
 }
 
 // sum tells filters apart.

@@ -29,8 +29,8 @@ func newList(e *env) *cobra.Command {
 		Use:   "ls [BOT]",
 		Short: "List live sessions, the last active first",
 		Long: `List the live sessions of one bot, or of all bots: the last active first, to
-the minute; with --state or --user bot by bot, in the order of their ids. If
-there are more than --limit, the first in that order are shown.
+the minute; with --user bot by bot, in the order of their ids. If there are more
+than --limit, the first in that order are shown.
 
 WAITING counts events in the inbox, the one in hand included. HELD BY is the
 replica whose turn runs on the session now; where the last attempt failed, when
@@ -97,7 +97,7 @@ func (o *listOptions) run(ctx context.Context) error {
 	}
 	if more {
 		which := "the last active"
-		if o.filtered() {
+		if o.byID() {
 			which = "the first by id"
 			if o.bot == "" {
 				which = "the first by bot and id"
@@ -108,8 +108,8 @@ func (o *listOptions) run(ctx context.Context) error {
 	return err
 }
 
-// filtered is whether sessions come in the order of their ids.
-func (o *listOptions) filtered() bool { return o.filter != store.Filter{} }
+// byID is whether sessions come in the order of their ids.
+func (o *listOptions) byID() bool { return o.filter.User != "" }
 
 // list reads the sessions asked for in their order, and one more than the limit if
 // there is one.
@@ -122,7 +122,7 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 	}
 	var failed failures
 	for _, name := range bots {
-		if o.filtered() && o.limit > 0 && len(sessions) > o.limit {
+		if o.byID() && o.limit > 0 && len(sessions) > o.limit {
 			break
 		}
 		bot, err := o.declared(ctx, st, name)
@@ -145,7 +145,7 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 			}
 		}
 	}
-	if !o.filtered() {
+	if !o.byID() {
 		slices.SortStableFunc(sessions, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
 	}
 	return sessions, failed.err()

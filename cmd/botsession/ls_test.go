@@ -80,7 +80,7 @@ func TestSessionsOfABotWhoseSettingsAreGoneAreNotHidden(t *testing.T) {
 	}
 }
 
-func TestAFilteredListGoesInTheOrderOfIDs(t *testing.T) {
+func TestTheListOfAUserGoesInTheOrderOfIDs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, ref := range []string{"b/3", "a/2", "b/1", "a/9", "b/2"} { // active in this order
@@ -98,11 +98,13 @@ func TestAFilteredListGoesInTheOrderOfIDs(t *testing.T) {
 		{"ls --limit 2", "b/2 a/9", "more than 2 sessions: these are the last active; --limit 0 lists all\n"},
 		{"ls --limit 1", "b/2", "more than 1 session: these are the last active; --limit 0 lists all\n"},
 		{"ls --limit 5", "b/2 a/9 b/1 a/2 b/3", ""},
-		{"ls --state s", "a/2 a/9 b/1 b/2 b/3", ""},
+		{"ls --state s", "b/2 a/9 b/1 a/2 b/3", ""},
+		{"ls --user ann", "a/2 a/9 b/1 b/2 b/3", ""},
 		{"ls --user ann --limit 3", "a/2 a/9 b/1", "more than 3 sessions: these are the first by bot and id; --limit 0 lists all\n"},
-		{"ls b --state s --limit 2", "b/1 b/2", "more than 2 sessions: these are the first by id; --limit 0 lists all\n"},
-		{"ls b --state s --limit 3", "b/1 b/2 b/3", ""},
-		{"ls --state s --limit 0", "a/2 a/9 b/1 b/2 b/3", ""},
+		{"ls b --user ann --limit 2", "b/1 b/2", "more than 2 sessions: these are the first by id; --limit 0 lists all\n"},
+		{"ls b --user ann --limit 3", "b/1 b/2 b/3", ""},
+		{"ls b --state s --limit 2", "b/2 b/1", "more than 2 sessions: these are the last active; --limit 0 lists all\n"},
+		{"ls --state s --user ann --limit 0", "a/2 a/9 b/1 b/2 b/3", ""},
 	} {
 		got := rawCommand(t, w.env, strings.Fields(test.args)...)
 		refs := strings.Join(regexp.MustCompile(`(?m)^[ab]/\d`).FindAllString(got.Stdout, -1), " ")

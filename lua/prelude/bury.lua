@@ -1,12 +1,11 @@
 -- bury: taking a session out of the index, and removing its keys. What outlives
 -- a session stays: ids seen, answers to calls, dead letters.
 
--- leave takes a session out of the index. state and user are its names there.
-local function leave(state, user)
-  redis.call('ZREM', activity, id)
+-- leave takes a session out of the index.
+local function leave(user)
   redis.call('ZREM', expiry, id)
-  redis.call('ZREM', names, 'u' .. user .. '\0' .. id)
-  if redis.call('ZREM', names, 's' .. state .. '\0' .. id) == 1 then
+  if user ~= '' then redis.call('ZREM', users, user .. '\0' .. id) end
+  if redis.call('ZREM', index, id) == 1 then
     local left = redis.pcall('HINCRBY', bots, bot, -1)
     if type(left) == 'number' and left <= 0 then redis.call('HDEL', bots, bot) end
   end
@@ -18,19 +17,15 @@ local function bury()
   if s then
     redis.call('DEL', inbox, outbox)
     redis.call('ZREM', due, id)
-    leave(s.state, user)
+    leave(user)
     return
   end
   -- The hash is gone without us (its net, an eviction, a DEL by hand), and with
-  -- it the state's name: search for the id, which is all behind the first NUL.
+  -- it the user's name: search for the id, which is all behind the first NUL.
   -- What was accepted and what is to be sent stays: a new session takes it over.
-  local state = ''
-  for _, member in ipairs(redis.call('ZRANGE', names, 0, -1)) do
+  for _, member in ipairs(redis.call('ZRANGE', users, 0, -1)) do
     local zero = string.find(member, '\0', 1, true) or #member
-    if string.sub(member, zero + 1) == id then
-      local name = string.sub(member, 2, zero - 1)
-      if string.sub(member, 1, 1) == 's' then state = name else user = name end
-    end
+    if string.sub(member, zero + 1) == id then user = string.sub(member, 1, zero - 1) end
   end
-  leave(state, user)
+  leave(user)
 end

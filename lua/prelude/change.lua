@@ -13,9 +13,9 @@
 
 -- read_change decides which keys apply will write, and reads each of them, but
 -- for the queues, so that one of another type stops the script before its first
--- write. A session's place by activity is true to the minute. The reaper finds
--- it by its place in expiry and corrects it there: only a place that is missing,
--- or too late, must be written now.
+-- write. A session's place in index is written when its state or its minute is
+-- another one. The reaper finds it by its place in expiry and corrects it there: only
+-- one that is missing there, or too late, must be written now.
 local function read_change(at)
   local c = {from = ARGV[at], limit = ARGV[at + 2] + 0, dirty = ARGV[at + 3] == '1', reset = ''}
   c.moves = at + 9
@@ -31,13 +31,10 @@ local function read_change(at)
   end
   c.exp, c.net = lifetime(ARGV[at + 1])
   c.expiry = c.exp > 0 and (s.exp == 0 or c.exp < s.exp) or c.exp == 0 and s.exp > 0
-  c.activity = math.floor(now / 60000) ~= math.floor(s.at / 60000)
+  c.minute = math.floor(math.max(now, s.at) / 60000) ~= math.floor(s.at / 60000)
   if c.reset ~= '' then redis.call('LLEN', history) end -- else it is the first key that is written
   if c.expiry then redis.call('ZCARD', expiry) end
-  if c.activity then redis.call('ZCARD', activity) end
-  if c.set > c.moves or c.reset ~= '' then
-    redis.call('ZCARD', names)
-  end
+  if c.minute or c.set > c.moves or c.reset ~= '' then redis.call('ZCARD', index) end
   return c
 end
 
@@ -118,9 +115,8 @@ local function apply(c, put)
     redis.call('SET', file, c.file)
     if s.net > 0 then redis.call('PEXPIREAT', file, s.net) end
   end
+  if c.minute or state ~= s.state then redis.call('ZADD', index, place(state, s.at), id) end
   if state ~= s.state then
-    redis.call('ZREM', names, 's' .. s.state .. '\0' .. id)
-    redis.call('ZADD', names, 0, 's' .. state .. '\0' .. id)
     put[#put + 1] = 'state'
     put[#put + 1] = state
     s.state = state
@@ -131,6 +127,5 @@ local function apply(c, put)
   if c.expiry then
     if c.exp > 0 then redis.call('ZADD', expiry, c.exp, id) else redis.call('ZREM', expiry, id) end
   end
-  if c.activity then redis.call('ZADD', activity, s.at, id) end
   return deleted, first
 end

@@ -3,7 +3,7 @@
 -- torn tells whether the index lists a session whose hash is gone without us.
 -- What is left of it must be buried before its id is used again.
 local function torn()
-  return not s and redis.call('ZSCORE', activity, id)
+  return not s and redis.call('ZSCORE', index, id)
 end
 
 -- enter makes a session: its hash and its places in the index. One that its own
@@ -23,9 +23,8 @@ local function enter(state, platform, user, own, default)
   save({})
   redis.call('HSET', session, 'state', state, 'platform', platform, 'user', user)
   if s.net > 0 then redis.call('PEXPIREAT', session, s.net) else redis.call('PERSIST', session) end
-  redis.call('ZADD', activity, now, id)
-  redis.call('ZADD', names, 0, 's' .. state .. '\0' .. id)
-  if user ~= '' then redis.call('ZADD', names, 0, 'u' .. user .. '\0' .. id) end
+  redis.call('ZADD', index, place(state, now), id)
+  if user ~= '' then redis.call('ZADD', users, 0, user .. '\0' .. id) end
   if s.exp > 0 then redis.call('ZADD', expiry, s.exp, id) end
   redis.pcall('HINCRBY', bots, bot, 1) -- a count that is none stops nobody
 end

@@ -168,11 +168,6 @@ func ZCount(key, least, most string) *Value[int64] {
 	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZCount(ctx, key, least, most) }}
 }
 
-// ZLexCount counts the members of score 0 in a range of names.
-func ZLexCount(key, from, to string) *Value[int64] {
-	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZLexCount(ctx, key, from, to) }}
-}
-
 // ZRangeByScore reads the members whose score is in a range.
 func ZRangeByScore(key, least, most string) *Value[[]string] {
 	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] {
@@ -203,17 +198,19 @@ func (m members) Result() ([]Member, error) {
 	return list, err
 }
 
-// Upwards reads at most n members from a score on, the lowest first.
-func Upwards(key, from string, n int64) *Value[[]Member] {
+// Upwards reads at most n members from a score on, the lowest first, without the first
+// so many.
+func Upwards(key, from string, without, n int64) *Value[[]Member] {
 	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
-		return members{c.ZRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: from, Max: "+inf", Count: n})}
+		return members{c.ZRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: from, Max: "+inf", Offset: without, Count: n})}
 	}}
 }
 
-// Downwards reads at most n members from a score on, the highest first.
-func Downwards(key, from string, n int64) *Value[[]Member] {
+// Downwards reads at most n members from a score down to another, the highest first,
+// without the first so many.
+func Downwards(key, from, to string, without, n int64) *Value[[]Member] {
 	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
-		return members{c.ZRevRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: "-inf", Max: from, Count: n})}
+		return members{c.ZRevRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: to, Max: from, Offset: without, Count: n})}
 	}}
 }
 
