@@ -68,12 +68,17 @@ func do(ctx context.Context, client redis.Cmdable, commands []Command) (first er
 		commands[0].send(ctx, client)
 		return commands[0].take()
 	}
-	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for _, command := range commands {
-			command.send(ctx, pipe)
+	pipe := client.Pipeline()
+	for _, command := range commands {
+		command.send(ctx, pipe)
+	}
+	if cmds := pipe.Cmds(); isCluster(client) {
+		pipe = client.Pipeline()
+		for _, cmd := range cmds {
+			_ = pipe.Process(ctx, unrepeated{cmd}) // only queues it
 		}
-		return nil
-	})
+	}
+	_, err := pipe.Exec(ctx)
 	for _, command := range commands {
 		if err := command.take(); err != nil && first == nil {
 			first = err
@@ -83,6 +88,20 @@ func do(ctx context.Context, client redis.Cmdable, commands []Command) (first er
 		first = err // a hook may refuse the whole without telling each
 	}
 	return first
+}
+
+// unrepeated is a command in a pipeline of a cluster's client that go-redis sends
+// again only where a node redirects it. By default go-redis 9.23 sends a node's whole
+// part of a pipeline again if its first command failed for the moment, also those
+// that the node has redirected: these are then on their way to two nodes, and two
+// goroutines read the two replies into one command.
+type unrepeated struct{ redis.Cmder }
+
+func (unrepeated) NoRetry() bool { return true }
+
+func isCluster(client redis.Cmdable) bool {
+	_, cluster := client.(*redis.ClusterClient)
+	return cluster
 }
 
 // HGet reads a field; empty if it is not there.

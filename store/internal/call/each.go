@@ -52,7 +52,11 @@ func (c *Caller) Each(ctx context.Context, requests []Request) []Result {
 				}
 				cmds[i] = redis.NewCmd(ctx, words...)
 				cmds[i].SetFirstKeyPos(3)
-				_ = pipe.Process(ctx, cmds[i])
+				var queued redis.Cmder = cmds[i]
+				if isCluster(c.client) {
+					queued = unrepeated{queued}
+				}
+				_ = pipe.Process(ctx, queued)
 			}
 			return nil
 		})

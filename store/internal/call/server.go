@@ -18,10 +18,7 @@ type Server struct {
 }
 
 // Cluster tells whether there may be several servers.
-func (c *Caller) Cluster() bool {
-	_, cluster := c.client.(*redis.ClusterClient)
-	return cluster
-}
+func (c *Caller) Cluster() bool { return isCluster(c.client) }
 
 // EachServer calls f for each server, for several of them at once.
 func (c *Caller) EachServer(ctx context.Context, f func(context.Context, Server) error) error {
