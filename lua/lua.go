@@ -126,7 +126,7 @@ func (s *Script) join(body string) (whole, sha string) {
 	text.WriteString(body)
 	whole = used(text.String())
 	if before, after, asks := strings.Cut(whole, rightsHere); asks {
-		whole = before + rights(whole) + after
+		whole = before + rights(whole, s.Keys[0]) + after
 	}
 	sum := sha1.Sum([]byte(whole))
 	return whole, hex.EncodeToString(sum[:])
@@ -208,8 +208,8 @@ var (
 )
 
 // rights writes, for each command that a script calls when it may have written
-// something already, the line that asks for the right to it.
-func rights(text string) string {
+// something already, the line that asks for the right to it, on the key of that name.
+func rights(text, key string) string {
 	var lines strings.Builder
 	var seen []string
 	for _, m := range calls.FindAllStringSubmatch(text, -1) {
@@ -219,7 +219,7 @@ func rights(text string) string {
 				panic(fmt.Sprintf("lua: nothing says what %s wants behind its key", command))
 			}
 			seen = append(seen, command)
-			fmt.Fprintf(&lines, "  if not may('%s', session%s) then return {'NOPERM', now, '%s'} end\n", command, rest, command)
+			fmt.Fprintf(&lines, "  if not may('%s', %s%s) then return {'NOPERM', now, '%s'} end\n", command, key, rest, command)
 		}
 	}
 	return lines.String()

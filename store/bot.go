@@ -39,7 +39,6 @@ type Bot struct {
 	kept  atomic.Pointer[settings]
 
 	serving atomic.Pointer[runner] // while Serve runs
-	fleet   fleet
 }
 
 // Name returns the bot's name.

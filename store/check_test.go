@@ -74,7 +74,7 @@ func stocked(t *testing.T, url, namespace string) *stock {
 	noError(t, s.bot.Session("unsent").Reply(ctx, "hello"))
 	noError(t, s.c.Set(ctx, s.key("watch/full"), "a channel", time.Minute).Err())
 	noError(t, s.c.Set(ctx, s.key("mark/full"), "", 0).Err())
-	_, err = s.st.run(ctx, lua.Beat, s.bot.fleetPlace(), s.st.name, "1", "20000")
+	_, err = s.st.run(ctx, lua.Beat, s.st.noBucket(), s.st.name, "20000", "{}")
 	noError(t, err)
 	return s
 }
@@ -154,7 +154,7 @@ var ruins = []ruin{
 	{"an index that Redis would drop", cmd("PEXPIRE", "due/waits", hour), []flaw{{"", "due/waits", "the key due has an expiry"}}},
 	{"dead letters for ever", cmd("PERSIST", "letters/gone"), []flaw{{"gone", "letters/gone", "the key letters has no expiry"}}},
 	{"a watch for ever", cmd("PERSIST", "watch/full"), []flaw{{"", "watch/full", "the key watch has no expiry"}}},
-	{"replicas for ever", cmd("PERSIST", "replicas/"), []flaw{{"", "replicas/", "the key replicas has no expiry"}}},
+	{"replicas for ever", cmd("PERSIST", "replicas/"), []flaw{{"-", "replicas/", "the key replicas has no expiry"}}},
 
 	// a session's hash
 	{"no hash", cmd("DEL", "session/full"), []flaw{{"full", "session/full", "its hash is gone"}}},
@@ -238,8 +238,10 @@ var ruins = []ruin{
 	{"a count of a bot without sessions", cmd("HSET", "bots/full", "other", "3"), []flaw{{"other/", "bots/full", "3 sessions are counted, and the index lists 0"}}},
 	{"a count of moves that is none", cmd("HSET", "moves/full", "a\x00b", "x"), []flaw{{"", "moves/full", `the count of the moves from "a" to "b" is no number from 1`}}},
 	{"a count of no move", cmd("HSET", "moves/full", "a", "1"), []flaw{{"", "moves/full", `moves are counted under "a", which is no pair of states`}}},
-	{"a replica that is believed for too long", cmd("ZADD", "replicas/", year2100, "r"), []flaw{{"", "replicas/", `the replica "r" is taken to be alive`}}},
-	{"a replica without a name", cmd("ZADD", "replicas/", 1, "r r"), []flaw{{"", "replicas/", `"r r", and none can have it`}}},
+	{"a replica that is believed for too long", cmd("HSET", "replicas/", "r", fmt.Sprintf("1 1 %d {}", int64(year2100))), []flaw{{"-", "replicas/", `the replica "r" is taken to be alive`}}},
+	{"a replica without a name", cmd("HSET", "replicas/", "r r", "1 1 1 {}"), []flaw{{"-", "replicas/", `"r r", and none can have it`}}},
+	{"a replica's line without its numbers", cmd("HSET", "replicas/", "r", "1 1 {}"), []flaw{{"-", "replicas/", `the line of the replica "r" cannot be read: it is not three numbers`}}},
+	{"a replica's line without its object", cmd("HSET", "replicas/", "r", "1 1 1 {]}"), []flaw{{"-", "replicas/", `the line of the replica "r" cannot be read: its JSON`}}},
 	{"settings that cannot be read", cmd("HSET", "settings/", "bot", `{"TTL":"x"}`), []flaw{{"", "settings/", `its settings cannot be read: TTL cannot be read`}}},
 	{"settings of no bot", cmd("HSET", "settings/", "no bot", "{}"), []flaw{{"-", "settings/", `settings are stored for "no bot", and no bot can have this name`}}},
 	{"no settings", cmd("DEL", "settings/"), []flaw{{"", "settings/", "the bot has no settings, and something of it is stored"}}},
@@ -309,7 +311,7 @@ func TestCheckFindsEachKeyOfAnotherType(t *testing.T) {
 			switch form.of {
 			case ofSession:
 				w.id = id
-			case ofBot, ofFleet:
+			case ofBot:
 				w.id = ""
 			}
 			if n := s.c.Del(t.Context(), s.key(w.key)).Val(); n != 1 {

@@ -89,7 +89,7 @@ func (c *checker) whole(ctx context.Context, name string, at place) error {
 	case "users":
 		return c.pages(ctx, name, at, c.ofUsers)
 	case "replicas":
-		return c.pages(ctx, name, at, c.serving)
+		return c.fields(ctx, name, at, c.present)
 	case "moves":
 		return c.fields(ctx, name, at, c.moved)
 	case "bots":
@@ -294,16 +294,17 @@ func (c *checker) set(_ context.Context, at place, bot, text string) ([]Finding,
 	return nil, nil
 }
 
-// serving checks the replicas that serve a bot.
-func (c *checker) serving(_ context.Context, name string, at place, page []call.Member) (found []Finding, _ []place, _ error) {
+// present checks the line of a replica.
+func (c *checker) present(_ context.Context, at place, name, line string) ([]Finding, error) {
 	latest := c.store.caller.Clock.Now(at.bucket).Add(3*longestBeat + slack).UnixMilli()
-	for _, replica := range page {
-		switch {
-		case replica.Name == "" || strings.ContainsAny(replica.Name, "#\x00 \t\n\v\f\r"):
-			found = append(found, c.finding(name, at, "the replicas have the name %.40q, and none can have it", replica.Name))
-		case int64(replica.Score) > latest:
-			found = append(found, c.finding(name, at, "the replica %q is taken to be alive for longer than one that is", replica.Name))
-		}
+	_, until, err := readPresence(name, line)
+	switch {
+	case name == "" || strings.ContainsAny(name, "#\x00 \t\n\v\f\r"):
+		return []Finding{c.finding("replicas", at, "the replicas have the name %.40q, and none can have it", name)}, nil
+	case err != nil:
+		return []Finding{c.finding("replicas", at, "the line of the replica %q cannot be read: %s", name, because(err))}, nil
+	case until > latest:
+		return []Finding{c.finding("replicas", at, "the replica %q is taken to be alive for longer than one that is", name)}, nil
 	}
-	return found, nil, nil
+	return nil, nil
 }

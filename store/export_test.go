@@ -49,7 +49,7 @@ func KeyName(key string) string {
 	}
 	kind, _, _ := strings.Cut(rest, ":")
 	for name, form := range forms {
-		if form.kind == kind && tagged == (form.of != ofFleet && form.of != ofStore) {
+		if form.kind == kind && tagged == (form.of != ofStore) {
 			return name
 		}
 	}

@@ -2,11 +2,16 @@ package store
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"iter"
+	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,26 +20,99 @@ import (
 	"github.com/botsession/botsession/store/internal/call"
 )
 
-// A fleet is what this process knows of the replicas that serve a bot and have
-// room. They divide the buckets between them by rendezvous hashing: each bucket
-// belongs to the replica for which the hash of both is greatest, so that one
-// that comes or goes moves only its own share.
+// A fleet is what this process knows of the replicas, of all bots. Those that serve
+// a bot and have room for its sessions divide the buckets between them by rendezvous
+// hashing: each bucket belongs to the replica for which the hash of both is greatest,
+// so that one that comes or goes moves only its own share.
 type fleet struct {
-	mu    sync.Mutex
-	names []string
-	asked time.Time
+	mu       sync.Mutex
+	replicas []presence
+	asked    time.Time
 }
 
-func (f *fleet) set(names []string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.names, f.asked = names, time.Now()
+// A presence is what a replica says of itself. Its line in bs:replicas is three
+// numbers, in ms by the server's clock, and its JSON: since when it is there, when it
+// was last seen, and until when it is believed to be there.
+type presence struct {
+	name     string
+	Version  string             `json:"version,omitempty"`  // Version is that of its module; empty if it is not known.
+	Features []string           `json:"features,omitempty"` // Features are names of what it can do and older versions cannot.
+	Leaving  bool               `json:"leaving,omitempty"`  // Leaving is whether it takes no sessions any more.
+	Bots     map[string]service `json:"bots,omitempty"`     // Bots are those that it serves.
 }
 
-func (f *fleet) get() (names []string, asked time.Time) {
+// A service is what a replica does for one bot.
+type service struct {
+	Revision int64 `json:"revision"` // Revision is that of the settings by which it goes.
+	Slots    int   `json:"slots"`    // Slots is how many sessions it handles at once.
+	Free     int   `json:"free"`     // Free is how many of them it could take now.
+}
+
+var presenceLine = regexp.MustCompile(`^(\d{1,18}) (\d{1,18}) (\d{1,18}) (\{.*\})$`)
+
+// readPresence reads a replica's line. until is the last of its numbers.
+func readPresence(name, line string) (p presence, until int64, err error) {
+	words := presenceLine.FindStringSubmatch(line)
+	if words == nil {
+		return p, 0, errors.New("it is not three numbers and an object")
+	}
+	until, _ = strconv.ParseInt(words[3], 10, 64)
+	if err := json.Unmarshal([]byte(words[4]), &p); err != nil {
+		return p, 0, errors.New("its JSON cannot be read")
+	}
+	p.name = name
+	return p, until, nil
+}
+
+// present reads the lines of those that are believed to be there at a moment. What
+// cannot be read is left out.
+func presentAt(now int64, lines map[string]string) (replicas []presence) {
+	for name, line := range lines {
+		if p, until, err := readPresence(name, line); err == nil && until > now {
+			replicas = append(replicas, p)
+		}
+	}
+	return replicas
+}
+
+func (f *fleet) set(replicas []presence) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.names, f.asked
+	f.replicas, f.asked = replicas, time.Now()
+}
+
+// size is how many replicas there are.
+func (f *fleet) size() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.replicas)
+}
+
+// age is for how long the server was not asked.
+func (f *fleet) age() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Since(f.asked)
+}
+
+// stale reports whether what is known is too old to leave something to somebody who
+// may be dead.
+func (f *fleet) stale() bool { return f.age() > 3*beatEvery(f.size()) }
+
+// withRoom returns the names of the replicas that have room for a bot's sessions.
+func (f *fleet) withRoom(bot string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return withRoom(f.replicas, bot)
+}
+
+func withRoom(replicas []presence, bot string) (names []string) {
+	for _, p := range replicas {
+		if p.Bots[bot].Free > 0 {
+			names = append(names, p.name)
+		}
+	}
+	return names
 }
 
 // owner returns the replica that a bucket belongs to, or "".
@@ -54,19 +132,20 @@ func owner(names []string, bucket int) string {
 	return best
 }
 
-// share returns the buckets that are this replica's to look at: all of them as
-// long as it knows of nobody for sure.
-func (f *fleet) share(b *Bot) []int {
-	names, asked := f.get()
-	if time.Since(asked) > 3*beatEvery(len(names)) {
-		names = nil // too old to leave a bucket to somebody who may be dead
+// share returns the buckets of a bot that are this replica's to look at: all of them
+// as long as it knows of nobody for sure.
+func (b *Bot) share() []int {
+	s := b.store
+	var names []string
+	if !s.fleet.stale() {
+		names = s.fleet.withRoom(b.name)
 	}
-	if !slices.Contains(names, b.store.name) {
-		names = append(slices.Clone(names), b.store.name)
+	if !slices.Contains(names, s.name) {
+		names = append(names, s.name)
 	}
 	var mine []int
-	for bucket := range b.store.layout.tags {
-		if owner(names, bucket) == b.store.name {
+	for bucket := range s.layout.tags {
+		if owner(names, bucket) == s.name {
 			mine = append(mine, bucket)
 		}
 	}
@@ -90,43 +169,67 @@ func beatEvery(n int) time.Duration {
 
 const longestBeat = 10 * time.Second
 
-// beats keeps this replica in the fleet, while it has room, and takes it out
-// when ctx ends.
-func (r *runner) beats(ctx context.Context) {
-	for {
-		room := len(r.slots) < cap(r.slots)
-		r.complain(ctx, "heartbeat failed", r.beat(ctx, room))
-		names, _ := r.bot.fleet.get()
-		if !call.Sleep(ctx, beatEvery(len(names))) {
-			break
-		}
+// beats keeps this process among the replicas until ctx ends.
+func (s *Store) beats(ctx context.Context) {
+	for call.Sleep(ctx, beatEvery(s.fleet.size())) {
+		s.complain(ctx, "heartbeat failed", s.beat(ctx))
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = r.beat(last, false)
 }
 
-func (r *runner) beat(ctx context.Context, room bool) error {
-	b := r.bot
-	names, _ := b.fleet.get()
-	keep := 3 * beatEvery(len(names)+1)
+// beat says what this process serves, and learns what others do. One that serves
+// nothing any more leaves the fleet.
+func (s *Store) beat(ctx context.Context) error {
+	keep := 3 * beatEvery(s.fleet.size()+1)
 	ctx, cancel := context.WithTimeout(ctx, keep) // after that nobody would believe it any more
 	defer cancel()
-	if err := b.store.followAtTimes(ctx); err != nil {
+	if err := s.followAtTimes(ctx); err != nil {
 		return err
 	}
-	answer, err := b.store.run(ctx, lua.Beat, b.fleetPlace(), b.store.name, flag(room), millis(keep))
+	p := s.presence()
+	ms := keep.Milliseconds()
+	if p.Leaving {
+		ms = 0
+	}
+	text, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
-	b.fleet.set(answer.Texts(2))
+	answer, err := s.run(ctx, lua.Beat, s.noBucket(), s.name, strconv.FormatInt(ms, 10), string(text))
+	if err != nil {
+		return err
+	}
+	lines := map[string]string{}
+	for pairs := answer.Texts(2); len(pairs) > 1; pairs = pairs[2:] {
+		lines[pairs[0]] = pairs[1]
+	}
+	s.fleet.set(presentAt(answer.Int(1), lines))
 	return nil
 }
 
-// fleetPlace is where the replicas' key is: in no bucket.
-func (b *Bot) fleetPlace() place {
-	return place{ref: session.Ref{Bot: b.name}, bucket: len(b.store.layout.tags)}
+// presence is what this process says of itself.
+func (s *Store) presence() presence {
+	p := presence{Version: moduleVersion(), Bots: map[string]service{}}
+	for _, r := range s.duty.all() {
+		slots := cap(r.slots)
+		p.Bots[r.bot.name] = service{r.bot.kept.Load().Revision, slots, slots - len(r.slots)}
+	}
+	p.Leaving = len(p.Bots) == 0
+	return p
 }
+
+// moduleVersion is the version of this module, as the program was built with it.
+var moduleVersion = sync.OnceValue(func() string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return ""
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == "github.com/botsession/botsession" {
+			return m.Version
+		}
+	}
+	return ""
+})
 
 // wakeFor wakes somebody if a reply says that a session has work and nobody.
 // It happens beside the caller's path; if it is lost, the next look finds the
@@ -152,26 +255,26 @@ func (b *Bot) wakeFor(next reply, at place) {
 
 // wake tells the replica that owns the session's bucket.
 func (b *Bot) wake(ctx context.Context, at place) error {
-	names, asked := b.fleet.get()
-	if time.Since(asked) > 2*time.Second && b.serving.Load() == nil {
-		if err := b.store.followAtTimes(ctx); err != nil {
+	s := b.store
+	if len(s.duty.all()) == 0 && s.fleet.age() > 2*time.Second {
+		if err := s.followAtTimes(ctx); err != nil {
 			return err
 		}
-		found, err := b.replicas(ctx)
+		replicas, err := s.replicas(ctx)
 		if err != nil {
 			return err
 		}
-		names = found
-		b.fleet.set(names)
+		s.fleet.set(replicas)
 	}
+	names := s.fleet.withRoom(b.name)
 	if b.serving.Load() != nil { // and has no room: somebody else
-		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == b.store.name })
+		names = slices.DeleteFunc(names, func(name string) bool { return name == s.name })
 	}
 	to := owner(names, at.bucket)
 	if to == "" {
 		return nil
 	}
-	return b.store.caller.Do(ctx, call.Publish(b.store.layout.wakeChannel(b.store.identity().id, b.name, to), at.ref.ID))
+	return s.caller.Do(ctx, call.Publish(s.layout.wakeChannel(s.identity().id, to), at.ref.Bot+"/"+at.ref.ID))
 }
 
 // A Replica is a process that serves a bot.
@@ -201,26 +304,33 @@ func (b *Bot) replicas(ctx context.Context) ([]string, error) {
 	if err := b.store.usable(); err != nil {
 		return nil, fmt.Errorf("replicas: %w", err)
 	}
-	at := b.fleetPlace()
-	now := strconv.FormatInt(b.store.caller.Clock.At(at.bucket, time.Now()), 10)
-	names := call.ZRangeByScore(b.store.layout.key("replicas", at), now, "+inf")
-	if err := b.store.read(ctx, names); err != nil {
+	replicas, err := b.store.replicas(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("replicas of %s: %w", b.name, call.NoRight(err))
 	}
-	return names.Val, nil
+	return withRoom(replicas, b.name), nil
 }
 
-// wakes takes what other processes could not.
-func (r *runner) wakes(ctx context.Context) {
+// replicas reads who is there.
+func (s *Store) replicas(ctx context.Context) ([]presence, error) {
+	at := s.noBucket()
+	lines := call.HGetAll(s.layout.key("replicas", at))
+	if err := s.read(ctx, lines); err != nil {
+		return nil, err
+	}
+	return presentAt(s.caller.Clock.At(at.bucket, time.Now()), lines.Val), nil
+}
+
+// wakes takes what other processes could not, until ctx ends.
+func (s *Store) wakes(ctx context.Context) {
 	for ctx.Err() == nil {
-		r.wakesOf(ctx, r.bot.store.identity())
+		s.wakesOf(ctx, s.identity())
 	}
 }
 
 // wakesOf does so until the stored data is another's.
-func (r *runner) wakesOf(ctx context.Context, of *identity) {
-	b := r.bot
-	messages, end := b.store.caller.Listen(ctx, b.store.layout.wakeChannel(of.id, b.name, b.store.name))
+func (s *Store) wakesOf(ctx context.Context, of *identity) {
+	messages, end := s.caller.Listen(ctx, s.layout.wakeChannel(of.id, s.name))
 	defer end()
 	for {
 		select {
@@ -233,8 +343,9 @@ func (r *runner) wakesOf(ctx context.Context, of *identity) {
 				call.Sleep(ctx, time.Second) // the client is closed
 				return
 			}
-			if s := r.enter(ctx); s != nil {
-				r.spawnClaim(b.store.layout.place(session.Ref{Bot: b.name, ID: m.Payload}), s)
+			bot, id, _ := strings.Cut(m.Payload, "/")
+			if r := s.duty.of(bot); r != nil {
+				r.take(s.layout.place(session.Ref{Bot: bot, ID: id}))
 			}
 		}
 	}

@@ -17,7 +17,7 @@ import (
 //
 //	bs:meta                       HASH    layout, buckets, id of this store
 //	bs:bots                       HASH    bot -> its settings, one line of JSON (settings.go)
-//	bs:serve:pizza                ZSET    replicas that serve the bot and have room, by when to forget them
+//	bs:replicas                   HASH    replica -> since when it is there, when it was last seen, and what it says of itself (fleet.go)
 //
 //	bs:{256.17.3f}:s:pizza/42     HASH    the session (package stored shows one)
 //	bs:{256.17.3f}:h:pizza/42     LIST    chat history
@@ -38,7 +38,7 @@ import (
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
 //	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call (for bs:bots: bs:ack:{bs:bots})
 //
-// The channels are bs:<id of this store>:wake:pizza:<replica>, and :watch:pizza.
+// The channels are bs:<id of this store>:wake:<replica>, and :watch:pizza.
 //
 // An element of a list is shown in lua/prelude/list.lua, a line of e in
 // lua/prelude/ids.lua, a digest and a call's id in package ids.
@@ -56,14 +56,13 @@ type keyForm struct {
 	life life   // life is whether Redis drops the key
 }
 
-// owns is whose a key is. Those of the replicas and of the settings are in no bucket.
+// owns is whose a key is. Those of the store are in no bucket.
 type owns int
 
 const (
 	ofSession owns = iota // a session's
 	ofBot                 // a bot's, in each bucket
 	ofBucket              // a bucket's
-	ofFleet               // a bot's
 	ofStore               // the store's
 )
 
@@ -96,7 +95,7 @@ var forms = map[string]keyForm{
 	"watch":    {"w", "string", ofBot, ends},
 	"bots":     {"b", "hash", ofBucket, stays},
 	"mark":     {"ack", "string", ofBucket, stays},
-	"replicas": {"serve", "zset", ofFleet, ends},
+	"replicas": {"replicas", "hash", ofStore, ends},
 	"settings": {"bots", "hash", ofStore, stays},
 	"meta":     {"meta", "hash", ofStore, stays},
 }
@@ -209,7 +208,7 @@ func (l layout) parse(key string) (name string, at place, ok bool) {
 	case ofSession:
 		at.ref.Bot, at.ref.ID, _ = strings.Cut(of, "/")
 		ok = at.ref.Validate() == nil
-	case ofBot, ofFleet:
+	case ofBot:
 		at.ref.Bot = of
 		ok = session.ValidBot(of) == nil
 	default:
@@ -219,17 +218,17 @@ func (l layout) parse(key string) (name string, at place, ok bool) {
 	return name, at, ok
 }
 
-func (f keyForm) inBucket() bool { return f.of != ofFleet && f.of != ofStore }
+func (f keyForm) inBucket() bool { return f.of != ofStore }
 
 func (l layout) meta() string { return l.key("meta", place{}) }
 
 // settings is the key of all bots' settings, which is in no bucket.
 func (l layout) settings() string { return l.key("settings", place{}) }
 
-// wakeChannel is on which one replica of a bot hears of sessions that are due. id is
-// that of the stored data.
-func (l layout) wakeChannel(id, bot, replica string) string {
-	return l.namespace + ":" + id + ":wake:" + bot + ":" + replica
+// wakeChannel is on which one replica hears of sessions that are due: of each its bot
+// and its id, with a '/' between. id is that of the stored data.
+func (l layout) wakeChannel(id, replica string) string {
+	return l.namespace + ":" + id + ":wake:" + replica
 }
 
 // watchChannel is on which scripts publish the notices of a bot. id is that of the

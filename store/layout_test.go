@@ -103,7 +103,7 @@ func TestTheNameAndThePlaceOfEachKeyAreReadFromIt(t *testing.T) {
 			for name, form := range forms {
 				want := l.place(session.Ref{Bot: bot, ID: id})
 				switch form.of {
-				case ofBot, ofFleet:
+				case ofBot:
 					want.ref.ID = ""
 				case ofBucket, ofStore:
 					want.ref = session.Ref{}
@@ -120,9 +120,9 @@ func TestTheNameAndThePlaceOfEachKeyAreReadFromIt(t *testing.T) {
 	}
 	tag := l.tags[3]
 	for _, key := range []string{
-		"", "bs", "bs:", "bs:other", "bs:meta:", "bs:bots:pizza", "bs:s:pizza/1", "bs:i:pizza", "bs:serve:", "bs:serve:a/b", "other:meta", "bs:ack:{bs:meta}",
+		"", "bs", "bs:", "bs:other", "bs:meta:", "bs:bots:pizza", "bs:s:pizza/1", "bs:i:pizza", "bs:serve:pizza", "bs:replicas:", "bs:replicas:a", "other:meta", "bs:ack:{bs:meta}",
 		tag, tag + "z:pizza/1", tag + "s:pizza", tag + "s:pizza/", tag + "s:/1", tag + "s:pi zza/1", tag + "i:pizza/1", tag + "i:", tag + "b:", tag + "b:pizza",
-		tag + "serve:pizza", tag + "meta", tag + "s:pizza/" + strings.Repeat("x", 513), "bs:{16.3}:b", "bs:{16.x.1}:b", "bs:{16.16.1}:b", "bs:{16.-1.1}:b",
+		tag + "replicas", tag + "meta", tag + "s:pizza/" + strings.Repeat("x", 513), "bs:{16.3}:b", "bs:{16.x.1}:b", "bs:{16.16.1}:b", "bs:{16.-1.1}:b",
 		"bs:{" + bucketTag(3, 32) + "}:b", "bs:{x}:b", "bs:{}:b",
 	} {
 		if name, at, ok := l.parse(key); ok {

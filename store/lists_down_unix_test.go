@@ -38,6 +38,7 @@ func TestLoopsHandOutWhatTheOtherMastersHave(t *testing.T) {
 type trio struct {
 	masters []node                // masters are in the order of their addresses
 	of      [3][]string           // of has the ids of the sessions that each has
+	url     string                // url is the cluster's, for a store that gives up on a master within a second or two
 	store   *store.Store          // store gives up on a master within a second or two
 	bot     *store.Bot            // bot is that of the sessions
 	client  redis.UniversalClient // client is for the test
@@ -57,7 +58,8 @@ func newTrio(t *testing.T) (c trio) {
 			must(t, err)
 		}
 	}
-	c.store = open(t, url+"?read_timeout=500ms&dial_timeout=500ms", nil)
+	c.url = url + "?read_timeout=500ms&dial_timeout=500ms"
+	c.store = open(t, c.url, nil)
 	c.bot = botOf(t, c.store, "bot", nil)
 	must(t, c.store.Whole(ctx))
 	client, err := store.ParseURL(url)
@@ -100,13 +102,13 @@ func (c trio) check(t *testing.T, first func()) iter.Seq2[store.Finding, error] 
 
 func masterDown(t *testing.T, signal os.Signal) {
 	c, ctx := newTrio(t), t.Context()
-	served := map[bool]*store.Bot{} // by whether the master that has its replicas is down
+	served := map[bool]*store.Bot{} // by whether the master that has the replicas of its namespace is down
 	for i := 0; served[true] == nil || served[false] == nil; i++ {
-		name := fmt.Sprint("served", i)
-		until := float64(time.Now().Add(25 * time.Second).UnixMilli())
-		must(t, c.client.ZAdd(ctx, "bs:serve:"+name, redis.Z{Score: until, Member: "replica"}).Err())
-		must(t, c.client.Expire(ctx, "bs:serve:"+name, time.Minute).Err())
-		served[c.masters[0].Exists(ctx, "bs:serve:"+name).Val() == 1] = botOf(t, c.store, name, nil)
+		namespace := fmt.Sprint("served", i)
+		line := fmt.Sprintf(`1 1 %d {"bots":{"bot":{"slots":1,"free":1}}}`, time.Now().Add(25*time.Second).UnixMilli())
+		must(t, c.client.HSet(ctx, namespace+":replicas", "replica", line).Err())
+		down := c.masters[0].Exists(ctx, namespace+":replicas").Val() == 1
+		served[down] = botOf(t, open(t, c.url, &store.Options{Namespace: namespace}), "bot", nil)
 	}
 	process := processOf(t, c.masters[0].Client)
 	must(t, process.Signal(signal))

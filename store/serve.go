@@ -63,9 +63,12 @@ func (b *Bot) Serve(ctx context.Context, h Handler, opts *ServeOptions) error {
 		r.fault = r.settles(ctx)
 		cancel()
 	})
-	for _, loop := range []func(context.Context){r.beats, r.looks, r.reaps, r.wakes} {
-		loops.Go(func() { loop(ctx) })
-	}
+	b.store.join(r)
+	loops.Go(func() {
+		r.complain(ctx, "heartbeat failed", b.store.beat(ctx))
+		loops.Go(func() { r.reaps(ctx) })
+		r.looks(ctx)
+	})
 	select {
 	case <-ctx.Done():
 	case <-b.store.ended:
@@ -74,6 +77,7 @@ func (b *Bot) Serve(ctx context.Context, h Handler, opts *ServeOptions) error {
 	r.mu.Lock()
 	close(r.stopping)
 	r.mu.Unlock()
+	loops.Go(func() { b.store.quit(ctx, r) })
 	r.shutDown()
 	loops.Wait()
 	err = b.store.usable()
@@ -90,6 +94,13 @@ func (b *Bot) Serve(ctx context.Context, h Handler, opts *ServeOptions) error {
 func (r *runner) complain(ctx context.Context, what string, err error) {
 	if err != nil && ctx.Err() == nil && r.bot.store.usable() == nil {
 		r.bot.store.log.Warn(what, "bot", r.bot.name, "error", err)
+	}
+}
+
+// complain logs what a loop for all bots could not do, unless ctx has ended.
+func (s *Store) complain(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil && s.usable() == nil {
+		s.log.Warn(what, "error", err)
 	}
 }
 
@@ -144,7 +155,7 @@ const batch = 32
 
 func (r *runner) look(ctx context.Context) error {
 	for {
-		found, more, err := r.bot.look(ctx, r.bot.fleet.share(r.bot), false)
+		found, more, err := r.bot.look(ctx, r.bot.share(), false)
 		if err != nil {
 			return err
 		}
@@ -165,7 +176,7 @@ func (r *runner) look(ctx context.Context) error {
 // ten seconds.
 func (r *runner) reaps(ctx context.Context) {
 	for call.Sleep(ctx, 9*time.Second+r.bot.store.caller.Jitter(2*time.Second, "reap "+r.bot.name)) {
-		r.complain(ctx, "look for expired sessions failed", r.reap(ctx, r.bot.fleet.share(r.bot)))
+		r.complain(ctx, "look for expired sessions failed", r.reap(ctx, r.bot.share()))
 	}
 }
 

@@ -106,6 +106,9 @@ type Store struct {
 	log    *slog.Logger
 	caller *call.Caller
 
+	fleet fleet
+	duty  duty
+
 	followed atomic.Int64          // when follow was last begun, in ns
 	end      atomic.Pointer[error] // why nothing may be done any more, see usable
 	ended    chan struct{}         // closed when there is such a reason

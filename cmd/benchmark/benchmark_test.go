@@ -98,7 +98,7 @@ func TestEachContender(t *testing.T) {
 			}
 			scan := b.server.control.Scan(t.Context(), 0, "*"+e.prefix+"*", 1000).Iterator()
 			for scan.Next(t.Context()) {
-				if !strings.Contains(scan.Val(), ":serve:") { // a replica still beats
+				if !strings.Contains(scan.Val(), ":replicas") { // a replica still beats
 					t.Errorf("left behind: %s", scan.Val())
 				}
 			}
