@@ -2,8 +2,8 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock deadline rights record watch list life index enter handout sweep ids
--- KEYS   session inbox outbox events due index users expiry bots watch
+-- USES   clock deadline rights record watch list bells life index enter handout sweep ids
+-- KEYS   session inbox outbox events due index users expiry bells bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
 -- WRITES yes
 -- FINAL  OK DUPLICATE
@@ -36,28 +36,27 @@ if over or torn() then return {'EXPIRED', now} end
 local element = inbox_element(digest, stamp(now), event)
 local full = (s and s.bytes or 0) + #element
 if waiting >= tonumber(limit) or full > tonumber(bytes) then return {'FULL', now, waiting, full - #element} end
+check_due()
 local created = '0'
 if not s or s.ended then
   check_index()
-  redis.call('ZCARD', due)
   created = '1'
   enter(initial, platform, user, '', ttl)
 end
--- The first write to a session that was there, and the check of this key's type.
 local turn = math.max(s.wait, s.yield)
 if unsent >= tonumber(limit) or s.obytes >= tonumber(bytes) then turn = math.max(turn, s.owait) end
 local step = 'due'
 if s.lease > now then
-  redis.call('ZADD', due, 'NX', s.lease, id)
+  ensure_due(s.lease)
   step = 'idle'
 elseif s.lease == 0 and turn > now then
-  redis.call('ZADD', due, 'NX', turn, id)
+  ensure_due(turn)
   step = 'idle' -- what is before it waits for its next attempt
 elseif want ~= '' and s.lease == 0 and waiting == 0 and (unsent == 0 or s.owait > now) then
   grant('event')
   step = 'event'
 else
-  redis.call('ZADD', due, now, id)
+  list_due(now)
 end
 redis.call('RPUSH', inbox, element)
 s.bytes = full

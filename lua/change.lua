@@ -3,9 +3,9 @@
 -- lets the head of the inbox run again: each time somewhat later, as long as each
 -- reset meets that head in hand, so that no handler can keep itself running.
 --
--- USES   clock deadline rights record watch list life index change onward sweep calls ids
--- KEYS   session history inbox outbox events calls file due index moves expiry watch
--- ARGV   op deadline id most ifversion once window change...
+-- USES   clock deadline rights record watch list bells life index change onward sweep calls ids
+-- KEYS   session history inbox outbox events calls file due index moves expiry bells watch
+-- ARGV   op deadline id bot most ifversion once window change...
 --        most: bytes of private data that the session may have
 --        ifversion: the version that the session must have; 0 for any
 --        once: see ids; window: for how long it is remembered, ms
@@ -53,12 +53,12 @@ local made, lost = applied(once)
 if made == -1 then return {'CORRUPT', now, 'events'} end
 if made then return {'DUPLICATE', now, made} end
 if not s or s.ended or over then return {'NOTFOUND', now} end
-local c = read_change(8)
+local c = read_change(9)
 if ifversion ~= '0' and ifversion ~= int(s.ver) then return {'CHANGED', now, s.ver} end
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 local data = grown(c)
 if data > tonumber(most) then return {'TOOLARGE', now, data} end
-redis.call('ZCARD', due)
+check_due()
 
 local put, next = {}, 'idle'
 if c.reset ~= '' then
@@ -79,9 +79,9 @@ if c.reset ~= '' then
   if when and when <= now then next = 'due' end
 elseif unsent > 0 then
   if s.lease > now then
-    redis.call('ZADD', due, 'NX', s.lease, id)
+    ensure_due(s.lease)
   elseif s.owait <= now then
-    redis.call('ZADD', due, now, id)
+    list_due(now)
     next = 'due'
   end
 end

@@ -2,14 +2,14 @@
 -- of another type than it should be gives nothing. It writes nothing.
 --
 -- USES   clock
--- KEYS   session history inbox outbox events calls letters file index users expiry due dead
--- ARGV   op deadline id
+-- KEYS   session history inbox outbox events calls letters file index users expiry due bells dead
+-- ARGV   op deadline id bot
 -- WRITES no
 -- REPLY  OK now {type expiry size ...} hash scores
 --                                      of the first eight keys: type, how long until Redis drops
 --                                      the key in ms, negative for ever, and the length of a list;
---                                      scores: in index, expiry, due, dead and users; empty where it
---                                      is not listed, "?" if the key is of another type
+--                                      scores: in index, expiry, due, bells, dead and users; empty where
+--                                      it is not listed, "?" if the key is of another type
 
 local keys = {}
 for _, key in ipairs({session, history, inbox, outbox, events, calls, letters, file}) do
@@ -30,6 +30,7 @@ end
 look(index, id)
 look(expiry, id)
 look(due, id)
+look(bells, 'h' .. bot .. '/' .. id)
 look(dead, id)
 look(users, (field.user or '') .. '\0' .. id)
 return {'OK', now, keys, hash, scores}

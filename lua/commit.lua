@@ -2,8 +2,8 @@
 -- inbox and puts the replies into the outbox: all of it, or, if the caller no
 -- longer holds the session, nothing. Then it decides who goes on.
 --
--- USES   clock deadline rights record watch list life index change handout onward sweep calls ids done bury
--- KEYS   session history inbox outbox events calls file due index users moves expiry bots watch
+-- USES   clock deadline rights record watch list bells life index change handout onward sweep calls ids done bury
+-- KEYS   session history inbox outbox events calls file due index users moves expiry bells bots watch
 -- ARGV   op deadline id bot token digest want lease once window change...
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
@@ -46,7 +46,7 @@ if earlier == -1 then return {'CORRUPT', now, 'events'} end
 if earlier then return {'DUPLICATE', now, earlier} end
 local c = read_change(11)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
-redis.call('ZCARD', due)
+check_due()
 local lost = not known and digest ~= '' and unlisted()
 if c.destroy then check_index() end
 

@@ -4,9 +4,9 @@
 -- read, which is written anew. The change holds what stays in the session: the
 -- user's message.
 --
--- USES   clock deadline rights record watch list life index change handout onward sweep calls ids done
--- KEYS   session history inbox outbox events calls file due index moves expiry letters dead watch
--- ARGV   op deadline id token digest want lease why keep most change...
+-- USES   clock deadline rights record watch list bells life index change handout onward sweep calls ids done
+-- KEYS   session history inbox outbox events calls file due index moves expiry bells letters dead watch
+-- ARGV   op deadline id bot token digest want lease why keep most change...
 --        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;
 --        most is how many letters a session keeps
 -- WRITES yes
@@ -18,7 +18,7 @@
 local before, sweep = seen()
 if before then return answer({'OK', now}, still(token)) end
 if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
-local c = read_change(11)
+local c = read_change(12)
 local known = redis.call('HGET', events, digest)
 local _, forget, call, made = read_line(known or '')
 local lost = not known and digest ~= '' and unlisted()
@@ -28,7 +28,7 @@ while old < tonumber(most) do
   if not letter or (moment(letter) or now) > now - keep then break end
   old = old + 1
 end
-redis.call('ZCARD', due)
+check_due()
 redis.call('ZCARD', dead)
 
 local put = {}

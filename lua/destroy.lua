@@ -3,8 +3,8 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock deadline rights record watch list life index bury sweep calls ids
--- KEYS   session history inbox outbox events calls file due index users expiry bots watch
+-- USES   clock deadline rights record watch list bells life index bury sweep calls ids
+-- KEYS   session history inbox outbox events calls file due index users expiry bells bots watch
 -- ARGV   op deadline id bot mode
 -- WRITES yes
 -- FINAL  OK NOTHING
@@ -20,7 +20,7 @@ if before then
 end
 redis.call('HLEN', events)
 check_index()
-redis.call('ZCARD', due)
+check_due()
 
 if mode == 'now' then
   if not s or s.ended or over then return {'NOTFOUND', now} end
@@ -30,7 +30,7 @@ else
     if s.ended or s.exp == 0 then
       redis.call('ZREM', expiry, id)
     else
-      redis.call('ZADD', expiry, s.exp > now and s.exp or now + 60000, id)
+      list_expiry(s.exp > now and s.exp or now + 60000)
       outlast(now)
       save({})
     end
@@ -38,7 +38,7 @@ else
   end
   if not s then
     bury()
-    if waiting + unsent > 0 then redis.call('ZADD', due, now, id) else redis.call('ZREM', due, id) end
+    if waiting + unsent > 0 then list_due(now) else unlist_due() end
     return {'NOTHING', now}
   end
 end

@@ -1,8 +1,8 @@
 -- lease: takes a session that has work waiting or whose holder was never heard
 -- of again (mode serve), or takes it for an Update (mode update).
 --
--- USES   clock deadline rights record list life index enter handout onward ids
--- KEYS   session inbox outbox events due index users expiry bots
+-- USES   clock deadline rights record list bells life index enter handout onward ids
+-- KEYS   session inbox outbox events due index users expiry bells bots
 -- ARGV   op deadline id bot mode lease initial ttl want once
 --        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see ids
 -- WRITES yes
@@ -14,7 +14,7 @@
 --        EXPIRED now                   what is left of the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
-redis.call('ZCARD', due)
+check_due()
 
 local made = applied(once)
 if made == -1 then return {'CORRUPT', now, 'events'} end
@@ -22,7 +22,7 @@ if made then return {'DUPLICATE', now, made} end
 if mode == 'update' and (not s or s.ended or over) then return {'NOTFOUND', now} end
 if not s then
   if waiting + unsent == 0 then
-    redis.call('ZREM', due, id)
+    unlist_due()
     return {'NOTFOUND', now}
   end
   -- The hash is gone without us, by eviction or by hand. The events are not.
@@ -33,7 +33,7 @@ end
 if s.lease > now then
   if still() ~= 'idle' then return answer({'OK', now}, s.work) end
   if mode == 'serve' then
-    redis.call('ZADD', due, s.lease, id)
+    list_due(s.lease)
   elseif s.work ~= 'update' then
     s.yield = now + 250 -- the next turn waits for this Update that long
     save({})

@@ -1,14 +1,23 @@
--- look: lists a bucket's sessions that are due, and, if asked, those that have
--- expired, by the server's clock. It writes nothing: lease and destroy decide.
+-- look: lists the sessions of one bot in one bucket that are due, or that have
+-- expired, by the server's clock, and has the bell of that list ring when the first of
+-- all that it lists is due. It changes no session: lease and destroy decide.
 --
--- USES   clock
--- KEYS   due expiry
--- ARGV   op deadline most expired
---        most: of each; expired: 1 to ask for those too
--- WRITES no
--- REPLY  OK now ids ids
+-- USES   clock rights
+-- KEYS   bells due expiry
+-- ARGV   op deadline bot kind most
+--        kind: of the bell, d or x, see bells; most: so many ids
+-- WRITES losable
+-- FINAL  all
+-- REPLY  OK now ids
+--        NOPERM now command
 
-local function passed(list)
-  return redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0, most)
+local list = kind == 'x' and expiry or due
+local ids = redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0, most)
+local first = redis.call('ZRANGE', list, 0, 0, 'WITHSCORES')[2]
+local rings = redis.call('ZSCORE', bells, kind .. bot)
+if not first then
+  if rings then redis.call('ZREM', bells, kind .. bot) end
+elseif first ~= rings then
+  redis.call('ZADD', bells, first, kind .. bot)
 end
-return {'OK', now, passed(due), expired == '1' and passed(expiry) or {}}
+return {'OK', now, ids}

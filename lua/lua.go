@@ -81,6 +81,7 @@ var (
 	Lease    = load("lease")
 	Load     = load("load")
 	Look     = load("look")
+	Move     = load("move")
 	Outcome  = load("outcome")
 	Probe    = load("probe")
 	Recent   = load("recent")
@@ -93,7 +94,7 @@ var (
 )
 
 // All has all scripts, sorted by name.
-var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Outcome, Probe, Recent, Release, Renew, Sent, Settings, Status, Tally}
+var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Move, Outcome, Probe, Recent, Release, Renew, Sent, Settings, Status, Tally}
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.
@@ -196,7 +197,7 @@ var (
 	calls = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 	// What no script calls for the first time after its first write, so that it
 	// stops there if it may not; and PUBLISH, HSCAN and HLEN behind a write, whose failure undoes nothing.
-	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "LINDEX", "PUBLISH", "HSCAN"}
+	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "ZRANGEBYSCORE", "LINDEX", "PUBLISH", "HSCAN"}
 	// What each of the others wants behind its key. It must be there: Redis looks for
 	// the key in the arguments as if they were whole, and reads past their end.
 	behindKey = map[string]string{

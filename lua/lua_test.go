@@ -87,7 +87,7 @@ func TestHeaderAndCodeAgree(t *testing.T) {
 }
 
 // write finds a command, or a function of the prelude, that writes.
-var write = regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|note_id|note_applied|apply|enter|free|grant|remember|done|leave|bury|outlast)\(`)
+var write = regexp.MustCompile(`redis\.call\('(HSET|HDEL|HINCRBY|RPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|note_id|note_applied|apply|enter|free|grant|list_due|ensure_due|unlist_due|list_expiry|ring|unring|remember|done|leave|bury|outlast)\(`)
 
 // What package store does with a reply that was lost depends on these two lines.
 func TestHeadersSayWhatAScriptLeavesBehind(t *testing.T) {

@@ -7,9 +7,9 @@
 --
 -- How often each happened to a head is counted, but for wait, which ends by time.
 --
--- USES   clock deadline rights record life onward sweep calls
--- KEYS   session history inbox outbox events calls file due
--- ARGV   op deadline id token work verdict wait err
+-- USES   clock deadline rights record bells life onward sweep calls
+-- KEYS   session history inbox outbox events calls file due bells
+-- ARGV   op deadline id bot token work verdict wait err
 --        wait: ms until the head may be handed out again
 -- WRITES yes
 -- FINAL  all
@@ -20,7 +20,7 @@
 local before, sweep = seen()
 if before then return {'OK', now, {'idle'}} end
 if not s or s.token ~= token or s.work ~= work then return {'FENCED', now} end
-redis.call('ZCARD', due)
+check_due()
 
 local put, when = {}, now + wait
 local failed, back = verdict == 'retry' and 1 or 0, verdict == 'back' and 1 or 0

@@ -1,9 +1,9 @@
 -- sent: notes replies as sent and goes on: with more replies, with the next
 -- event, or by giving the session back.
 --
--- USES   clock deadline rights record list handout onward
--- KEYS   session inbox outbox due
--- ARGV   op deadline id token upto count want lease
+-- USES   clock deadline rights record list bells handout onward
+-- KEYS   session inbox outbox due bells
+-- ARGV   op deadline id bot token upto count want lease
 --        upto is the name of the last reply that was sent, see list; it is number count of the outbox
 -- WRITES yes
 -- FINAL  all
@@ -17,7 +17,7 @@ if s.token ~= token then
   return answer({'OK', now}, s.work)
 end
 if s.work ~= 'reply' then return {'OK', now, {'idle'}} end -- noted before, and only the reply lost
-redis.call('ZCARD', due)
+check_due()
 
 local last = redis.call('LINDEX', outbox, count - 1)
 if last and is_reply(last, upto) then -- else it was noted before

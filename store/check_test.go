@@ -118,6 +118,17 @@ func cmd(words ...any) func(s *stock) {
 	}
 }
 
+// rung lists a session at once, with the bell of that list, and no longer in others.
+func rung(list, id, bells, bell string, notIn ...string) func(s *stock) {
+	return func(s *stock) {
+		cmd("ZADD", list, 1, id)(s)
+		cmd("ZADD", bells, 1, bell)(s)
+		for _, other := range notIn {
+			cmd("ZREM", other, strings.TrimPrefix(id, "hbot/"))(s)
+		}
+	}
+}
+
 // edit replaces a word of a packed field of the session full.
 func edit(field string, word int, by string) func(s *stock) {
 	return func(s *stock) {
@@ -209,9 +220,9 @@ var ruins = []ruin{
 	{"in index of the wrong bucket", cmd("ZADD", "~index/full", 1, "full"), []flaw{{"full", "~index/full", "lists it, and it belongs in bucket 2"}, miscounted("~bots/full")}},
 	{"not in expiry", cmd("ZREM", "expiry/full", "full"), []flaw{{"full", "expiry/full", "the key expiry does not list it, and it expires"}}},
 	{"in expiry too late", cmd("ZADD", "expiry/full", year2100, "full"), []flaw{{"full", "expiry/full", "the key expiry lists it at 2100-01-01T00:00:00Z, and it expires at 20"}}},
-	{"in expiry, and for ever", cmd("ZADD", "expiry/forever", 1, "forever"), []flaw{{"forever", "expiry/forever", "the key expiry lists it, and it never expires"}}},
-	{"in expiry, and gone", cmd("ZADD", "expiry/x", 1, "x"), []flaw{{"x", "session/x", "its hash is gone"}}},
-	{"in expiry of the wrong bucket", cmd("ZADD", "~expiry/full", 1, "full"), []flaw{{"full", "~expiry/full", "lists it, and it belongs in bucket 2"}}},
+	{"in expiry, and for ever", rung("expiry/forever", "forever", "bells/forever", "xbot"), []flaw{{"forever", "expiry/forever", "the key expiry lists it, and it never expires"}}},
+	{"in expiry, and gone", rung("expiry/x", "x", "bells/x", "xbot"), []flaw{{"x", "session/x", "its hash is gone"}}},
+	{"in expiry of the wrong bucket", rung("~expiry/full", "full", "~bells/full", "xbot"), []flaw{{"full", "~expiry/full", "lists it, and it belongs in bucket 2"}}},
 	{"not in users", cmd("ZREM", "users/full", "ann\x00full"), []flaw{{"full", "users/full", "the key users does not list it under its user"}}},
 	{"in users by another user", cmd("ZADD", "users/"+oddID, 0, "bob\x00"+oddID), []flaw{{oddID, "users/" + oddID, "lists it under another user than its own"}}},
 	{"in users by no user", cmd("ZADD", "users/forever", 0, "\x00forever"), []flaw{{"", "users/forever", "which is of no user"}}},
@@ -221,10 +232,19 @@ var ruins = []ruin{
 	{"in users of the wrong bucket", cmd("ZADD", "~users/full", 0, "ann\x00full"), []flaw{{"full", "~users/full", "lists it, and it belongs in bucket 2"}}},
 	{"in users, and no name", cmd("ZADD", "users/full", 0, "full"), []flaw{{"", "users/full", `has the entry "full", which is of no user`}}},
 	{"not in due", cmd("ZREM", "due/unsent", "unsent"), []flaw{{"unsent", "due/unsent", "the key due does not list it, and it has work: unsent replies"}}},
-	{"in due, and at rest", cmd("ZADD", "due/forever", 1, "forever"), []flaw{{"forever", "due/forever", "the key due lists it, and it has no work"}}},
-	{"in due, and gone", cmd("ZADD", "due/x", 1, "x"), []flaw{{"x", "due/x", "the key due lists it, and it has no work"}}},
+	{"in due, and at rest", rung("due/forever", "forever", "bells/forever", "dbot"), []flaw{{"forever", "due/forever", "the key due lists it, and it has no work"}}},
+	{"in due, and gone", rung("due/x", "x", "bells/x", "dbot"), []flaw{{"x", "due/x", "the key due lists it, and it has no work"}}},
 	{"in due too late", cmd("ZADD", "due/waits", year2100, "waits"), []flaw{{"waits", "due/waits", "lists it at 2100-01-01T00:00:00Z, later than its work can be done"}}},
-	{"in due of the wrong bucket", cmd("ZADD", "~due/waits", 1, "waits"), []flaw{{"waits", "~due/waits", "lists it, and it belongs in bucket"}}},
+	{"in due of the wrong bucket", rung("~due/waits", "waits", "~bells/waits", "dbot"), []flaw{{"waits", "~due/waits", "lists it, and it belongs in bucket"}}},
+	{"due without its bell", cmd("ZREM", "bells/waits", "dbot"), []flaw{{"", "bells/waits", "no bell rings for the index due of the bot"}}},
+	{"due with a bell that rings too late", cmd("ZADD", "bells/waits", year2100, "dbot"), []flaw{{"", "bells/waits", "the bell for the index due of the bot rings at 2100-01-01T00:00:00Z, later"}}},
+	{"expiry without its bell", cmd("ZREM", "bells/full", "xbot"), []flaw{{"", "bells/full", "no bell rings for the index expiry of the bot"}}},
+	{"a bell of no kind", cmd("ZADD", "bells/full", 1, "ybot"), []flaw{{"-", "bells/full", `the bells have the entry "ybot", which is of no kind`}}},
+	{"a bell of no bot", cmd("ZADD", "bells/full", 1, "d"), []flaw{{"-", "bells/full", `the bells have the entry "d", which is of no kind`}}},
+	{"handed out by the bells alone", rung("bells/waits", "hbot/waits", "bells/waits", "dbot", "due/waits"), nil},
+	{"handed out, and at rest", cmd("ZADD", "bells/forever", 1, "hbot/forever"), []flaw{{"forever", "bells/forever", "the bells list it as handed out, and it has no work"}}},
+	{"handed out, and gone", cmd("ZADD", "bells/x", 1, "hbot/x"), []flaw{{"x", "bells/x", "the bells list it as handed out, and it has no work"}}},
+	{"handed out in the wrong bucket", cmd("ZADD", "~bells/waits", 1, "hbot/waits"), []flaw{{"waits", "~bells/waits", "the index bells of bucket"}}},
 	{"not in dead", cmd("ZREM", "dead/gone", "gone"), []flaw{{"gone", "dead/gone", "the key dead does not list it, and it has dead letters"}}},
 	{"in dead without letters", cmd("DEL", "letters/gone"), []flaw{{"gone", "dead/gone", "the key dead lists it, and it has no dead letters"}}},
 	{"in dead at another time", cmd("ZADD", "dead/dead", 1e12, "dead"), []flaw{{"dead", "dead/dead", "lists it at 2001-09-09T01:46:40Z, and its last dead letter is of 20"}}},

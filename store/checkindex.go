@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
@@ -79,12 +82,19 @@ func (c *checker) goOn(ctx context.Context, err error) error {
 // whole checks what is in a key that is not a session's.
 func (c *checker) whole(ctx context.Context, name string, at place) error {
 	switch name {
+	case "expiry", "due":
+		if err := c.look(ctx, func(ctx context.Context) ([]Finding, error) { return c.rings(ctx, name, at) }); err != nil {
+			return err
+		}
+		return c.pages(ctx, name, at, c.listed)
+	case "dead":
+		return c.pages(ctx, name, at, c.listed)
+	case "bells":
+		return c.pages(ctx, name, at, c.bells)
 	case "index":
 		if err := c.look(ctx, func(ctx context.Context) ([]Finding, error) { return c.count(ctx, at, at.ref.Bot) }); err != nil {
 			return err
 		}
-		return c.pages(ctx, name, at, c.listed)
-	case "expiry", "due", "dead":
 		return c.pages(ctx, name, at, c.listed)
 	case "users":
 		return c.pages(ctx, name, at, c.ofUsers)
@@ -187,6 +197,47 @@ func (c *checker) listed(ctx context.Context, name string, at place, page []call
 		if hash.Val == "none" {
 			gone = append(gone, places[i])
 		}
+	}
+	return found, gone, nil
+}
+
+// rings checks that a bell of the bucket rings for a list of a bot in time.
+func (c *checker) rings(ctx context.Context, name string, at place) ([]Finding, error) {
+	kind := bellDue
+	if name == "expiry" {
+		kind = bellExpiry
+	}
+	bell, list := call.ZScore(c.store.layout.key("bells", at), kind+at.ref.Bot), call.Ranked(c.store.layout.key(name, at), 0, 0)
+	if err := c.store.read(ctx, bell, list); err != nil || len(list.Val) == 0 {
+		return nil, err
+	}
+	due := max(int64(list.Val[0].Score), c.store.caller.Clock.At(at.bucket, time.Now()))
+	switch rings := int64(bell.Val); {
+	case rings == 0:
+		return []Finding{c.finding("bells", at, "no bell rings for the index %s of the bot: nobody looks at it", name)}, nil
+	case rings > due+2*slack.Milliseconds(): // one that nobody hears is put off for ten seconds
+		return []Finding{c.finding("bells", at, "the bell for the index %s of the bot rings at %s, later than it should", name, moment(rings))}, nil
+	}
+	return nil, nil
+}
+
+// bells checks the entries of a bucket's bells.
+func (c *checker) bells(ctx context.Context, name string, at place, page []call.Member) (found []Finding, gone []place, err error) {
+	byBot := map[string][]call.Member{}
+	for _, entry := range page {
+		kind, bot, id := splitBell(entry.Name)
+		if kind == "" {
+			found = append(found, c.finding(name, at, "the bells have the entry %.40q, which is of no kind", entry.Name))
+		} else if kind == bellHanded {
+			byBot[bot] = append(byBot[bot], call.Member{Name: id, Score: entry.Score})
+		}
+	}
+	for _, bot := range slices.Sorted(maps.Keys(byBot)) {
+		some, left, err := c.listed(ctx, name, place{session.Ref{Bot: bot}, at.bucket}, byBot[bot])
+		if err != nil {
+			return nil, nil, err
+		}
+		found, gone = append(found, some...), append(gone, left...)
 	}
 	return found, gone, nil
 }

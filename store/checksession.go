@@ -103,7 +103,7 @@ func (c *checker) gone(at place) Finding {
 
 // read reads what must fit together, in one moment, and checks the hash.
 func (e *exam) read(ctx context.Context) error {
-	r := e.store.readEach(ctx, lua.Check, []place{e.at}, e.at.ref.ID)[0]
+	r := e.store.readEach(ctx, lua.Check, []place{e.at}, e.at.ref.ID, e.at.ref.Bot)[0]
 	if r.Err != nil {
 		return r.Err
 	}
@@ -115,7 +115,7 @@ func (e *exam) read(ctx context.Context) error {
 		}
 	}
 	for i, score := range r.Reply.Texts(4) {
-		e.scores[[]string{"index", "expiry", "due", "dead", "users"}[i]] = score
+		e.scores[[]string{"index", "expiry", "due", "bells", "dead", "users"}[i]] = score
 	}
 	pairs := r.Reply.Texts(3)
 	e.stamp = stampOf(pairs)
@@ -252,6 +252,9 @@ func (e *exam) work(context.Context) error {
 	switch when := e.listed("due"); {
 	case e.lists("due") && len(work) == 0:
 		e.wrong("due", "the key due lists it, and it has no work")
+	case e.lists("bells") && len(work) == 0:
+		e.wrong("bells", "the bells list it as handed out, and it has no work")
+	case e.lacks("due") && e.lists("bells"): // its lease's end, which due need not list
 	case e.lacks("due") && len(work) > 0:
 		e.wrong("due", "the key due does not list it, and it has work: %s", strings.Join(work, ", "))
 	case when > latest+2*slack.Milliseconds(): // a session that could not be read is put off for ten seconds

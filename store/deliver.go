@@ -46,7 +46,7 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 		return r.gone(h, session.ErrFenced)
 	}
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, string(h.token), h.parcels[n-1].name.String(), strconv.Itoa(n), r.want(), millis(b.store.opts.Lease))
+	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, b.name, string(h.token), h.parcels[n-1].name.String(), strconv.Itoa(n), r.want(), millis(b.store.opts.Lease))
 	if err != nil {
 		return r.gone(h, err)
 	}

@@ -220,7 +220,7 @@
 // what is known of an event; lua/prelude/list.lua for the lists; lua/prelude/index.lua
 // for how sessions are found by state and by time. What must fit together
 // in it: checksession.go. How a turn is committed: lua/commit.lua and runner.go. How
-// replicas find work: serve.go and fleet.go.
+// replicas find work: look.go, and fleet.go for what they know of each other.
 //
 // # Backwards compatibility
 //

@@ -28,6 +28,7 @@ type fleet struct {
 	mu       sync.Mutex
 	replicas []presence
 	asked    time.Time
+	shares   map[string][]int // shares are this replica's, by the names of those who share
 }
 
 // A presence is what a replica says of itself. Its line in bs:replicas is three
@@ -64,7 +65,7 @@ func readPresence(name, line string) (p presence, until int64, err error) {
 	return p, until, nil
 }
 
-// present reads the lines of those that are believed to be there at a moment. What
+// presentAt reads the lines of those that are believed to be there at a moment. What
 // cannot be read is left out.
 func presentAt(now int64, lines map[string]string) (replicas []presence) {
 	for name, line := range lines {
@@ -78,7 +79,7 @@ func presentAt(now int64, lines map[string]string) (replicas []presence) {
 func (f *fleet) set(replicas []presence) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.replicas, f.asked = replicas, time.Now()
+	f.replicas, f.asked, f.shares = replicas, time.Now(), map[string][]int{}
 }
 
 // size is how many replicas there are.
@@ -143,13 +144,38 @@ func (b *Bot) share() []int {
 	if !slices.Contains(names, s.name) {
 		names = append(names, s.name)
 	}
-	var mine []int
-	for bucket := range s.layout.tags {
-		if owner(names, bucket) == s.name {
+	return s.fleet.share(s.name, names, len(s.layout.tags))
+}
+
+// share returns the buckets that belong to one of the names. Most bots are served by
+// the same replicas, so it is kept until those are others. Do not change it.
+func (f *fleet) share(name string, names []string, buckets int) []int {
+	who := strings.Join(names, " ")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	mine, known := f.shares[who]
+	if known {
+		return mine
+	}
+	for bucket := range buckets {
+		if owner(names, bucket) == name {
 			mine = append(mine, bucket)
 		}
 	}
+	if f.shares != nil {
+		f.shares[who] = mine
+	}
 	return mine
+}
+
+// serves reports whether a replica serves the bot, or it is not known.
+func (f *fleet) serves(bot string) bool {
+	if f.stale() {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.replicas, func(p presence) bool { _, serves := p.Bots[bot]; return serves })
 }
 
 func (l layout) all() []int {
@@ -173,6 +199,11 @@ const longestBeat = 10 * time.Second
 func (s *Store) beats(ctx context.Context) {
 	for call.Sleep(ctx, beatEvery(s.fleet.size())) {
 		s.complain(ctx, "heartbeat failed", s.beat(ctx))
+		// The looks, which are plain commands, do not hear what the servers' clocks show.
+		// Where one cannot be asked, the estimates are what they were.
+		ask, cancel := context.WithTimeout(ctx, time.Second/2)
+		_ = s.caller.RaiseClock(ask)
+		cancel()
 	}
 }
 

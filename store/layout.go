@@ -36,6 +36,7 @@ import (
 //	bs:{256.17.3f}:dead:pizza     ZSET    sessions with dead letters, by the time of the last
 //	bs:{256.17.3f}:w:pizza        STRING  the channel of those who watch, with a life of seconds
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
+//	bs:{256.17.3f}:bells          ZSET    what to look at, for all bots, by when (ms): see lua/prelude/bells.lua
 //	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call (for bs:bots: bs:ack:{bs:bots})
 //
 // The channels are bs:<id of this store>:wake:<replica>, and :watch:pizza.
@@ -94,6 +95,7 @@ var forms = map[string]keyForm{
 	"dead":     {"dead", "zset", ofBot, stays},
 	"watch":    {"w", "string", ofBot, ends},
 	"bots":     {"b", "hash", ofBucket, stays},
+	"bells":    {"bells", "zset", ofBucket, stays},
 	"mark":     {"ack", "string", ofBucket, stays},
 	"replicas": {"replicas", "hash", ofStore, ends},
 	"settings": {"bots", "hash", ofStore, stays},

@@ -39,7 +39,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 	c.chat = c.own.chat
 	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeWhy(c, letter) })
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(h.opts.DeadLimit)}, h.opts.wire(c)...)
+	args := append([]string{h.at.ref.ID, b.name, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(h.opts.DeadLimit)}, h.opts.wire(c)...)
 	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)
 	if err != nil {
 		return r.gone(h, err)

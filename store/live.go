@@ -311,7 +311,7 @@ func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, e
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{s.ref.ID, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), string(o.digest), o.window}, s.bot.current(ctx).wire(w)...)
+	args := append([]string{s.ref.ID, s.bot.name, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), string(o.digest), o.window}, s.bot.current(ctx).wire(w)...)
 	r, err := s.bot.store.do(ctx, lua.Change, at, args...)
 	if err != nil {
 		var wrong *session.StateError

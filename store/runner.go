@@ -41,6 +41,8 @@ type runner struct {
 	calls    context.Context // of scripts, which give sessions back also then
 	stopping chan struct{}   // closed when nothing new may begin
 	slots    chan struct{}   // one for each session in hand
+	due      mailbox         // for dues
+	expired  mailbox         // for expiries
 
 	mu    sync.Mutex
 	holds map[*hold]struct{}
@@ -53,7 +55,7 @@ func (b *Bot) newRunner(ctx context.Context, h Handler, serve ServeOptions, slot
 	base, stop := context.WithCancelCause(calls)
 	return &runner{
 		bot: b, handle: h, serve: serve, base: base, stop: stop, calls: calls, stopping: make(chan struct{}),
-		slots: make(chan struct{}, slots), holds: map[*hold]struct{}{},
+		slots: make(chan struct{}, slots), due: newMailbox(), expired: newMailbox(), holds: map[*hold]struct{}{},
 	}
 }
 
@@ -407,7 +409,7 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why string
 		return r.gone(h, session.ErrFenced)
 	}
 	ms := max(wait.Milliseconds(), 0)
-	answer, err := r.bot.store.do(r.calls, lua.Release, h.at, h.at.ref.ID, string(h.token), string(h.work), verdict, strconv.FormatInt(ms, 10), fit(why))
+	answer, err := r.bot.store.do(r.calls, lua.Release, h.at, h.at.ref.ID, r.bot.name, string(h.token), string(h.work), verdict, strconv.FormatInt(ms, 10), fit(why))
 	if err != nil {
 		return r.gone(h, err)
 	}

@@ -1,16 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
-	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
 )
 
@@ -65,10 +64,10 @@ func (b *Bot) Serve(ctx context.Context, h Handler, opts *ServeOptions) error {
 	})
 	b.store.join(r)
 	loops.Go(func() {
-		r.complain(ctx, "heartbeat failed", b.store.beat(ctx))
-		loops.Go(func() { r.reaps(ctx) })
-		r.looks(ctx)
+		r.complain(ctx, "heartbeat failed", b.store.beat(ctx)) // and so it learns which buckets are its share
+		r.dues(ctx)
 	})
+	loops.Go(func() { r.expiries(ctx) })
 	select {
 	case <-ctx.Done():
 	case <-b.store.ended:
@@ -139,123 +138,11 @@ func (r *runner) shutDown() {
 	released.Wait()
 }
 
-// looks looks through this replica's share of the buckets once a second for
-// sessions that are due. It makes sure of what wake-ups make fast.
-func (r *runner) looks(ctx context.Context) {
-	for {
-		r.complain(ctx, "look for due sessions failed", r.look(ctx))
-		if !call.Sleep(ctx, 900*time.Millisecond+r.bot.store.caller.Jitter(200*time.Millisecond, "look "+r.bot.name)) {
-			return
-		}
-	}
-}
-
-// batch is how many sessions of a bucket one look takes up.
-const batch = 32
-
-func (r *runner) look(ctx context.Context) error {
-	for {
-		found, more, err := r.bot.look(ctx, r.bot.share(), false)
-		if err != nil {
-			return err
-		}
-		for _, at := range found {
-			s := r.enter(ctx)
-			if s == nil {
-				return nil
-			}
-			r.spawnClaim(at, s)
-		}
-		if !more || !call.Sleep(ctx, 50*time.Millisecond) { // let those claims leave the list
-			return nil
-		}
-	}
-}
-
-// reaps buries what has expired, in this replica's share of the buckets, every
-// ten seconds.
-func (r *runner) reaps(ctx context.Context) {
-	for call.Sleep(ctx, 9*time.Second+r.bot.store.caller.Jitter(2*time.Second, "reap "+r.bot.name)) {
-		r.complain(ctx, "look for expired sessions failed", r.reap(ctx, r.bot.share()))
-	}
-}
-
-func (r *runner) reap(ctx context.Context, buckets []int) error {
-	b := r.bot
-	for {
-		found, more, err := b.look(ctx, buckets, true)
-		if err != nil {
-			return err
-		}
-		for _, at := range found {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if _, err := b.store.bury(ctx, at, "expired"); err != nil {
-				b.store.log.Warn("expired session not buried", "session", at.ref.String(), "error", err)
-				if !b.postpone(ctx, "expiry", at, time.Hour, err) {
-					return err
-				}
-			}
-		}
-		if !more {
-			return nil
-		}
-	}
-}
-
-// postpone puts off a session that cannot be read, so that it does not stand in
-// the way of others in its list. It reports whether err was of that kind.
-func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Duration, err error) bool {
-	if !unreadable(err) || b.store.usable() != nil {
-		return false
-	}
-	when := float64(b.store.caller.Clock.At(at.bucket, time.Now().Add(d)))
-	if err := b.store.caller.Do(ctx, call.ZAddXX(b.store.layout.key(list, at), at.ref.ID, when)); err != nil {
-		b.store.log.Warn("unreadable session not postponed", "session", at.ref.String(), "error", err)
-		return false
-	}
-	return true
-}
-
 // unreadable tells whether an error is about what is stored of a session, and so
 // stays whoever asks again.
 func unreadable(err error) bool {
 	return errors.Is(err, session.ErrCorrupt) || errors.Is(err, session.ErrNewerLayout) ||
 		errors.Is(err, session.ErrUnsupported) && !errors.Is(err, session.ErrNoPermission)
-}
-
-// look returns the sessions that are due, or have expired, and whether a bucket
-// may have more of them.
-func (b *Bot) look(ctx context.Context, buckets []int, expired bool) (found []place, more bool, err error) {
-	if err := b.store.usable(); err != nil {
-		return nil, false, err
-	}
-	// In no order, so that one in trouble does not always come before the same others.
-	b.store.caller.Dice("buckets").Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
-	places := make([]place, len(buckets))
-	for i, bucket := range buckets {
-		places[i] = place{ref: session.Ref{Bot: b.name}, bucket: bucket}
-	}
-	list := 2
-	if expired {
-		list = 3
-	}
-	for i, r := range b.store.each(ctx, lua.Look, places, strconv.Itoa(batch), flag(expired)) {
-		if r.Err != nil {
-			err = r.Err
-			continue
-		}
-		ids := r.Reply.Texts(list)
-		for _, id := range ids {
-			found = append(found, place{ref: session.Ref{Bot: b.name, ID: id}, bucket: buckets[i]})
-		}
-		more = more || len(ids) == batch
-	}
-	if len(found) > 0 {
-		return found, more, nil // some servers answered: go on with those
-	}
-	return nil, false, err
 }
 
 // Drain handles everything that is due now, one event after the other on the
@@ -286,7 +173,7 @@ func (b *Bot) Drain(ctx context.Context, h Handler, opts *ServeOptions) (turns i
 	var faults []error
 	for again := true; again && ctx.Err() == nil; {
 		again = false
-		found, _, err := b.look(ctx, b.store.layout.all(), false)
+		found, err := b.allDue(ctx)
 		if err != nil {
 			return r.turns, fmt.Errorf("drain %s: %w", b.name, err)
 		}
@@ -302,8 +189,25 @@ func (b *Bot) Drain(ctx context.Context, h Handler, opts *ServeOptions) (turns i
 			again = again || did
 		}
 	}
-	if err := r.reap(ctx, b.store.layout.all()); err != nil {
+	if _, err := r.reap(ctx, b.lists(b.store.layout.all())); err != nil {
 		faults = append(faults, fmt.Errorf("drain %s: %w", b.name, err))
 	}
 	return r.turns, causes.Join(append(faults, context.Cause(ctx))...)
+}
+
+// allDue returns what is due of the bot: some of each bucket. Where some servers reply
+// and have something, it is no error that others do not.
+func (b *Bot) allDue(ctx context.Context) ([]place, error) {
+	all := b.store.layout.all()
+	found, _, _, err := b.passed(ctx, bellDue, b.lists(all))
+	rung, e := b.store.rung(ctx, all)
+	for _, bell := range rung {
+		if bell.kind == bellHanded && bell.at.ref.Bot == b.name && !slices.Contains(found, bell.at) {
+			found = append(found, bell.at)
+		}
+	}
+	if len(found) > 0 {
+		return found, nil
+	}
+	return nil, cmp.Or(err, e)
 }

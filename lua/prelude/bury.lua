@@ -16,7 +16,7 @@ local function bury()
   redis.call('DEL', session, history, file)
   if s then
     redis.call('DEL', inbox, outbox)
-    redis.call('ZREM', due, id)
+    unlist_due()
     leave(user)
     return
   end

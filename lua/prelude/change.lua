@@ -125,7 +125,7 @@ local function apply(c, put)
   s.exp = c.exp
   anchor(c.net)
   if c.expiry then
-    if c.exp > 0 then redis.call('ZADD', expiry, c.exp, id) else redis.call('ZREM', expiry, id) end
+    if c.exp > 0 then list_expiry(c.exp) else redis.call('ZREM', expiry, id) end
   end
   return deleted, first
 end

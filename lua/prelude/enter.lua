@@ -25,6 +25,6 @@ local function enter(state, platform, user, own, default)
   if s.net > 0 then redis.call('PEXPIREAT', session, s.net) else redis.call('PERSIST', session) end
   redis.call('ZADD', index, place(state, now), id)
   if user ~= '' then redis.call('ZADD', users, 0, user .. '\0' .. id) end
-  if s.exp > 0 then redis.call('ZADD', expiry, s.exp, id) end
+  if s.exp > 0 then list_expiry(s.exp) end
   redis.pcall('HINCRBY', bots, bot, 1) -- a count that is none stops nobody
 end

@@ -23,5 +23,5 @@ local function grant(work)
   s.token = new_token()
   s.lease, s.work, s.holder = now + lease, work, op
   if work == 'event' then s.way = 0 end
-  redis.call('ZADD', due, s.lease, id)
+  list_due(s.lease)
 end

@@ -40,5 +40,6 @@ local function check_index()
   redis.call('ZCARD', index)
   redis.call('ZCARD', users)
   redis.call('ZCARD', expiry)
+  redis.call('ZSCORE', bells, '')
   redis.call('HLEN', bots)
 end

@@ -15,7 +15,7 @@ local function free(notbefore)
     when = when and math.min(when, turn) or turn
   end
   if s.ended then when = when or now end
-  if when then redis.call('ZADD', due, when, id) else redis.call('ZREM', due, id) end
+  if when then list_due(when) else unlist_due() end
   return when
 end
 

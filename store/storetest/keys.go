@@ -117,7 +117,7 @@ func (s *scene) keys(client redis.UniversalClient, ref session.Ref) map[string]s
 // of its bucket, whether they are there or not. It saves a scan.
 func bucketKeys(hash string, ref session.Ref) []string {
 	tag, _ := strings.CutSuffix(hash, "s:"+ref.String())
-	keys := []string{tag + "b"}
+	keys := []string{tag + "b", tag + "bells"}
 	for _, kind := range []string{"s", "h", "q", "o", "e", "p", "x", "f"} {
 		keys = append(keys, tag+kind+":"+ref.String())
 	}

@@ -101,7 +101,7 @@ func wrongTypes(s *scene) {
 				}
 				after := s.dumpOf(r.client, around)
 				if what == "Update" { // it may have leased the session, and given it back
-					for _, lease := range []string{":s:bot/1", ":due:bot", ":p:bot/1"} {
+					for _, lease := range []string{":s:bot/1", ":due:bot", ":bells", ":p:bot/1"} {
 						without(before, lease)
 						without(after, lease)
 					}

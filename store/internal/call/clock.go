@@ -41,6 +41,34 @@ func (c *Clock) Now(bucket int) time.Time { return time.UnixMilli(c.At(bucket, t
 // of their answers: an estimate that is too low costs one more round trip, one
 // that is too high would let a late request through.
 func (c *Caller) SyncClock(ctx context.Context) error {
+	least, err := c.leastClock(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range c.Clock.offsets {
+		c.Clock.offsets[i].Store(least)
+	}
+	return nil
+}
+
+// RaiseClock asks as SyncClock does, and raises the estimates that are lower: as after a
+// machine was asleep, or where another server has taken over.
+func (c *Caller) RaiseClock(ctx context.Context) error {
+	least, err := c.leastClock(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range c.Clock.offsets {
+		offset := &c.Clock.offsets[i]
+		if was := offset.Load(); was < least {
+			offset.CompareAndSwap(was, least) // else a reply was heard meanwhile
+		}
+	}
+	return nil
+}
+
+// leastClock is the least offset of all servers that may hold a bucket.
+func (c *Caller) leastClock(ctx context.Context) (int64, error) {
 	var mu sync.Mutex
 	var least int64
 	err := c.EachServer(ctx, func(ctx context.Context, server Server) error {
@@ -56,11 +84,5 @@ func (c *Caller) SyncClock(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for i := range c.Clock.offsets {
-		c.Clock.offsets[i].Store(least)
-	}
-	return nil
+	return least, err
 }

@@ -177,6 +177,11 @@ func ZAddXX(key, member string, score float64) *Value[int64] {
 	}}
 }
 
+// ZScore reads the score of a member; zero if it is not there.
+func ZScore(key, member string) *Value[float64] {
+	return &Value[float64]{make: func(ctx context.Context, c redis.Cmdable) result[float64] { return c.ZScore(ctx, key, member) }}
+}
+
 // ZCard counts a sorted set's members.
 func ZCard(key string) *Value[int64] {
 	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.ZCard(ctx, key) }}
