@@ -78,6 +78,32 @@ func (b *belfry) looks(replicas ...presence) {
 	noError(b.T, b.look(b.Context(), b.layout.all()))
 }
 
+// mute returns another process, which wakes nobody: what it accepts is found by looking.
+func (b *belfry) mute() *belfry {
+	c := client(b.T, "redis://"+b.c.(*redis.Client).Options().Addr)
+	c.AddHook(mute{})
+	st, err := New(b.Context(), c, nil)
+	noError(b.T, err)
+	return &belfry{b.T, st, b.c}
+}
+
+type mute struct{}
+
+func (mute) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (mute) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "publish" {
+			return nil
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (mute) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
 func TestASessionThatWasHandedOutOfAnotherBotIsMovedWhenItsLeaseIsOver(t *testing.T) {
 	t.Parallel()
 	b := newBelfry(t)
@@ -125,10 +151,8 @@ func TestASessionThatWasHandedOutOfAServedBotIsLeasedWhenItsLeaseIsOver(t *testi
 	handled := make(chan string, 1)
 	servedWith(t, bot, func(_ context.Context, turn *Turn) error { handled <- turn.Ref().ID; return nil }, 1)
 	eventually(t, "it has looked at all that was due", func() bool { return b.rings("dbot") == 0 && b.fleet.serves("bot") && b.fleet.size() > 0 })
-	other := &belfry{t, opened(t, "redis://"+b.c.(*redis.Client).Options().Addr, nil), b.c}
+	other := b.mute()
 	noDue := func() bool { return len(b.due("bot")) == 0 }
-	// Nothing but the bell leads to it: another process accepts it, and wakes nobody.
-	b.c.Del(t.Context(), "bs:replicas")
 	other.handedOut(botOf(t, other.Store, "bot", nil), "1", 1)
 	if id := bounded.Receive(t, "the event is handled", handled); id != "1" {
 		t.Errorf("handled is %s", id)
@@ -188,6 +212,20 @@ func TestServeBeginsWithALookAtEachBucketOfItsShare(t *testing.T) {
 	}
 }
 
+func TestABellThatWasLostIsMended(t *testing.T) {
+	t.Parallel()
+	b := newBelfry(t)
+	handled := make(chan string, 1)
+	servedWith(t, botOf(t, b.Store, "bot", nil), func(_ context.Context, turn *Turn) error { handled <- turn.Ref().ID; return nil }, 1)
+	eventually(t, "it is there", func() bool { return b.fleet.size() == 1 })
+	other := b.mute()
+	other.waits(botOf(t, other.Store, "bot", nil), "1")
+	noError(t, b.c.Del(t.Context(), b.key("bells", "")).Err())
+	if id := bounded.Receive(t, "the event is handled", handled); id != "1" {
+		t.Errorf("handled is %s", id)
+	}
+}
+
 func TestOneBotCannotHideAnother(t *testing.T) {
 	t.Parallel()
 	b := newBelfry(t)
@@ -209,11 +247,10 @@ func TestOneBotCannotHideAnother(t *testing.T) {
 	bounded.Receive(t, "the one place is taken", begun)
 	handled := make(chan string, 1)
 	servedWith(t, free, func(_ context.Context, turn *Turn) error { handled <- turn.Ref().ID; return nil }, 1)
-	other := opened(t, "redis://"+b.c.(*redis.Client).Options().Addr, nil)
+	other := b.mute()
 	for i := range 2 {
 		id := strconv.Itoa(i)
-		b.c.Del(t.Context(), "bs:replicas") // so that nobody is woken
-		(&belfry{t, other, b.c}).waits(botOf(t, other, "b", nil), id)
+		other.waits(botOf(t, other.Store, "b", nil), id)
 		if got := bounded.Receive(t, "the free bot's event is handled", handled); got != id {
 			t.Errorf("handled is %s, want %s", got, id)
 		}
