@@ -244,7 +244,7 @@ var ruins = []ruin{
 	{"handed out by the bells alone", rung("bells/waits", "hbot/waits", "bells/waits", "dbot", "due/waits"), nil},
 	{"handed out, and at rest", cmd("ZADD", "bells/forever", 1, "hbot/forever"), []flaw{{"forever", "bells/forever", "the bells list it as handed out, and it has no work"}}},
 	{"handed out, and gone", cmd("ZADD", "bells/x", 1, "hbot/x"), []flaw{{"x", "bells/x", "the bells list it as handed out, and it has no work"}}},
-	{"handed out in the wrong bucket", cmd("ZADD", "~bells/waits", 1, "hbot/waits"), []flaw{{"waits", "~bells/waits", "the index bells of bucket"}}},
+	{"handed out in the wrong bucket", cmd("ZADD", "~bells/waits", 1, "hbot/waits"), []flaw{{"waits", "~bells/waits", "the key bells of bucket"}}},
 	{"not in dead", cmd("ZREM", "dead/gone", "gone"), []flaw{{"gone", "dead/gone", "the key dead does not list it, and it has dead letters"}}},
 	{"in dead without letters", cmd("DEL", "letters/gone"), []flaw{{"gone", "dead/gone", "the key dead lists it, and it has no dead letters"}}},
 	{"in dead at another time", cmd("ZADD", "dead/dead", 1e12, "dead"), []flaw{{"dead", "dead/dead", "lists it at 2001-09-09T01:46:40Z, and its last dead letter is of 20"}}},
