@@ -214,9 +214,9 @@ func (c *checker) rings(ctx context.Context, name string, at place) ([]Finding, 
 	due := max(int64(list.Val[0].Score), c.store.caller.Clock.At(at.bucket, time.Now()))
 	switch rings := int64(bell.Val); {
 	case rings == 0:
-		return []Finding{c.finding("bells", at, "no bell rings for the index %s of the bot: nobody looks at it", name)}, nil
+		return []Finding{c.finding("bells", at, "no bell rings for the key %s of the bot: nobody looks at it", name)}, nil
 	case rings > due+2*slack.Milliseconds(): // one that nobody hears is put off for ten seconds
-		return []Finding{c.finding("bells", at, "the bell for the index %s of the bot rings at %s, later than it should", name, moment(rings))}, nil
+		return []Finding{c.finding("bells", at, "the bell for the key %s of the bot rings at %s, later than it should", name, moment(rings))}, nil
 	}
 	return nil, nil
 }

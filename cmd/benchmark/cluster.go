@@ -30,7 +30,7 @@ type clustered struct {
 
 func (b *bench) onClusters(ctx context.Context) (found []*clustered, err error) {
 	for _, masters := range b.config.clusters {
-		fmt.Fprintf(b.progress, "\r\033[Kcluster of %d", masters)
+		b.say("cluster of %d", masters)
 		c := &clustered{Masters: masters, Users: b.config.users}
 		found = append(found, c)
 		if err := b.onCluster(ctx, c); err != nil {
@@ -40,7 +40,7 @@ func (b *bench) onClusters(ctx context.Context) (found []*clustered, err error) 
 			return found, err
 		}
 	}
-	fmt.Fprint(b.progress, "\r\033[K")
+	b.say("")
 	return found, nil
 }
 
@@ -59,7 +59,7 @@ func (b *bench) onCluster(ctx context.Context, c *clustered) (err error) {
 	}
 	e := b.env()
 	e.url = "redis+cluster://" + strings.Join(addrs, ",")
-	o, err := newOurs(ctx, e, 0, nil)
+	o, err := newOurs(ctx, e, settings{})
 	if err != nil {
 		return err
 	}

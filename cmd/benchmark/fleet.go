@@ -8,21 +8,23 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/botsession/botsession/store"
 )
 
 // A fleet is what replicas that have nothing to do ask of the server, in a
-// second. Each is a store with a client of its own, in this process.
+// second. Each is a store with a client of its own, in this process, and serves
+// all the bots.
 type fleet struct {
 	Replicas int     `json:"replicas"`
-	Calls    float64 `json:"calls_per_second"`    // by the clients
-	Commands float64 `json:"commands_per_second"` // and what their scripts call
+	Bots     int     `json:"bots"`
+	Commands float64 `json:"commands_per_second"` // with those that scripts call
 	Error    string  `json:"error,omitempty"`
 }
 
 func (b *bench) idleFleets(ctx context.Context) (found []*fleet, err error) {
-	for _, replicas := range []int{1, b.config.fleet} {
-		fmt.Fprintf(b.progress, "\r\033[Kidle fleet of %d", replicas)
-		f := &fleet{Replicas: replicas}
+	for _, f := range []*fleet{{Replicas: 1, Bots: 1}, {Replicas: 1, Bots: b.config.bots}, {Replicas: b.config.fleet, Bots: b.config.bots}} {
+		b.say("idle fleet, %d replicas, %d bots", f.Replicas, f.Bots)
 		found = append(found, f)
 		if err := b.idleFleet(ctx, f); err != nil {
 			f.Error = err.Error()
@@ -31,41 +33,51 @@ func (b *bench) idleFleets(ctx context.Context) (found []*fleet, err error) {
 			return found, err
 		}
 	}
-	fmt.Fprint(b.progress, "\r\033[K")
+	b.say("")
 	return found, nil
 }
 
 func (b *bench) idleFleet(ctx context.Context, f *fleet) (err error) {
-	p, url, err := newProxy(b.server.url)
-	if err != nil {
-		return err
-	}
-	defer p.close()
 	e := b.env()
-	e.url = url
+	serving, stop := context.WithCancel(ctx)
+	var served errgroup.Group
 	var mu sync.Mutex
-	var replicas []*ours
+	var stores []*store.Store
 	defer func() {
-		var closing errgroup.Group
-		for _, o := range replicas {
-			closing.Go(o.close)
+		stop()
+		err = errors.Join(err, served.Wait())
+		for _, st := range stores {
+			err = errors.Join(err, st.Close())
 		}
-		err = errors.Join(err, closing.Wait(), b.server.sweep(context.WithoutCancel(ctx), e.prefix))
+		err = errors.Join(err, b.server.sweep(context.WithoutCancel(ctx), e.prefix))
 	}()
 	var opening errgroup.Group
+	opening.SetLimit(16)
 	for range f.Replicas {
 		opening.Go(func() error {
-			o, err := newOurs(ctx, e, 0, nil)
+			st, err := store.Open(ctx, e.url, &store.Options{Namespace: e.prefix})
 			if err != nil {
 				return err
 			}
 			mu.Lock()
-			defer mu.Unlock()
-			replicas = append(replicas, o)
+			stores = append(stores, st)
+			mu.Unlock()
+			for n := range f.Bots {
+				bot, err := st.Bot(ctx, fmt.Sprintf("bot-%d", n), &store.BotOptions{RecordOnly: true})
+				if err != nil {
+					return err
+				}
+				served.Go(func() error {
+					return bot.Serve(serving, func(context.Context, *store.Turn) error { return nil }, nil)
+				})
+			}
 			return nil
 		})
 	}
 	if err := opening.Wait(); err != nil {
+		return err
+	}
+	if err := awaitFleet(ctx, stores[0], f); err != nil {
 		return err
 	}
 	// Each learns of the others when it next says that it is there: once a
@@ -77,17 +89,42 @@ func (b *bench) idleFleet(ctx context.Context, f *fleet) (err error) {
 	if err != nil {
 		return err
 	}
-	called, began := p.counted(), time.Now()
+	began := time.Now()
 	if err := pause(ctx, b.config.watch); err != nil {
 		return err
 	}
-	calls, took := p.counted().calls()-called.calls(), time.Since(began).Seconds()
 	after, err := b.server.info(ctx)
 	if err != nil {
 		return err
 	}
-	f.Calls = float64(calls) / took
-	f.Commands = float64(after.since(before).calls()) / took
+	f.Commands = float64(after.since(before).calls()) / time.Since(began).Seconds()
+	return nil
+}
+
+// awaitFleet waits until every replica serves every bot.
+func awaitFleet(ctx context.Context, st *store.Store, f *fleet) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for n := range f.Bots {
+		bot, err := st.Bot(ctx, fmt.Sprintf("bot-%d", n), nil)
+		if err != nil {
+			return err
+		}
+		for there := 0; there < f.Replicas; {
+			there = 0
+			for _, err := range bot.Replicas(ctx) {
+				if err != nil {
+					return err
+				}
+				there++
+			}
+			if there < f.Replicas {
+				if err := pause(ctx, 50*time.Millisecond); err != nil {
+					return fmt.Errorf("%d of %d replicas serve: %w", there, f.Replicas, err)
+				}
+			}
+		}
+	}
 	return nil
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -19,29 +21,38 @@ import (
 // one that loads the session, in two pipelines. What the scripts read only to
 // decide (is it a duplicate, is it leased, is the key of the right type) is
 // not here. What is faster than this keeps less than we do.
+//
+// It stays the same whatever the library stores, so that two versions of the
+// library can be measured by one yardstick.
 type floor struct {
-	env      env
-	client   *redis.Client
-	ops      atomic.Int64
-	chatSize int
-	first    string // whose ids are copied to the others
+	env     env
+	client  *redis.Client
+	work    work
+	buckets int
+	ops     atomic.Int64
 }
 
-func openFloor(ctx context.Context, e env) (instance, error) {
-	client, err := newClient(e.url)
-	if err != nil {
-		return nil, err
+func openFloor(w work) func(context.Context, env) (instance, error) {
+	return func(_ context.Context, e env) (instance, error) {
+		client, err := newClient(e.url)
+		if err != nil {
+			return nil, err
+		}
+		f := &floor{env: e, client: client, work: w, buckets: 256}
+		if w.name != "" {
+			f.buckets = workBuckets
+		}
+		return f, nil
 	}
-	return &floor{env: e, client: client}, nil
 }
 
-// key is like those of the store's layout, with 256 buckets.
+// key is like those of the store's layout.
 func (f *floor) key(kind, user string) string {
 	hash := fnv.New32a()
 	hash.Write([]byte(user))
-	tag := f.env.prefix + ":{256." + strconv.Itoa(int(hash.Sum32()%256)) + ".3f}:" + kind + ":bench"
+	tag := fmt.Sprintf("%s:{%d.%d.3f}:%s:bench", f.env.prefix, f.buckets, int(hash.Sum32()%uint32(f.buckets)), kind)
 	switch kind {
-	case "s", "h", "q", "e": // the session's own; the others are its bucket's
+	case "s", "h", "q", "e", "o": // the session's own; the others are its bucket's
 		return tag + "/" + user
 	}
 	return tag
@@ -83,11 +94,18 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 		return err
 	}
 	accept := f.client.Pipeline()
+	if f.work.fresh {
+		f.enter(ctx, accept, user, now)
+	}
 	accept.ZAdd(ctx, f.key("due", user), redis.Z{Score: float64(ms + 15000), Member: user})
 	accept.RPush(ctx, f.key("q", user), digest+stamp+string(event))
 	accept.HSet(ctx, f.key("e", user), digest, "p "+forget+" 2n9c#1f 0 0 0 0")
+	if f.work.fresh {
+		accept.PExpireAt(ctx, f.key("e", user), now.Add(blobLife))
+	}
 	accept.HSet(ctx, s, "lease", token+" "+lease+" event host-123-abcdef#1f 0 0 64 0 "+at)
 	loaded := accept.HGetAll(ctx, s)
+	f.notice(ctx, accept, "accepted", "", user)
 	if _, err := accept.Exec(ctx); err != nil {
 		return err
 	}
@@ -100,69 +118,108 @@ func (f *floor) turn(ctx context.Context, user string, x exchange) error {
 	if err != nil {
 		return err
 	}
+	reply := stamp + encode([]any{1, x.Reply})
 	commit := f.client.Pipeline()
 	commit.HIncrBy(ctx, f.key("g", user), from+"\x00"+to, 1)
 	commit.HDel(ctx, s, "f:file", "f:predicted_intent")
-	commit.RPush(ctx, f.key("h", user), stamp+encode([]any{0, x.Text}), stamp+encode([]any{1, x.Reply}))
-	commit.ZAdd(ctx, f.key("i", user), redis.Z{Score: float64(len(to)<<25) + float64(ms/60000-26297280), Member: user})
+	commit.RPush(ctx, f.key("h", user), stamp+encode([]any{0, x.Text}), reply)
+	if f.work.fresh {
+		commit.PExpireAt(ctx, f.key("h", user), now.Add(blobLife))
+	}
+	if f.work.limit > 0 {
+		commit.LTrim(ctx, f.key("h", user), int64(-f.work.limit), -1)
+	}
+	if f.work.send {
+		commit.RPush(ctx, f.key("o", user), token+":"+strconv.FormatInt(seq+2, 10)+":9:"+"1-1234567"+reply)
+	}
+	commit.ZRem(ctx, f.key("n", user), "s"+from+"\x00"+user)
+	commit.ZAdd(ctx, f.key("n", user), redis.Z{Member: "s" + to + "\x00" + user})
+	if f.work.minute {
+		commit.ZAdd(ctx, f.key("i", user), redis.Z{Score: float64(ms), Member: user})
+	}
 	commit.LPop(ctx, f.key("q", user))
 	commit.HSet(ctx, f.key("e", user), digest, "d "+forget+" 2n9c#1f 0 "+token+" "+strconv.FormatInt(seq+1, 10)+" "+strconv.FormatInt(seq+2, 10))
-	commit.ZRem(ctx, f.key("due", user), user)
+	free := token + " 0 free - 0 0 0 0 " + at
+	if f.work.send {
+		free = token + " " + lease + " reply host-123-abcdef#1f 0 0 64 0 " + at
+	} else {
+		commit.ZRem(ctx, f.key("due", user), user)
+	}
 	commit.HSet(ctx, s, "d:"+valueKeys[0], encode(x.Values[0]), "d:"+valueKeys[1], encode(x.Values[1]), "intent", string(said),
-		"message", encode(x.Text), "state", to, "lease", token+" 0 free - 0 0 0 0 "+at, "head", head(at, seq+2))
-	_, err = commit.Exec(ctx)
+		"message", encode(x.Text), "state", to, "lease", free, "head", head(at, seq+2))
+	f.notice(ctx, commit, "committed", digest, user)
+	if _, err = commit.Exec(ctx); err != nil || !f.work.send {
+		return err
+	}
+	// The reply is sent, and noted: a third pipeline, beside the user's path.
+	noted := f.client.Pipeline()
+	noted.LPop(ctx, f.key("o", user))
+	noted.ZRem(ctx, f.key("due", user), user)
+	noted.HSet(ctx, s, "lease", token+" 0 free - 0 0 0 0 "+at)
+	_, err = noted.Exec(ctx)
 	return err
 }
 
-func (f *floor) prepare(ctx context.Context, users []string, chat []exchange) error {
-	f.chatSize, f.first = 2*len(chat), users[0]
-	last := chat[len(chat)-1]
-	first := f.key("h", users[0])
-	for _, user := range users {
-		err := f.env.control.HSet(ctx, f.key("s", user), "lease", "1763800000000000 0 free - 0 0 0 0 1763800000000",
-			"head", head("1763800000000", int64(f.chatSize)), "state", states[0], "platform", "web", "user", user).Err()
-		if err != nil {
-			return err
-		}
-		f.env.control.PExpire(ctx, f.key("s", user), blobLife)
-		for range idsKept {
-			if err := f.env.control.HSet(ctx, f.key("e", user), f.digest(), "d 1763886400 2n9c#1f 0 1763800000000000 123 124").Err(); err != nil {
-				return err
-			}
-			if user != users[0] {
-				break
-			}
-		}
-		if err := f.turn(ctx, user, last); err != nil {
-			return err
-		}
-		f.env.control.PExpire(ctx, f.key("h", user), blobLife)
-	}
-	pipe := f.env.control.Pipeline()
-	pipe.Del(ctx, first)
-	for _, m := range asMessages(chat, time.Now().UnixMilli()) {
-		author := 0
-		if m.From == fromBot {
-			author = 1
-		}
-		pipe.RPush(ctx, first, "123456"+encode([]any{author, m.Text}))
-	}
-	pipe.PExpire(ctx, first, blobLife)
-	if _, err := pipe.Exec(ctx); err != nil {
-		return err
-	}
-	return inPipelines(ctx, f.env.control, users[1:], func(pipe redis.Pipeliner, user string) {
-		pipe.Copy(ctx, first, f.key("h", user), f.env.control.Options().DB, true)
-		pipe.Copy(ctx, f.key("e", users[0]), f.key("e", user), f.env.control.Options().DB, true)
-	})
+// enter makes a session that was not there.
+func (f *floor) enter(ctx context.Context, pipe redis.Pipeliner, user string, now time.Time) {
+	at, ms := strconv.FormatInt(now.UnixMilli(), 10), float64(now.UnixMilli())
+	s := f.key("s", user)
+	pipe.HSet(ctx, s, "lease", "1763800000000000 0 free - 0 0 0 0 "+at, "head", head(at, 0))
+	pipe.HSet(ctx, s, "state", states[0], "platform", "web", "user", user)
+	pipe.PExpireAt(ctx, s, now.Add(blobLife))
+	pipe.ZAdd(ctx, f.key("i", user), redis.Z{Score: ms, Member: user})
+	pipe.ZAdd(ctx, f.key("n", user), redis.Z{Member: "s" + states[0] + "\x00" + user})
+	pipe.ZAdd(ctx, f.key("n", user), redis.Z{Member: "u" + user + "\x00" + user})
+	pipe.ZAdd(ctx, f.key("ttl", user), redis.Z{Score: ms + float64(blobLife.Milliseconds()), Member: user})
+	pipe.HIncrBy(ctx, f.key("b", user), oursBot, 1)
 }
 
-func (f *floor) restore(ctx context.Context, users []string) error {
-	return inPipelines(ctx, f.env.control, users, func(pipe redis.Pipeliner, user string) {
-		pipe.LTrim(ctx, f.key("h", user), int64(-f.chatSize), -1)
-		if user != f.first {
-			pipe.Copy(ctx, f.key("e", f.first), f.key("e", user), f.env.control.Options().DB, true)
+// notice tells who watches what happened.
+func (f *floor) notice(ctx context.Context, pipe redis.Pipeliner, kind, detail, user string) {
+	if f.work.watch {
+		at := strconv.FormatInt(time.Now().UnixMilli(), 10)
+		pipe.Publish(ctx, f.channel(), strings.Join([]string{kind, at, "12", states[0], strconv.Itoa(len(detail)), detail + user}, "\x00"))
+	}
+}
+
+func (f *floor) channel() string { return f.env.prefix + ":0123456789abcdef:watch:bench" }
+
+// prepare makes a session of each user as ours has them: listed, with a chat,
+// and with the ids of its last events.
+func (f *floor) prepare(ctx context.Context, users []string, chat []exchange) error {
+	now := time.Now()
+	err := inPipelines(ctx, f.env.control, users, func(pipe redis.Pipeliner, user string) { f.enter(ctx, pipe, user, now) })
+	if err != nil {
+		return err
+	}
+	recent := max(0, len(chat)-idsKept)
+	first := f.key("h", users[0])
+	for part := range slices.Chunk(asMessages(chat[:recent], now.UnixMilli()), 500) {
+		pipe := f.env.control.Pipeline()
+		for _, m := range part {
+			author := 0
+			if m.From == fromBot {
+				author = 1
+			}
+			pipe.RPush(ctx, first, "123456"+encode([]any{author, m.Text}))
 		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+	}
+	err = inPipelines(ctx, f.env.control, users[1:], func(pipe redis.Pipeliner, user string) {
+		pipe.Copy(ctx, first, f.key("h", user), f.env.control.Options().DB, true)
+	})
+	if err != nil {
+		return err
+	}
+	return inParallel(ctx, users, func(ctx context.Context, user string) error {
+		for _, x := range chat[recent:] {
+			if err := f.turn(ctx, user, x); err != nil {
+				return err
+			}
+		}
+		return f.env.control.PExpire(ctx, f.key("h", user), blobLife).Err()
 	})
 }
 

@@ -7,14 +7,10 @@
 //	go run . --data FILE        with the messages of real dialogues, see readDialogues
 //	go run . --redis URL        on a server that runs already (its other keys are not touched)
 //	go run . --json             one object a line
-//	go run . --parts wake,idle  only these of the seven parts
+//	go run . --parts wake,idle  only these of the parts
+//	go run . --pair FILE        this version and another, built as FILE, in one run
 //
-// The parts are: speed, a turn of each contender by history and callers, with
-// its cost; memory, an idle session of each; race, four replicas of each on one
-// session; and of botsession alone: replay, all the dialogues of --data through
-// four replica processes; cluster, how a load spreads over masters; wake, how
-// soon another process begins with an event; idle, what a fleet asks of the
-// server while nobody writes.
+// README.md says what each part measures.
 //
 // It is a module of its own, so that nobody who imports the library downloads
 // what it is compared with.
@@ -61,6 +57,7 @@ type usageError struct{ error }
 type options struct {
 	config
 	redis          string
+	pair           string
 	json, markdown bool
 }
 
@@ -78,6 +75,11 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	flags.StringVar(&names, "parts", partNames(), "comma-separated parts to measure")
 	flags.StringVar(&histories, "histories", "10,100,1000,10000", "messages of history")
 	flags.StringVar(&callers, "callers", "1,32,256", "callers at once")
+	flags.StringVar(&o.pair, "pair", "", "this program built of another version of the library, `FILE`: both measure in turn, --repeats times, and the goals are compared")
+	flags.IntVar(&o.turns, "turns", 1024, "of each kind, whose instructions are counted; 64 or a multiple")
+	flags.IntVar(&o.index, "index", 1_000_000, "sessions whose index is measured")
+	flags.IntVar(&o.fleet, "fleet", 100, "replicas of the large idle fleet")
+	flags.IntVar(&o.bots, "bots", 40, "that the larger idle fleets serve")
 	flags.IntVar(&o.repeats, "repeats", 3, "how often everything is measured; the median is given")
 	flags.DurationVar(&o.budget, "time", 300*time.Millisecond, "of turns, for each contender, history, callers and repeat")
 	flags.StringVar(&memory, "memory", "20,200", "messages of the idle sessions whose memory is measured")
@@ -96,7 +98,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 		given := map[string]bool{}
 		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		for name, value := range map[string]string{"histories": "10,100,1000", "callers": "1,32", "repeats": "1", "time": "150ms",
-			"memory": "20", "sessions": "200"} {
+			"memory": "20", "sessions": "200", "turns": "256", "index": "100000", "fleet": "20"} {
 			if !given[name] {
 				if err := flags.Set(name, value); err != nil {
 					return nil, err
@@ -105,9 +107,9 @@ func parse(args []string, errs io.Writer) (*options, error) {
 		}
 	}
 	o.clusters = []int{1, 3, 6}
-	o.users, o.rounds, o.wakeUps, o.fleet, o.watch = 20000, 2, 500, 100, 20*time.Second
+	o.users, o.rounds, o.wakeUps, o.watch = 20000, 2, 500, 20*time.Second
 	if quick {
-		o.dialogues, o.users, o.rounds, o.wakeUps, o.fleet, o.watch = 200, 10000, 1, 200, 20, 10*time.Second
+		o.dialogues, o.users, o.rounds, o.wakeUps, o.watch = 200, 10000, 1, 200, 10*time.Second
 	}
 	for name := range strings.SplitSeq(names, ",") {
 		name = strings.TrimSpace(name)
@@ -135,6 +137,9 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	if len(o.histories) == 0 || len(o.callers) == 0 || o.repeats < 1 || o.budget <= 0 || o.sessions < 1 {
 		return nil, usageError{errors.New("--histories, --callers, --repeats, --time and --sessions must not be empty or zero")}
 	}
+	if o.turns < workUsers || o.turns%workUsers > 0 || o.index < 1 || o.fleet < 1 || o.bots < 1 {
+		return nil, usageError{fmt.Errorf("--turns must be %d or a multiple, --index, --fleet and --bots at least 1", workUsers)}
+	}
 	return o, nil
 }
 
@@ -146,9 +151,21 @@ type part struct {
 
 // parts lists them all, in the order of the tables.
 var parts = []part{
+	{"instructions", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Countings, err = b.countings(ctx)
+		return err
+	}},
 	{"speed", func(ctx context.Context, b *bench, r *report) error { return b.speed(ctx, r.Contenders) }},
+	{"latency", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Latency, err = b.latency(ctx)
+		return err
+	}},
 	{"memory", func(ctx context.Context, b *bench, r *report) (err error) {
 		r.Idles, err = b.idles(ctx, r.Contenders)
+		return err
+	}},
+	{"index", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Index, err = b.index(ctx)
 		return err
 	}},
 	{"race", func(ctx context.Context, b *bench, r *report) (err error) {
@@ -171,6 +188,8 @@ var parts = []part{
 		r.Fleets, err = b.idleFleets(ctx)
 		return err
 	}},
+	{"durable", func(ctx context.Context, b *bench, r *report) error { return b.settings(ctx, r, durableSettings()) }},
+	{"valkey", func(ctx context.Context, b *bench, r *report) error { return b.settings(ctx, r, valkeySettings()) }},
 }
 
 func partNames() string {
@@ -186,6 +205,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) (err error) {
 	o, err := parse(args, errs)
 	if err != nil {
 		return err
+	}
+	if o.pair != "" {
+		return o.compare(ctx, args, out, errs)
 	}
 	data, source := generateDialogues(300), "generated messages"
 	if o.data != "" {
@@ -221,10 +243,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) (err error) {
 		}
 	}
 	r.Cells, r.Costs = b.cells, b.costs
-	r.Goals = b.goals(ctx, r)
-	if r.Machine, err = b.machine(ctx, source, time.Since(began)); err != nil {
-		return err
-	}
+	r.Goals = b.goals(r)
+	r.Machine = b.machine(ctx, source, time.Since(began))
 	if o.json {
 		return r.writeJSON(out)
 	}
@@ -254,26 +274,21 @@ type machine struct {
 	CPU      string        `json:"cpu"`
 	Cores    int           `json:"cores"`
 	Go       string        `json:"go"`
-	Redis    string        `json:"redis"`
+	Server   string        `json:"server"`
 	Messages string        `json:"messages"`
 	Repeats  int           `json:"repeats"`
 	Took     time.Duration `json:"took_ns"`
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores, %s/%s, %s, Redis %s on the loopback, clients and server on the same machine; %s; median of %d; took %s.",
-		m.CPU, m.Cores, runtime.GOOS, runtime.GOARCH, m.Go, m.Redis, m.Messages, m.Repeats, m.Took.Round(time.Second))
+	return fmt.Sprintf("%s, %d cores, %s/%s, %s, %s on the loopback, clients and server on the same machine; %s; median of %d; took %s.",
+		m.CPU, m.Cores, runtime.GOOS, runtime.GOARCH, m.Go, m.Server, m.Messages, m.Repeats, m.Took.Round(time.Second))
 }
 
-func (b *bench) machine(ctx context.Context, source string, took time.Duration) (machine, error) {
+func (b *bench) machine(ctx context.Context, source string, took time.Duration) machine {
 	m := machine{CPU: cpu(), Cores: runtime.NumCPU(), Go: runtime.Version(), Messages: source, Repeats: b.config.repeats, Took: took}
-	text, err := b.server.control.Info(ctx, "server").Result()
-	for line := range strings.Lines(text) {
-		if version, ok := strings.CutPrefix(line, "redis_version:"); ok {
-			m.Redis = strings.TrimSpace(version)
-		}
-	}
-	return m, err
+	m.Server = b.server.version(ctx)
+	return m
 }
 
 // cpu names the processor, where the system tells.

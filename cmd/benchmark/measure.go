@@ -29,7 +29,10 @@ type config struct {
 	users     int           // of a cluster
 	rounds    int           // how often each of them makes a turn
 	wakeUps   int           // whose latency is measured
+	turns     int           // whose instructions are counted
+	index     int           // sessions whose index is measured
 	fleet     int           // replicas of a large idle fleet
+	bots      int           // that an idle fleet serves
 	watch     time.Duration // for how long an idle fleet is watched
 }
 
@@ -112,6 +115,11 @@ func (b *bench) env() env {
 		prefix: "bench" + strconv.FormatInt(time.Now().UnixMilli()%1e8, 36) + "x" + strconv.Itoa(b.prefixes)}
 }
 
+// say shows what is being measured, in place of what it said before.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.progress, "\r\033[K"+format, args...)
+}
+
 func (b *bench) cell(name string, history, callers int) *cell {
 	for _, c := range b.cells {
 		if c.Contender == name && c.History == history && c.Callers == callers {
@@ -134,24 +142,16 @@ func (b *bench) cost(name string, history int) *cost {
 	return c
 }
 
-// speed measures all cells. Within a repeat the contenders take turns, so that
-// what slows the machine for a while slows all of them.
+// speed measures all cells.
 func (b *bench) speed(ctx context.Context, all []contender) error {
 	for _, history := range b.config.histories {
 		for repeat := range b.config.repeats {
-			for i := range all {
-				c := all[(i+repeat)%len(all)]
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				fmt.Fprintf(b.progress, "\r\033[K%d messages, repeat %d of %d: %s", history, repeat+1, b.config.repeats, c.name)
-				if err := b.one(ctx, c, history); err != nil {
-					b.failed(c, history, err)
-				}
+			if err := b.round(ctx, all, history, repeat); err != nil {
+				return err
 			}
 		}
 	}
-	fmt.Fprint(b.progress, "\r\033[K")
+	b.say("")
 	for _, c := range b.cells {
 		c.sum()
 	}
@@ -159,6 +159,22 @@ func (b *bench) speed(ctx context.Context, all []contender) error {
 		c.sum()
 	}
 	return ctx.Err()
+}
+
+// round measures one repeat at one length of chat. In each the contenders begin
+// with another one, so that what slows the machine for a while slows all of them.
+func (b *bench) round(ctx context.Context, all []contender, history, repeat int) error {
+	for i := range all {
+		c := all[(i+repeat)%len(all)]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b.say("%d messages, repeat %d of %d: %s", history, repeat+1, b.config.repeats, c.name)
+		if err := b.one(ctx, c, history); err != nil {
+			b.failed(c, history, err)
+		}
+	}
+	return nil
 }
 
 // failed notes why a contender has no figures: where one is missing it says so
@@ -200,7 +216,7 @@ func (b *bench) one(ctx context.Context, c contender, history int) (err error) {
 		if err := b.count(ctx, c, e, cost, users[0]); err != nil {
 			return err
 		}
-		if err := in.restore(ctx, users[:1]); err != nil {
+		if err := restore(ctx, in, users[:1]); err != nil {
 			return err
 		}
 	}
@@ -305,7 +321,7 @@ func (b *bench) run(ctx context.Context, in instance, users []string, callers, a
 			}
 			r.info = r.info.plus(after.since(before))
 		}
-		if err := in.restore(ctx, users); err != nil {
+		if err := restore(ctx, in, users); err != nil {
 			return r, fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -328,19 +344,12 @@ func (b *bench) count(ctx context.Context, c contender, e env, to *cost, user st
 		return err
 	}
 	defer p.close()
-	direct := e.url
 	e.url = url
 	in, err := c.open(ctx, e)
 	if err != nil {
 		return err
 	}
 	defer in.close()
-	if replay, ok := in.(*bare); ok {
-		replay.env.url = direct // its calls are taken from turns that are not counted
-		if err := replay.prepare(ctx, []string{user}, b.data.chat(0, 10)); err != nil {
-			return err
-		}
-	}
 	var trips []float64
 	commands := map[string][]float64{}
 	script := b.data.flat()

@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // idle is what a session takes that nobody talks to.
@@ -26,10 +27,7 @@ type idle struct {
 func (b *bench) idles(ctx context.Context, all []contender) (found []*idle, err error) {
 	for _, messages := range b.config.memory {
 		for _, c := range all {
-			if c.name == nameBare || c.perMessage == 1 && c.name != nameCapped {
-				continue // they hold no sessions
-			}
-			fmt.Fprintf(b.progress, "\r\033[Kmemory of %d messages: %s", messages, c.name)
+			b.say("memory of %d messages: %s", messages, c.name)
 			i := &idle{Contender: c.name, Messages: messages, Sessions: b.config.sessions}
 			if messages > 100 {
 				i.Sessions = max(20, b.config.sessions/4)
@@ -43,57 +41,97 @@ func (b *bench) idles(ctx context.Context, all []contender) (found []*idle, err 
 			}
 		}
 	}
-	fmt.Fprint(b.progress, "\r\033[K")
+	b.say("")
 	return found, nil
 }
 
-// idle compares the server's memory before and after, both times with none of
-// the contender's connections, whose buffers would be counted too.
-func (b *bench) idle(ctx context.Context, c contender, i *idle) (err error) {
-	e := b.env()
-	defer func() { err = errors.Join(err, b.server.sweep(context.WithoutCancel(ctx), e.prefix)) }()
-	// Sessions that are not counted make what sessions share: scripts, and the
-	// index of each bucket.
-	warm := map[string][]exchange{}
-	for n := range warmUps(c) {
-		warm["warm-"+strconv.Itoa(n)] = b.data.chat(n, 4)
-	}
-	if err := b.fillAll(ctx, c, e, warm); err != nil {
-		return err
-	}
-	if _, err := (&ours{env: e}).forget(ctx); err != nil {
-		return err
-	}
-	before, err := b.settled(ctx)
-	if err != nil {
-		return err
-	}
+// idle measures sessions as they are stored and, of ours, the same sessions as
+// turns leave them: these remember the ids of their events.
+func (b *bench) idle(ctx context.Context, c contender, i *idle) error {
 	chats := map[string][]exchange{}
 	for n := range i.Sessions {
 		user := "user-" + strconv.Itoa(n)
 		chats[user] = b.data.chat(n, i.Messages)
 		i.Payload += payload(user, chats[user]) / float64(i.Sessions)
 	}
-	if err := b.fillAll(ctx, c, e, chats); err != nil {
+	var err error
+	i.Bytes, err = b.kept(ctx, c, chats, func(ctx context.Context, in instance, user string) error {
+		if o, ok := in.(*ours); ok {
+			return o.storeChat(ctx, user, chats[user])
+		}
+		return storeAndTalk(ctx, in, user, chats[user])
+	})
+	if err != nil || c.name != nameOurs {
 		return err
 	}
-	after, err := b.settled(ctx)
+	all, err := b.kept(ctx, c, chats, func(ctx context.Context, in instance, user string) error {
+		for _, x := range chats[user] {
+			if err := in.turn(ctx, user, x); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	i.IDs = float64(i.Messages / 2)
+	i.PerID = (all - i.Bytes) / i.IDs
+	return err
+}
+
+// kept returns what the server keeps of each session. It compares the server's
+// memory before and after, both times with none of the contender's connections,
+// whose buffers would be counted too.
+func (b *bench) kept(ctx context.Context, c contender, chats map[string][]exchange,
+	fill func(context.Context, instance, string) error) (bytes float64, err error) {
+	e := b.env()
+	defer func() { err = errors.Join(err, b.server.sweep(context.WithoutCancel(ctx), e.prefix)) }()
+	open := func(users []string, fill func(context.Context, instance, string) error) (used int64, err error) {
+		in, err := c.open(ctx, e)
+		if err != nil {
+			return 0, err
+		}
+		if _, ok := in.(*ours); ok {
+			err = inParallel(ctx, users, func(ctx context.Context, user string) error { return fill(ctx, in, user) })
+		} else {
+			for _, user := range users {
+				if err = fill(ctx, in, user); err != nil {
+					break
+				}
+			}
+		}
+		if err := errors.Join(err, in.close()); err != nil {
+			return 0, err
+		}
+		if err := b.expired(ctx, e.prefix); err != nil {
+			return 0, err
+		}
+		return b.settled(ctx)
+	}
+	// Sessions that are not counted make what sessions share: scripts, and the
+	// index of each bucket.
+	var warm []string
+	for n := range warmUps(c) {
+		warm = append(warm, "warm-"+strconv.Itoa(n))
+	}
+	before, err := open(warm, func(ctx context.Context, in instance, user string) error {
+		if o, ok := in.(*ours); ok {
+			return o.storeChat(ctx, user, b.data.chat(0, 4))
+		}
+		return storeAndTalk(ctx, in, user, b.data.chat(0, 4))
+	})
 	if err != nil {
+		return 0, err
+	}
+	after, err := open(slices.Sorted(maps.Keys(chats)), fill)
+	return float64(after-before) / float64(len(chats)), err
+}
+
+// storeAndTalk gives a user a chat as prepare stores it, and one turn.
+func storeAndTalk(ctx context.Context, in instance, user string, chat []exchange) error {
+	last := len(chat) - 1
+	if err := in.prepare(ctx, []string{user}, chat[:last]); err != nil {
 		return err
 	}
-	i.Bytes = float64(after-before) / float64(i.Sessions)
-	ids, err := (&ours{env: e}).forget(ctx)
-	if err != nil || ids == 0 {
-		return err
-	}
-	without, err := b.settled(ctx)
-	if err != nil {
-		return err
-	}
-	i.PerID = float64(after-without) / float64(ids)
-	i.IDs = float64(ids) / float64(i.Sessions)
-	i.Bytes -= i.PerID * i.IDs
-	return nil
+	return in.turn(ctx, user, chat[last])
 }
 
 // warmUps is how many sessions there are before those that are counted. Those
@@ -105,58 +143,64 @@ func warmUps(c contender) int {
 	return 1
 }
 
-// fillAll gives users their chats, by an instance that is closed afterwards.
-func (b *bench) fillAll(ctx context.Context, c contender, e env, chats map[string][]exchange) (err error) {
-	in, err := c.open(ctx, e)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, in.close()) }()
-	users := slices.Sorted(maps.Keys(chats))
-	if _, ok := in.(*ours); ok {
-		return inParallel(ctx, users, func(ctx context.Context, user string) error { return b.fill(ctx, in, user, chats[user]) })
-	}
-	for _, user := range users {
-		if err := b.fill(ctx, in, user, chats[user]); err != nil {
+// expired waits until the server has dropped what lives for a few minutes at
+// most, such as the answers to calls: an idle session does not have it any more.
+func (b *bench) expired(ctx context.Context, prefix string) error {
+	for {
+		short := 0
+		for cursor := uint64(0); ; {
+			keys, next, err := b.server.control.Scan(ctx, cursor, "*"+prefix+"*", 1000).Result()
+			if err != nil {
+				return err
+			}
+			cmds, err := b.server.control.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+				for _, key := range keys {
+					pipe.PTTL(ctx, key)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			for _, cmd := range cmds {
+				if left := cmd.(*redis.DurationCmd).Val(); left > 0 && left < 5*time.Minute {
+					short++
+				}
+			}
+			if cursor = next; cursor == 0 {
+				break
+			}
+		}
+		if short == 0 {
+			return nil
+		}
+		if err := pause(ctx, 500*time.Millisecond); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-// fill gives a user a chat: ours by turns, since what they leave is what is
-// asked for; the others as prepare stores it, and one turn.
-func (b *bench) fill(ctx context.Context, in instance, user string, chat []exchange) error {
-	if o, ok := in.(*ours); ok {
-		for _, x := range chat {
-			if err := o.turn(ctx, user, b.turns[x.Text]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	last := len(chat) - 1
-	if err := in.prepare(ctx, []string{user}, chat[:last]); err != nil {
-		return err
-	}
-	return in.turn(ctx, user, chat[last])
-}
-
-// settled returns the server's memory once it no longer changes.
+// settled returns the server's memory once it has not changed for a second.
 func (b *bench) settled(ctx context.Context) (int64, error) {
-	last := int64(-1)
-	for range 20 {
+	last, same := int64(-1), 0
+	for range 300 {
 		used, err := b.server.usedMemory(ctx)
 		if err != nil {
 			return 0, err
 		}
 		if diff := used - last; last >= 0 && diff > -1024 && diff < 1024 {
-			return used, nil
+			if same++; same == 5 {
+				return used, nil
+			}
+		} else {
+			same = 0
 		}
 		last = used
-		time.Sleep(150 * time.Millisecond)
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return 0, err
+		}
 	}
-	return last, nil
+	return 0, errors.New("the server's memory does not come to rest")
 }
 
 // payload is the bytes of what a session holds: its id, its user, the state,

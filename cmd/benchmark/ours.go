@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,7 +18,9 @@ import (
 )
 
 // ours is this library as a webhook uses it that also serves: Accept, the
-// handler in the same process, the commit, and Receipt.Wait for the reply.
+// handler in the same process, the commit, and Receipt.Wait for the reply. Only
+// the library's public methods are used, so that it does not matter how a
+// version stores its data.
 type ours struct {
 	env    env
 	client redis.UniversalClient
@@ -27,47 +30,60 @@ type ours struct {
 	stop   context.CancelFunc
 	served chan error
 	events atomic.Int64
-	name   string // part of this instance's event ids
-
-	at       map[string]string // user -> what its keys begin with: namespace and tag
-	chatSize int
+	sent   atomic.Int64 // replies given to Send
+	name   string       // part of this instance's event ids
 }
 
 const (
-	oursBot      = "bench"
-	templateUser = "template"
-	idsKept      = 20 // event ids that a prepared session remembers against duplicates
-	kindRace     = "race"
+	oursBot  = "bench"
+	idsKept  = 5 // event ids that a prepared session remembers against duplicates
+	kindRace = "race"
 )
 
-func openOurs(last int) func(context.Context, env) (instance, error) {
+// settings are what can differ between two instances of ours. The zero value is
+// what the table of all contenders shows.
+type settings struct {
+	last    int  // messages that the handler reads; zero: none
+	send    bool // replies are sent, not only recorded
+	limit   int  // HistoryLimit
+	buckets int  // zero: 256
+	acks    int  // Options.Acks
+	fsync   bool // Options.Fsync
+}
+
+func openOurs(with settings) func(context.Context, env) (instance, error) {
 	return func(ctx context.Context, e env) (instance, error) {
-		return newOurs(ctx, e, last, nil)
+		return newOurs(ctx, e, with)
 	}
 }
 
-func newOurs(ctx context.Context, e env, last int, hook redis.Hook) (*ours, error) {
+func newOurs(ctx context.Context, e env, with settings) (*ours, error) {
 	client, err := store.ParseURL(e.url)
 	if err != nil {
 		return nil, err
 	}
-	if hook != nil {
-		client.AddHook(hook)
-	}
-	st, err := store.New(ctx, client, &store.Options{Namespace: e.prefix})
+	st, err := store.New(ctx, client, &store.Options{Namespace: e.prefix, Buckets: with.buckets, Acks: with.acks, Fsync: with.fsync})
 	if err != nil {
 		client.Close()
 		return nil, err
 	}
-	o := &ours{env: e, client: client, store: st, last: last, served: make(chan error, 1), at: map[string]string{}}
+	o := &ours{env: e, client: client, store: st, last: with.last, served: make(chan error, 1)}
 	o.name = st.Name()[strings.LastIndexByte(st.Name(), '-')+1:]
-	// Room for every caller at once: they all wait in this process.
-	if o.bot, err = st.Bot(ctx, oursBot, &store.BotOptions{Initial: states[0], RecordOnly: true}); err != nil {
+	o.bot, err = st.Bot(ctx, oursBot, &store.BotOptions{Initial: states[0], HistoryLimit: with.limit, RecordOnly: !with.send})
+	if err != nil {
 		return nil, errors.Join(err, st.Close(), client.Close())
+	}
+	// Room for every caller at once: they all wait in this process.
+	serve := &store.ServeOptions{Concurrency: 512}
+	if with.send {
+		serve.Send = func(context.Context, store.Delivery) error {
+			o.sent.Add(1)
+			return nil
+		}
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	o.stop = stop
-	go func() { o.served <- o.bot.Serve(serving, o.handle, &store.ServeOptions{Concurrency: 512}) }()
+	go func() { o.served <- o.bot.Serve(serving, o.handle, serve) }()
 	if err := awaitReplica(ctx, o.bot, st.Name()); err != nil {
 		return nil, errors.Join(err, o.close())
 	}
@@ -143,97 +159,58 @@ func (o *ours) say(ctx context.Context, user string, e session.Event) error {
 	return nil
 }
 
-// prepare makes one session by turns, with the whole chat and its ids, and the
-// others by one turn each; chat and ids are copied to them within the server.
+// prepare makes the sessions: the last exchanges of the chat by turns, so that
+// the sessions remember as many event ids, and all before them at once.
 func (o *ours) prepare(ctx context.Context, users []string, chat []exchange) error {
-	for part := chat; len(part) > 0; part = part[min(500, len(part)):] {
-		if err := o.turn(ctx, templateUser, chat[0]); err != nil { // makes the session
+	recent := max(0, len(chat)-idsKept)
+	return inParallel(ctx, users, func(ctx context.Context, user string) error {
+		if _, err := o.bot.Session(user).Create(ctx, store.Origin{Platform: "web", User: user}); err != nil {
 			return err
 		}
-		_, err := o.bot.Update(ctx, templateUser, func(_ context.Context, t *store.Turn) error {
-			for _, x := range part[:min(500, len(part))] {
-				t.Record(session.Message{From: session.FromUser, Content: x.Text})
-				t.Record(session.Message{Content: x.Reply})
+		for part := range slices.Chunk(chat[:recent], 1000) {
+			_, err := o.bot.Update(ctx, user, func(_ context.Context, t *store.Turn) error {
+				for _, x := range part {
+					t.Record(session.Message{From: session.FromUser, Content: x.Text})
+					t.Record(session.Message{Content: x.Reply})
+				}
+				return nil
+			})
+			if err != nil {
+				return err
 			}
-			return nil
+		}
+		for _, x := range chat[recent:] {
+			if err := o.turn(ctx, user, x); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// storeChat makes a session with that chat as turns would leave it, but without an
+// event, so that it remembers no event ids.
+func (o *ours) storeChat(ctx context.Context, user string, chat []exchange) error {
+	s := o.bot.Session(user)
+	if _, err := s.Create(ctx, store.Origin{Platform: "web", User: user}); err != nil {
+		return err
+	}
+	state := states[0]
+	for _, x := range chat {
+		state = nextState(state)
+		_, err := s.Apply(ctx, session.Change{
+			Moves: []string{state}, Set: map[string]any{valueKeys[0]: x.Values[0], valueKeys[1]: x.Values[1]}, Message: &x.Text,
+			Intent: &session.Intent{Name: x.Intent, Score: score, Sentence: x.Text}, SetIntent: true,
+			Chat: []session.Entry{
+				{Message: session.Message{From: session.FromUser, Content: x.Text}},
+				{Message: session.Message{From: session.FromBot, Content: x.Reply}},
+			},
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if err := o.find(ctx); err != nil {
-		return err
-	}
-	template := o.at[templateUser]
-	if err := o.env.control.Del(ctx, template+":e:"+oursBot+"/"+templateUser).Err(); err != nil {
-		return err
-	}
-	for i := range idsKept {
-		if err := o.turn(ctx, templateUser, chat[i%len(chat)]); err != nil {
-			return err
-		}
-	}
-	if err := inParallel(ctx, users, func(ctx context.Context, user string) error { return o.turn(ctx, user, chat[len(chat)-1]) }); err != nil {
-		return err
-	}
-	if err := o.find(ctx); err != nil {
-		return err
-	}
-	o.chatSize = 2 * len(chat)
-	h := template + ":h:" + oursBot + "/" + templateUser
-	if err := o.env.control.LTrim(ctx, h, int64(-o.chatSize), -1).Err(); err != nil {
-		return err
-	}
-	// The number of the chat's last message is in the head.
-	head, err := o.env.control.HGet(ctx, template+":s:"+oursBot+"/"+templateUser, "head").Result()
-	if err != nil {
-		return err
-	}
-	return inPipelines(ctx, o.env.control, users, func(pipe redis.Pipeliner, user string) {
-		pipe.Copy(ctx, h, o.at[user]+":h:"+oursBot+"/"+user, o.db(), true)
-		pipe.HSet(ctx, o.at[user]+":s:"+oursBot+"/"+user, "head", head)
-		o.copyIDs(ctx, pipe, user)
-	})
-}
-
-func (o *ours) copyIDs(ctx context.Context, pipe redis.Pipeliner, user string) {
-	pipe.Copy(ctx, o.at[templateUser]+":e:"+oursBot+"/"+templateUser, o.at[user]+":e:"+oursBot+"/"+user, o.db(), true)
-}
-
-func (o *ours) db() int { return o.env.control.Options().DB }
-
-// find learns where the sessions' keys are, by looking.
-func (o *ours) find(ctx context.Context) error {
-	middle := ":s:" + oursBot + "/"
-	scan := o.env.control.Scan(ctx, 0, o.env.prefix+":*"+middle+"*", 1000).Iterator()
-	for scan.Next(ctx) {
-		start, user, _ := strings.Cut(scan.Val(), middle)
-		o.at[user] = start
-	}
-	return scan.Err()
-}
-
-func (o *ours) restore(ctx context.Context, users []string) error {
-	return inPipelines(ctx, o.env.control, users, func(pipe redis.Pipeliner, user string) {
-		pipe.LTrim(ctx, o.at[user]+":h:"+oursBot+"/"+user, int64(-o.chatSize), -1)
-		o.copyIDs(ctx, pipe, user)
-	})
-}
-
-// forget deletes the ids kept against duplicates and returns how many there were.
-func (o *ours) forget(ctx context.Context) (ids int, err error) {
-	scan := o.env.control.Scan(ctx, 0, o.env.prefix+":*:e:"+oursBot+"/*", 1000).Iterator()
-	for scan.Next(ctx) {
-		n, err := o.env.control.HLen(ctx, scan.Val()).Result()
-		if err != nil {
-			return ids, err
-		}
-		ids += int(n)
-		if err := o.env.control.Del(ctx, scan.Val()).Err(); err != nil {
-			return ids, err
-		}
-	}
-	return ids, scan.Err()
+	return nil
 }
 
 func (o *ours) messages(ctx context.Context, user string) (int, error) {

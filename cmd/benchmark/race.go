@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 )
@@ -25,7 +24,7 @@ type raced struct {
 
 func (b *bench) races(ctx context.Context, all []contender) (found []*raced, err error) {
 	for _, c := range all {
-		fmt.Fprintf(b.progress, "\r\033[Krace: %s", c.name)
+		b.say("race: %s", c.name)
 		r := &raced{Contender: c.name, Turns: raceReplicas * raceTurns}
 		ran, err := b.race(ctx, c, r)
 		if err != nil {
@@ -38,7 +37,7 @@ func (b *bench) races(ctx context.Context, all []contender) (found []*raced, err
 			return found, err
 		}
 	}
-	fmt.Fprint(b.progress, "\r\033[K")
+	b.say("")
 	return found, nil
 }
 

@@ -42,12 +42,12 @@ func (b *bench) replay(ctx context.Context) (*replayed, error) {
 	if b.config.data == "" {
 		return &replayed{Skipped: "no --data is given"}, nil
 	}
-	fmt.Fprint(b.progress, "\r\033[Kreplay of the dialogues")
+	b.say("replay of the dialogues")
 	r, err := b.demo(ctx)
 	if err != nil {
 		r = &replayed{Error: err.Error()}
 	}
-	fmt.Fprint(b.progress, "\r\033[K")
+	b.say("")
 	return r, ctx.Err()
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 type server struct {
 	url     string
 	control *redis.Client // for what is not measured; RESP2, so that a reply's length is known
+	pid     int           // of the process, if it is ours
 	stop    func() error
 }
 
@@ -40,40 +42,45 @@ func useServer(ctx context.Context, url string) (*server, error) {
 	return s, nil
 }
 
-// errNoServer is the answer where no redis-server is installed.
-var errNoServer = errors.New("redis-server is not installed, and no --redis is given")
+// errNoServer is the answer where a server is not installed.
+var errNoServer = errors.New("not installed")
 
-// startServer starts a Redis of our own on a free port of the loopback, with
-// the recommended settings but for the append-only file, since the disk is not
-// measured here, and with any more that are given.
+// startServer starts a Redis of our own, with any more settings that are given.
 func startServer(ctx context.Context, more ...string) (*server, error) {
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		return nil, errNoServer
+	return startProgram(ctx, []string{"redis-server"}, more...)
+}
+
+// startProgram starts a server of our own on a free port of the loopback, with
+// the recommended settings but for the append-only file, since the disk is not
+// measured in most parts, and with any more that are given.
+func startProgram(ctx context.Context, program []string, more ...string) (*server, error) {
+	if _, err := exec.LookPath(program[len(program)-1]); err != nil {
+		return nil, fmt.Errorf("%s is %w", program[len(program)-1], errNoServer)
 	}
 	dir, err := os.MkdirTemp("", "benchmark-redis-")
 	if err != nil {
 		return nil, err
 	}
 	for attempt := 0; ; attempt++ {
-		s, err := tryServer(ctx, path, dir, more)
+		s, err := tryServer(ctx, program, dir, more)
 		if err == nil {
 			return s, nil
 		}
 		if attempt == 4 || ctx.Err() != nil {
 			os.RemoveAll(dir)
-			return nil, fmt.Errorf("start redis-server: %w", err)
+			return nil, fmt.Errorf("start %s: %w", strings.Join(program, " "), err)
 		}
 	}
 }
 
-func tryServer(ctx context.Context, path, dir string, more []string) (*server, error) {
+func tryServer(ctx context.Context, program []string, dir string, more []string) (*server, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
-		"--appendonly", "no", "--maxmemory-policy", "noeviction", "--hash-max-listpack-value", "512"}, more...)...)
+	args := slices.Concat(program[1:], []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
+		"--appendonly", "no", "--maxmemory-policy", "noeviction", "--hash-max-listpack-value", "512"}, more)
+	cmd := exec.Command(program[0], args...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
@@ -81,8 +88,10 @@ func tryServer(ctx context.Context, path, dir string, more []string) (*server, e
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	for {
-		if s, err := useServer(ctx, "redis://127.0.0.1:"+strconv.Itoa(port)); err == nil {
+		if s, err := listening(ctx, address); err == nil {
+			s.pid = cmd.Process.Pid
 			s.stop = func() error {
 				s.control.Close()
 				err := cmd.Process.Signal(syscall.SIGTERM)
@@ -106,6 +115,16 @@ func tryServer(ctx context.Context, path, dir string, more []string) (*server, e
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// listening connects to a server of our own, if it is ready.
+func listening(ctx context.Context, address string) (*server, error) {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return nil, err // a client would say so aloud, and try again by itself
+	}
+	conn.Close()
+	return useServer(ctx, "redis://"+address)
 }
 
 // freePort returns a port that nobody listens on. A node of a cluster also

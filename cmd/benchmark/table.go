@@ -24,6 +24,10 @@ type report struct {
 	Clusters   []*clustered
 	Wake       *woken
 	Fleets     []*fleet
+	Countings  []*counting
+	Latency    *latency
+	Index      *indexed
+	Settings   []*setting // durable and valkey
 	Goals      []goal
 }
 
@@ -60,6 +64,18 @@ func (r *report) writeJSON(out io.Writer) error {
 	}
 	for _, f := range r.Fleets {
 		write("idle", f)
+	}
+	for _, c := range r.Countings {
+		write("instructions", c)
+	}
+	if r.Latency != nil {
+		write("latency", r.Latency)
+	}
+	if r.Index != nil {
+		write("index", r.Index)
+	}
+	for _, set := range r.Settings {
+		write("server", set)
 	}
 	for _, g := range r.Goals {
 		write("goal", g)
@@ -126,12 +142,16 @@ func (r *report) print(out io.Writer, markdown bool) {
 			r.printCost(p, history)
 		}
 	}
+	r.printCountings(p)
+	r.printLatency(p)
 	r.printMemory(p)
+	r.printIndex(p)
 	r.printRace(p)
 	r.printReplay(p)
 	r.printClusters(p)
 	r.printWake(p)
 	r.printFleets(p)
+	r.printSettings(p)
 	r.printGoals(p)
 	if len(r.Cells)+len(r.Idles)+len(r.Races) == 0 {
 		return // of ours alone
@@ -180,7 +200,7 @@ func (r *report) printSpeed(p *printer, history int) {
 				speed += " " + p.note(fmt.Sprintf("measured with %d callers, not %d: more would not fit into the memory or the time", x.Ran, callers))
 			}
 			row = append(row, speed, thousands(x.PerSecond.Min)+"–"+thousands(x.PerSecond.Max),
-				times(ratio(ours.PerSecond.Median, x.PerSecond.Median)), duration(x.P50.Median), duration(x.P99.Median))
+				factor(ratio(ours.PerSecond.Median, x.PerSecond.Median)), duration(x.P50.Median), duration(x.P99.Median))
 		}
 		rows = append(rows, row)
 	}
@@ -197,10 +217,10 @@ func (r *report) printCost(p *printer, history int) {
 			continue
 		}
 		rows = append(rows, table.Row{c.name, short(x.Trips), thousands(x.Up.Median), thousands(x.Down.Median),
-			times(ratio(x.Up.Median+x.Down.Median, ours.Up.Median+ours.Down.Median)),
-			short(x.Server.Median), short(x.Server.Min) + "–" + short(x.Server.Max), times(ratio(x.Server.Median, ours.Server.Median)),
-			short(x.Busy.Median), times(ratio(x.Busy.Median, ours.Busy.Median)),
-			thousands(x.Allocs.Median), times(ratio(x.Allocs.Median, ours.Allocs.Median))})
+			factor(ratio(x.Up.Median+x.Down.Median, ours.Up.Median+ours.Down.Median)),
+			short(x.Server.Median), short(x.Server.Min) + "–" + short(x.Server.Max), factor(ratio(x.Server.Median, ours.Server.Median)),
+			short(x.Busy.Median), factor(ratio(x.Busy.Median, ours.Busy.Median)),
+			thousands(x.Allocs.Median), factor(ratio(x.Allocs.Median, ours.Allocs.Median))})
 	}
 	p.table(fmt.Sprintf("%d messages of history, one turn of one caller (%d: of as many; × ours: theirs over ours)", history, nearest(r.Config.callers, 32)), 1,
 		table.Row{"contender", "round trips", "bytes up", "bytes down", "× ours", "server µs", "min–max", "× ours",
@@ -218,7 +238,7 @@ func (r *report) printMemory(p *printer) {
 		if i.IDs > 0 {
 			ids = fmt.Sprintf("%s × %s B", short(i.IDs), short(i.PerID))
 		}
-		rows = append(rows, table.Row{i.Contender, i.Messages, thousands(i.Bytes), thousands(i.Payload), times(ratio(i.Bytes, i.Payload)), ids})
+		rows = append(rows, table.Row{i.Contender, i.Messages, thousands(i.Bytes), thousands(i.Payload), factor(ratio(i.Bytes, i.Payload)), ids})
 	}
 	if len(rows) > 0 {
 		p.table("An idle session", 1, table.Row{"contender", "messages", "bytes", "payload", "× payload", "ids kept, apart"}, rows)
@@ -298,13 +318,88 @@ func (r *report) printFleets(p *printer) {
 	var rows []table.Row
 	for _, f := range r.Fleets {
 		if f.Error != "" {
-			rows = append(rows, table.Row{f.Replicas, "fails " + p.note(f.Error)})
+			rows = append(rows, table.Row{f.Replicas, f.Bots, "fails " + p.note(f.Error)})
 			continue
 		}
-		rows = append(rows, table.Row{f.Replicas, thousands(f.Calls), thousands(f.Commands)})
+		rows = append(rows, table.Row{f.Replicas, f.Bots, thousands(f.Commands)})
 	}
 	if len(rows) > 0 {
-		p.table("An idle fleet, commands a second", 0, table.Row{"replicas", "by clients", "with those inside scripts"}, rows)
+		p.table("An idle fleet", 0, table.Row{"replicas", "bots", "commands a second, with those inside scripts"}, rows)
+	}
+}
+
+func (r *report) printCountings(p *printer) {
+	var rows []table.Row
+	for _, c := range r.Countings {
+		if c.Error != "" {
+			rows = append(rows, table.Row{c.Work, "not measured " + p.note(c.Error)})
+			continue
+		}
+		rows = append(rows, table.Row{c.Work, thousands(c.Ours), thousands(c.Floor), factor(ratio(c.Ours, c.Floor))})
+	}
+	if len(rows) > 0 {
+		p.table(fmt.Sprintf("Instructions of the server a turn, of %d turns, and of a floor that does the same", r.Countings[0].Turns), 1,
+			table.Row{"turn", "ours", "floor", "× floor"}, rows)
+	}
+}
+
+func (r *report) printLatency(p *printer) {
+	l := r.Latency
+	if l == nil {
+		return
+	}
+	row := table.Row{duration(l.Ours.Median), duration(l.Capped.Median), short(l.Ratio.Median), short(l.Ratio.Min) + "–" + short(l.Ratio.Max),
+		fmt.Sprintf("%.0f %%", 100*l.Others)}
+	if l.Error != "" {
+		row = table.Row{"fails " + p.note(l.Error)}
+	} else if l.Others < 0 {
+		row[4] = "not known"
+	}
+	p.table(fmt.Sprintf("p50 of one caller, %d messages, a turn of ours and one of the capped blob by turns", l.History), 0,
+		table.Row{"ours", "capped blob", "ratio", "min–max", "busy with others"}, []table.Row{row})
+}
+
+func (r *report) printIndex(p *printer) {
+	i := r.Index
+	if i == nil {
+		return
+	}
+	row := table.Row{thousands(float64(i.Sessions)), thousands(i.Index), thousands(i.Own), short(ratio(float64(i.Keys), float64(i.Sessions)))}
+	if i.Error != "" {
+		row = table.Row{"fails " + p.note(i.Error)}
+	}
+	p.table("The memory of sessions without a chat", 0, table.Row{"sessions", "index, bytes a session", "its own keys, bytes", "its own keys"}, []table.Row{row})
+}
+
+func (r *report) printSettings(p *printer) {
+	var rows []table.Row
+	for _, set := range r.Settings {
+		if set.Error != "" {
+			rows = append(rows, table.Row{set.Name, "not measured " + p.note(set.Error)})
+			continue
+		}
+		find := func(name string, callers int) *cell {
+			for _, c := range set.Cells {
+				if c.Contender == name && c.Callers == callers {
+					return c
+				}
+			}
+			return &cell{}
+		}
+		for _, c := range set.contenders {
+			one, many := find(c.name, 1), find(c.name, 32)
+			if many.Turns == 0 {
+				rows = append(rows, table.Row{set.Name, c.name, "fails " + p.note(many.Error)})
+				continue
+			}
+			rows = append(rows, table.Row{set.Name, c.name,
+				thousands(many.PerSecond.Median), factor(ratio(many.PerSecond.Median, find(nameCapped, 32).PerSecond.Median)),
+				duration(one.P50.Median), factor(ratio(one.P50.Median, find(nameCapped, 1).P50.Median))})
+		}
+	}
+	if len(rows) > 0 {
+		p.table(fmt.Sprintf("Other servers and settings, %d messages (× blob: against the capped blob on the same)", settingHistory), 2,
+			table.Row{"server", "contender", "32: turns/s", "× blob", "1: p50", "× blob"}, rows)
 	}
 }
 
@@ -315,7 +410,7 @@ func (r *report) printGoals(p *printer) {
 		if !g.Met {
 			verdict = "missed by " + g.By
 		}
-		if g.By == "not measured" {
+		if g.By == notMeasured {
 			verdict = ""
 		}
 		if g.Note != "" {
@@ -338,7 +433,7 @@ func thousands(v float64) string {
 	return digits
 }
 
-func times(v float64) string {
+func factor(v float64) string {
 	if v == 0 {
 		return ""
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -26,12 +25,12 @@ type woken struct {
 }
 
 func (b *bench) wakes(ctx context.Context) (*woken, error) {
-	fmt.Fprint(b.progress, "\r\033[Kwake-ups")
+	b.say("wake-ups")
 	w := &woken{}
 	if err := b.wake(ctx, w); err != nil {
 		w.Error = err.Error()
 	}
-	fmt.Fprint(b.progress, "\r\033[K")
+	b.say("")
 	return w, ctx.Err()
 }
 
