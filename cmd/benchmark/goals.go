@@ -206,10 +206,10 @@ func indexGoals(r *report) []goal {
 	if r.Index != nil {
 		i = r.Index
 	}
-	g := atMost("memory of the index, a session", i.Index, 120, " B")
+	g := atMost("memory of the index by state and activity, a session", i.Index, 120, " B")
 	g.Note = i.Error
 	if i.Error == "" {
-		g.Note = "of " + thousands(float64(i.Sessions))
+		g.Note = "of " + thousands(float64(i.Sessions)) + "; with the user and an expiry " + short(i.All) + " B"
 	}
 	return []goal{g}
 }

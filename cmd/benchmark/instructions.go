@@ -36,7 +36,7 @@ const (
 
 	workBuckets = 1   // so that the looks of an idle replica, which a slow server would count too, are few
 	workUsers   = 64  // that make the turns, where they need not be one each
-	workCallers = 32  // at once
+	workCallers = 4   // at once: fewer than elsewhere, since a caller that waits long for a slow server begins to ask
 	workChat    = 100 // messages of a session
 )
 

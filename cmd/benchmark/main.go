@@ -76,7 +76,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	flags.StringVar(&histories, "histories", "10,100,1000,10000", "messages of history")
 	flags.StringVar(&callers, "callers", "1,32,256", "callers at once")
 	flags.StringVar(&o.pair, "pair", "", "this program built of another version of the library, `FILE`: both measure in turn, --repeats times, and the goals are compared")
-	flags.IntVar(&o.turns, "turns", 1024, "of each kind, whose instructions are counted; 64 or a multiple")
+	flags.IntVar(&o.turns, "turns", 512, "of each kind, whose instructions are counted; 64 or a multiple")
 	flags.IntVar(&o.index, "index", 1_000_000, "sessions whose index is measured")
 	flags.IntVar(&o.fleet, "fleet", 100, "replicas of the large idle fleet")
 	flags.IntVar(&o.bots, "bots", 40, "that the larger idle fleets serve")
@@ -98,7 +98,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 		given := map[string]bool{}
 		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		for name, value := range map[string]string{"histories": "10,100,1000", "callers": "1,32", "repeats": "1", "time": "150ms",
-			"memory": "20", "sessions": "200", "turns": "256", "index": "100000", "fleet": "20"} {
+			"memory": "20", "sessions": "200", "turns": "128", "index": "100000", "fleet": "20"} {
 			if !given[name] {
 				if err := flags.Set(name, value); err != nil {
 					return nil, err

@@ -364,11 +364,12 @@ func (r *report) printIndex(p *printer) {
 	if i == nil {
 		return
 	}
-	row := table.Row{thousands(float64(i.Sessions)), thousands(i.Index), thousands(i.Own), short(ratio(float64(i.Keys), float64(i.Sessions)))}
+	row := table.Row{thousands(float64(i.Sessions)), thousands(i.Index), thousands(i.All), thousands(i.Own)}
 	if i.Error != "" {
 		row = table.Row{"fails " + p.note(i.Error)}
 	}
-	p.table("The memory of sessions without a chat", 0, table.Row{"sessions", "index, bytes a session", "its own keys, bytes", "its own keys"}, []table.Row{row})
+	p.table("The memory of sessions without a chat, bytes a session", 0,
+		table.Row{"sessions", "index by state and activity", "with the user, and an expiry", "its own keys"}, []table.Row{row})
 }
 
 func (r *report) printSettings(p *printer) {
