@@ -2,12 +2,22 @@
 -- need be. If the session is idle and the caller has room, the caller is handed
 -- the event in the same script.
 --
--- USES   clock deadline rights record watch list bells life index enter handout sweep ids
+-- Its first lines do that for a session that is free, with nothing waiting or to be
+-- sent, until the moment calm of its record: the event waits in hand, and the rest of
+-- the record stays as it is. What the caller knows is not sent to it again. Whatever
+-- is not so goes on to the general lines, which look at everything.
+--
+-- USES   clock deadline tell | rights record watch list bells life index enter handout sweep ids hand
 -- KEYS   session inbox outbox events due index users expiry bells bots watch
--- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl
+-- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl small known
+--        small: 1 if the event may wait in hand; known: the record of the free session, if the caller has the
+--        whole of it
 -- WRITES yes
 -- FINAL  OK DUPLICATE
--- REPLY  OK now created {event token 0 0 0 0 {} hash}  handed to the caller
+-- REPLY  OK now 0 {hand rec} | OK now 0 {hand rec hash}
+--                                      handed to the caller, by the first lines; rec: the new record; hash: as
+--                                      it was before, unless the caller has it
+--        OK now created {event token 0 0 0 0 {} hash}  handed to the caller
 --        OK now created {idle}                        queued; who holds the session goes on with it
 --        OK now created {due}                         queued, and nobody holds the session: wake somebody
 --        DUPLICATE now                                accepted before
@@ -15,11 +25,37 @@
 --        EXPIRED now                                  the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
-local call = string.match(op, '^.*%-(.*)$') or op -- the part of the call's id that no other call has
-local known = redis.call('HGET', events, digest)
+local rec = want ~= '' and small == '1' and redis.pcall('HGET', session, 'rec')
+local token, calm, rest = string.match(type(rec) == 'string' and rec or '', '^free (%d+) (%d+) %- 0 0 0( 0 0 .*)$')
+if token and now < calm + 0 and redis.pcall('HGET', events, digest) == false then
+  local till = now + lease
+  local channel = redis.pcall('GET', watch)
+  local hash = rec ~= known and redis.pcall('HGETALL', session)
+  local may = redis.acl_check_cmd
+  if (not may or may('HSET', session, 'rec', '')) and not (hash and hash.err) and type(redis.pcall('ZADD', bells, till, 'h' .. bot .. '/' .. id)) == 'number' then
+    token = string.format('%.0f', math.max(token + 1, time[1] * 1000000 + time[2]))
+    rec = 'event ' .. token .. ' ' .. calm .. ' ' .. op .. ' ' .. till .. ' 1 ' .. #event + 22 .. rest
+    redis.call('HSET', session, 'rec', rec, 'hand', digest .. now .. ' ' .. window .. ' ' .. event)
+    if type(channel) == 'string' then
+      tell(channel, 'accepted', string.match(rest, '^ 0 0 (%d+)'), redis.pcall('HGET', session, 'state'), '')
+    end
+    return {'OK', now, '0', {'hand', rec, hash or nil}}
+  end
+end
 
-if known then
-  local status, forget, by, made = read_line(known)
+-- (the pieces behind the bar in USES)
+
+local call = call_of(op)
+if in_hand() == digest then
+  -- It is in hand: the same answer again to our own call, whose reply was lost.
+  if s.holder ~= op then return {'DUPLICATE', now} end
+  local _, when, _, held = in_hand()
+  if still() == 'event' then return {'OK', now, '0', handed({inbox_element(digest, stamp(when), held)})} end
+  return {'OK', now, '0', {'due'}}
+end
+local seen_before = redis.call('HGET', events, digest)
+if seen_before then
+  local status, forget, by, made = read_line(seen_before)
   if not status then return {'CORRUPT', now, 'events'} end
   if status == 'p' or forget * 1000 > now then
     if by ~= call then return {'DUPLICATE', now} end
@@ -29,7 +65,7 @@ if known then
   end
 end
 local lost, listed
-if not known then lost, listed = unlisted(digest) end
+if not seen_before then lost, listed = unlisted(digest) end
 if listed then return {'DUPLICATE', now} end
 if over or torn() then return {'EXPIRED', now} end
 
@@ -59,6 +95,7 @@ else
   list_due(now)
 end
 redis.call('RPUSH', inbox, element)
+waiting = waiting + 1
 s.bytes = full
 
 local forget = math.ceil((now + window) / 1000)

@@ -3,7 +3,7 @@
 -- lets the head of the inbox run again: each time somewhat later, as long as each
 -- reset meets that head in hand, so that no handler can keep itself running.
 --
--- USES   clock deadline rights record watch list bells life index change onward sweep calls ids
+-- USES   clock deadline rights record tell watch list bells life index moves change onward sweep calls ids hand
 -- KEYS   session history inbox outbox events calls file due index moves expiry bells watch
 -- ARGV   op deadline id bot most ifversion once window change...
 --        most: bytes of private data that the session may have
@@ -59,9 +59,11 @@ if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} e
 local data = grown(c)
 if data > tonumber(most) then return {'TOOLARGE', now, data} end
 check_due()
+redis.call('HLEN', events)
 
 local put, next = {}, 'idle'
 if c.reset ~= '' then
+  unhand()
   s.token = new_token()
   redis.call('DEL', outbox)
   unsent, s.obytes = 0, 0

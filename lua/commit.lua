@@ -1,84 +1,60 @@
--- commit: ends a turn. It writes the turn's Change, takes the event out of the
--- inbox and puts the replies into the outbox: all of it, or, if the caller no
--- longer holds the session, nothing. Then it decides who goes on.
+-- commit: ends a turn on a session that is, byte for byte, as its holder knows it.
+-- If the stored record is the same text, nothing has happened to the session since,
+-- and what the turn writes, the next record included, is right as the holder computed
+-- it. Else nothing is written, and the holder asks settle.
 --
--- USES   clock deadline rights record watch list bells life index change handout onward sweep calls ids done bury
--- KEYS   session history inbox outbox events calls file due index users moves expiry bells bots watch
--- ARGV   op deadline id bot token digest want lease once window change...
---        digest is empty for an Update, which has no event
---        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
---        once is empty, or of an Update: see ids; window is for how long it is remembered, ms
+-- Redis takes nothing back by itself. So each command is tried whose key may be of
+-- another type, or whose right may be gone; the one that cannot fail comes last; and
+-- what was written before a failure is taken back by a command whose right, on that
+-- key, is proven by then.
+--
+-- USES   clock deadline tell moves
+-- KEYS   session history outbox events bells moves index watch
+-- ARGV   op deadline id bot rec at till digest line score before pair limit net state version replies chat all...
+--        at: the server's time by which all this was computed, ms; not ahead, at most a second ago, and a
+--        second before the end of the lease
+--        till: when the lease on the replies ends, ms; empty if there are none, and the session is free
+--        line: what became of the event, see ids; score: the session's place in the index; before: until now
+--        pair: the states of a move, see moves, or empty; limit: of the history, 0: none; net: when Redis drops
+--        it, 0: never; state, version: the next ones; replies, chat: how many of each there are
+--        all: the replies, the messages, then field, value, ... of the hash
 -- WRITES yes
 -- FINAL  all
--- REPLY  OK now first at backlog version next  first: number of the turn's first message; at: its time in the
---                                      chat, 0 if it was committed before; backlog: replies that were unsent
---                                      before; version: the one that this made, 0 of an event's turn that was
---                                      committed before; see handout for next
---        DUPLICATE now version         made before under that id
---        FENCED now                    another hand-out, a reset or a destroy came between
---        WRONGSTATE now state          a live Move changed the state during the turn
---        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
+-- REPLY  OK now | CHANGED now
+--        LATE now
 
--- Was it committed already, and only the reply lost?
-local sweep, before, version = '0 0', nil, '0'
-local known, forget, call, made
-if digest == '' then
-  before, sweep = seen()
-  if before then before, version = string.match(before, '(%d+) (%d+)$') end
-else
-  known = redis.call('HGET', events, digest)
-  if known then
-    local status, by, first
-    status, forget, call, made, by, first = read_line(known)
-    if not status then return {'CORRUPT', now, 'events'} end
-    if status == 'd' and by == token then before = first end
+local call, try, may = redis.call, redis.pcall, redis.acl_check_cmd
+if now < at + 0 or now - at > 1000 or try('HGET', session, 'rec') ~= rec then return {'CHANGED', now} end
+if may and not (may('HSET', session, 'rec', '') and may('DEL', outbox)) then return {'CHANGED', now} end
+
+local bell = 'h' .. bot .. '/' .. id
+local first = 19 + replies -- the messages begin there
+local fields = first + chat
+local wrote = 0
+if replies ~= '0' then wrote = try('RPUSH', outbox, unpack(ARGV, 19, first - 1)) end
+if type(wrote) == 'number' then
+  if score ~= before then wrote = try('ZADD', index, score, id) end
+  if type(wrote) == 'number' then
+    wrote = try('HSET', events, digest, line)
+    if type(wrote) == 'number' then
+      if till == '' then wrote = try('ZREM', bells, bell) else wrote = try('ZADD', bells, till, bell) end
+      if type(wrote) == 'number' then
+        local length = try('RPUSH', history, unpack(ARGV, first, fields - 1))
+        if type(length) == 'number' then
+          call('HSET', session, unpack(ARGV, fields))
+          if limit ~= '0' and length > limit + 0 then try('LTRIM', history, -limit, -1) end
+          if length == chat + 0 and net ~= '0' then try('PEXPIREAT', history, net) end
+          if pair ~= '' then count_move(pair) end
+          local channel = try('GET', watch)
+          if type(channel) == 'string' then tell(channel, 'committed', version, state, digest) end
+          return {'OK', now}
+        end
+        call('ZADD', bells, string.match(rec, '^%l+ %d+ %d+ %S+ (%d+)'), bell)
+      end
+      call('HSET', events, digest, 'v')
+    end
+    if score ~= before then call('ZADD', index, before, id) end
   end
+  if replies ~= '0' then call('DEL', outbox) end
 end
-if before then
-  return answer({'OK', now, tonumber(before), 0, 1, tonumber(version)}, still(token))
-end
-
--- Tokens are compared as strings: numbers lose digits.
-if not s or s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or over then return {'FENCED', now} end
-local earlier, others
-if once ~= '' then earlier, others = applied(once) end
-if earlier == -1 then return {'CORRUPT', now, 'events'} end
-if earlier then return {'DUPLICATE', now, earlier} end
-local c = read_change(11)
-if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
-check_due()
-local lost = not known and digest ~= '' and unlisted()
-if c.destroy then check_index() end
-
-local put, backlog = {}, unsent
-local _, first = apply(c, put)
-if digest == '' then
-  s.way = now + 10000 -- what waits now comes before the next Update: see lease
-  note_applied(once, window, others)
-  remember(int(first) .. ' ' .. int(s.ver), sweep)
-else
-  s.turns = s.turns + 1
-  done('d', first, forget, call, made, lost)
-end
-if c.destroy then -- out of the index; the hash only carries the lease on until the replies are sent
-  leave(redis.call('HGET', session, 'user') or '')
-  redis.call('DEL', history)
-  s.ended, s.ttl = true, '-'
-end
-local step
-if digest == '' and unsent > 0 and s.owait <= now then -- an Update sends nothing: a replica is woken
-  free()
-  step = 'due'
-else
-  step = onward(want)
-end
-save(put)
-notice('committed', digest)
-if step == 'ended' then
-  bury()
-  return {'OK', now, first, s.at, backlog, s.ver, {'idle'}}
-end
-if step == 'reply' and backlog == 0 then -- the caller has just made these itself
-  return {'OK', now, first, s.at, 0, s.ver, {'reply', s.token, 0, 0, 0, 0, {}, {}}}
-end
-return answer({'OK', now, first, s.at, backlog, s.ver}, step)
+return {'CHANGED', now}

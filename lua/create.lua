@@ -1,6 +1,6 @@
 -- create: makes a session with its private data, or says that it is there.
 --
--- USES   clock deadline rights record watch bells life index enter sweep calls
+-- USES   clock deadline rights record tell watch bells life index enter sweep calls
 -- KEYS   session inbox outbox calls index users expiry bells bots watch
 -- ARGV   op deadline id bot state platform user own ttl data...
 --        own is a time to live of the session's own in ms, or empty

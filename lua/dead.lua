@@ -4,7 +4,7 @@
 -- read, which is written anew. The change holds what stays in the session: the
 -- user's message.
 --
--- USES   clock deadline rights record watch list bells life index change handout onward sweep calls ids done
+-- USES   clock deadline rights record tell watch list bells life index moves change handout onward sweep calls ids hand done
 -- KEYS   session history inbox outbox events calls file due index moves expiry bells letters dead watch
 -- ARGV   op deadline id bot token digest want lease why keep most change...
 --        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;
@@ -12,16 +12,14 @@
 -- WRITES yes
 -- FINAL  all
 -- REPLY  OK now next                   see handout
---        FENCED now
+--        FENCED now | GONE now         GONE: there is no session
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
 if before then return answer({'OK', now}, still(token)) end
-if not s or s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
+if not s then return {'GONE', now} end
+if s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
 local c = read_change(12)
-local known = redis.call('HGET', events, digest)
-local _, forget, call, made = read_line(known or '')
-local lost = not known and digest ~= '' and unlisted()
 local old = 0 -- letters whose time is over
 while old < tonumber(most) do
   local letter = redis.call('LINDEX', letters, old)
@@ -30,7 +28,12 @@ while old < tonumber(most) do
 end
 check_due()
 redis.call('ZCARD', dead)
+redis.call('HLEN', events)
 
+if digest ~= '' then unhand() end
+local known = redis.call('HGET', events, digest)
+local _, forget, call, made = read_line(known or '')
+local lost = not known and digest ~= '' and unlisted()
 local put = {}
 local _, first = apply(c, put)
 local kind, head = 'e', nil

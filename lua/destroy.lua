@@ -3,7 +3,7 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock deadline rights record watch list bells life index bury sweep calls ids
+-- USES   clock deadline rights record tell watch list bells life index bury sweep calls ids hand
 -- KEYS   session history inbox outbox events calls file due index users expiry bells bots watch
 -- ARGV   op deadline id bot mode
 -- WRITES yes
@@ -43,6 +43,7 @@ else
   end
 end
 
+unhand()
 for _, element in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
   local digest = inbox_digest(element)
   local status, forget, call, made = read_line(redis.call('HGET', events, digest) or '')

@@ -1,6 +1,6 @@
 -- history: reads a part of the chat. It writes nothing.
 --
--- USES   clock record list
+-- USES   clock record list ids hand
 -- KEYS   session history inbox outbox
 -- ARGV   op deadline after since till limit newest inboxed
 --        after: only messages with a greater number; since, till: only from and
@@ -39,4 +39,10 @@ if limit >= 0 and to - from + 1 > limit then
 end
 local messages = {}
 if to >= from then messages = redis.call('LRANGE', history, from, to) end
-return {'OK', now, base + from + 1, messages, inboxed == '1' and redis.call('LRANGE', inbox, 0, -1) or {}}
+local inbox_now = {}
+if inboxed == '1' then
+  inbox_now = redis.call('LRANGE', inbox, 0, -1)
+  local digest, when, _, event = in_hand()
+  if digest then table.insert(inbox_now, 1, inbox_element(digest, stamp(when), event)) end
+end
+return {'OK', now, base + from + 1, messages, inbox_now}

@@ -1,7 +1,7 @@
 -- lease: takes a session that has work waiting or whose holder was never heard
 -- of again (mode serve), or takes it for an Update (mode update).
 --
--- USES   clock deadline rights record list bells life index enter handout onward ids
+-- USES   clock deadline rights record list bells life index enter handout onward ids hand
 -- KEYS   session inbox outbox events due index users expiry bells bots
 -- ARGV   op deadline id bot mode lease initial ttl want once
 --        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see ids
@@ -15,6 +15,7 @@
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 check_due()
+redis.call('HLEN', events)
 
 local made = applied(once)
 if made == -1 then return {'CORRUPT', now, 'events'} end
@@ -47,6 +48,7 @@ if mode == 'update' and s.way > now and (waiting > 0 and s.wait <= now or unsent
 end
 
 if s.lease > 0 then -- handed out, and never heard of again
+  unhand()
   if s.work == 'event' then s.crashes = s.crashes + 1 end
   if s.work == 'reply' then s.ocrashes = s.ocrashes + 1 end
 end

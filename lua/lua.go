@@ -4,7 +4,7 @@
 // Each script is a file with a verb as its name: commit.lua ends a turn. Its
 // header says what it does, and names its inputs and replies:
 //
-//	-- USES   the files of prelude/ that are put before it
+//	-- USES   the files of prelude/ that are put before it; those behind a bar are put where its text says so
 //	-- KEYS   the keys that it reads or writes, by their names in package store
 //	-- ARGV   its arguments
 //	-- WRITES whether it writes: no; yes; or losable, if the next call makes up for a write that is lost
@@ -23,8 +23,8 @@
 // lease is a status, never an error reply, because clients repeat a command after
 // some errors.
 //
-// Begin with commit.lua; prelude/handout.lua is what it shares with the others
-// about who holds a session.
+// Begin with commit.lua, which is what the end of a turn usually is; settle.lua is the
+// general form of it, and prelude/handout.lua is about who holds a session.
 package lua
 
 import (
@@ -89,12 +89,13 @@ var (
 	Renew    = load("renew")
 	Sent     = load("sent")
 	Settings = load("settings")
+	Settle   = load("settle")
 	Status   = load("status")
 	Tally    = load("tally")
 )
 
 // All has all scripts, sorted by name.
-var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Move, Outcome, Probe, Recent, Release, Renew, Sent, Settings, Status, Tally}
+var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Move, Outcome, Probe, Recent, Release, Renew, Sent, Settings, Settle, Status, Tally}
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.
@@ -121,16 +122,31 @@ func (s *Script) join(body string) (whole, sha string) {
 	var text strings.Builder
 	declare(&text, "KEYS", s.Keys)
 	declare(&text, "ARGV", s.Args)
-	for _, piece := range header(body, "USES") {
-		text.WriteString(read("prelude/" + piece + ".lua"))
+	pieces, behind := header(body, "USES"), ""
+	if bar := slices.Index(pieces, "|"); bar >= 0 {
+		behind = texts(pieces[bar+1:])
+		pieces = pieces[:bar]
 	}
-	text.WriteString(body)
+	text.WriteString(texts(pieces))
+	text.WriteString(strings.Replace(body, behindHere, behind, 1))
 	whole = used(text.String())
 	if before, after, asks := strings.Cut(whole, rightsHere); asks {
 		whole = before + rights(whole, s.Keys[0]) + after
 	}
 	sum := sha1.Sum([]byte(whole))
 	return whole, hex.EncodeToString(sum[:])
+}
+
+// behindHere is the line of a script in whose place the pieces behind the bar stand.
+const behindHere = "-- (the pieces behind the bar in USES)\n"
+
+// texts returns pieces of the prelude, one behind the other.
+func texts(pieces []string) string {
+	var all strings.Builder
+	for _, piece := range pieces {
+		all.WriteString(read("prelude/" + piece + ".lua"))
+	}
+	return all.String()
 }
 
 // used leaves out of a script's text the functions that nothing behind them calls: the
@@ -194,7 +210,7 @@ func declare(text *strings.Builder, table string, names []string) {
 const rightsHere = "-- (a line for each command)\n"
 
 var (
-	calls = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+	calls = regexp.MustCompile(`\bredis\.p?call\('([A-Z]+)'`)
 	// What no script calls for the first time after its first write, so that it
 	// stops there if it may not; and PUBLISH, HSCAN and HLEN behind a write, whose failure undoes nothing.
 	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "ZRANGEBYSCORE", "LINDEX", "PUBLISH", "HSCAN"}
@@ -203,7 +219,7 @@ var (
 	behindKey = map[string]string{
 		"DEL": "", "HGETALL": "", "HKEYS": "", "LPOP": "", "PERSIST": "", "PTTL": "",
 		"HGET": ", ''", "HDEL": ", ''", "RPUSH": ", ''", "SET": ", ''", "ZREM": ", ''", "PEXPIRE": ", '0'", "PEXPIREAT": ", '0'",
-		"HSET": ", '', ''", "HINCRBY": ", '', '0'", "LRANGE": ", '0', '0'", "LTRIM": ", '0', '0'", "ZADD": ", '0', ''",
+		"LPUSH": ", ''", "HSET": ", '', ''", "HINCRBY": ", '', '0'", "LRANGE": ", '0', '0'", "LTRIM": ", '0', '0'", "ZADD": ", '0', ''",
 		"ZRANGE": ", '0', '0'", "ZREMRANGEBYSCORE": ", '0', '0'",
 	}
 )

@@ -1,7 +1,7 @@
 -- outcome: tells how an event ended, in one moment, with the messages of its turn as
 -- far as the chat still has them, or why it is dead. It writes nothing.
 --
--- USES   clock record list ids
+-- USES   clock record list ids hand
 -- KEYS   session history inbox outbox events letters
 -- ARGV   op deadline digest
 -- WRITES no
@@ -15,7 +15,7 @@
 local known = redis.call('HGET', events, digest)
 if not known then
   local _, listed = unlisted(digest)
-  return listed and {'OK', now, 'waits'} or {'NOTFOUND', now}
+  return (listed or in_hand() == digest) and {'OK', now, 'waits'} or {'NOTFOUND', now}
 end
 local status, _, _, _, token, first, last = read_line(known)
 if not status then return {'CORRUPT', now, 'events'} end

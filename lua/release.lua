@@ -7,21 +7,23 @@
 --
 -- How often each happened to a head is counted, but for wait, which ends by time.
 --
--- USES   clock deadline rights record bells life onward sweep calls
+-- USES   clock deadline rights record list bells life onward sweep calls ids hand
 -- KEYS   session history inbox outbox events calls file due bells
 -- ARGV   op deadline id bot token work verdict wait err
 --        wait: ms until the head may be handed out again
 -- WRITES yes
 -- FINAL  all
 -- REPLY  OK now next                   {due}: there is work, and nobody holds the session
---        FENCED now
+--        FENCED now | GONE now         GONE: there is no session
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 local before, sweep = seen()
 if before then return {'OK', now, {'idle'}} end
-if not s or s.token ~= token or s.work ~= work then return {'FENCED', now} end
+if not s then return {'GONE', now} end
+if s.token ~= token or s.work ~= work then return {'FENCED', now} end
 check_due()
 
+unhand()
 local put, when = {}, now + wait
 local failed, back = verdict == 'retry' and 1 or 0, verdict == 'back' and 1 or 0
 if work == 'reply' then
@@ -37,7 +39,7 @@ else
   s.way = now + 10000 -- see lease
 end
 if waiting + unsent > 0 then outlast(when) end
-if waiting > 0 and redis.call('PTTL', events) < when - now + DAY then redis.call('PEXPIREAT', events, when + WEEK) end
+if waiting > 0 then keep_lines(when + DAY, WEEK) end
 when = free()
 save(put)
 remember('', sweep)

@@ -104,13 +104,20 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 			want = opts.room()
 		}
 	}
+	event.window = b.store.window(opts)
+	var known *stored.Record
+	small, record := event.fitsHand(), ""
+	if want != "" && small {
+		if known = b.store.known.take(b.store.identity().id, at.ref); known != nil {
+			record = known.Text()
+		}
+	}
 	began := time.Now()
-	answer, err := b.store.do(ctx, lua.Accept, at, at.ref.ID, b.name, string(event.digest), string(event.encoded), b.store.window(opts),
-		strconv.Itoa(opts.InboxLimit), strconv.Itoa(opts.InboxBytes), want, millis(b.store.opts.Lease), opts.Initial, e.Platform, e.User, millis(opts.TTL))
+	answer, err := b.store.do(ctx, lua.Accept, at, b.acceptArgs(opts, at, event, want, small, record)...)
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.Status() == "OK" {
 		receipt.Created = answer.Int(2) == 1
-		receipt.here = b.goOn(r, s, at, began, answer.List(3), event)
+		receipt.here = b.goOn(r, s, at, began, answer, event, known)
 		return receipt, nil
 	}
 	s.leave()
@@ -121,17 +128,21 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	return receipt, nil
 }
 
+// acceptArgs are the arguments of lua/accept.lua for an event.
+func (b *Bot) acceptArgs(o *BotOptions, at place, e *event, want string, small bool, record string) []string {
+	return []string{at.ref.ID, b.name, string(e.digest), string(e.encoded), strconv.FormatInt(e.window, 10),
+		strconv.Itoa(o.InboxLimit), strconv.Itoa(o.InboxBytes), want, millis(b.store.opts.Lease), o.Initial, e.Platform, e.User, millis(o.TTL), flag(small), record}
+}
+
 // goOn does what an accept left to do: run the turn that was handed out, of which
 // the promise tells, wake somebody, or nothing.
-func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, next reply, e *event) *promise {
+func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, answer reply, e *event, known *stored.Record) *promise {
+	next := answer.List(3)
 	switch {
+	case s != nil && next.Text(0) == "hand":
+		return r.startsOn(e, r.inHand(at, began, answer, e, known), s)
 	case s != nil && next.Text(0) == string(session.WorkEvent):
-		h := r.hold(at, began, next)
-		h.event = e
-		p := newPromise()
-		e.promise = p
-		r.spawn(h, s)
-		return p
+		return r.startsOn(e, r.hold(at, began, next), s)
 	case s != nil && next.Text(0) == "due":
 		r.spawnClaim(at, s)
 	default:
@@ -139,6 +150,15 @@ func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, next reply, e 
 		b.wakeFor(next, at)
 	}
 	return nil
+}
+
+// startsOn begins the turn of an event that was accepted here.
+func (r *runner) startsOn(e *event, h *hold, s *slot) *promise {
+	h.event = e
+	p := newPromise()
+	e.promise = p
+	r.spawn(h, s)
+	return p
 }
 
 // bury runs destroy in one of its modes. What is not there (any more) is an error
@@ -155,8 +175,18 @@ type event struct {
 	encoded codec.Encoded
 	digest  ids.Digest // names it in the inbox and among the events seen
 	err     error      // it could not be decoded
+	window  int64      // for how long its id is remembered, ms; of one that was accepted here
 
 	promise *promise // of the receipt, if this process accepted it and handles it at once
+}
+
+// fitsHand reports whether an event may wait in the session's hash: a small one, whose
+// text becomes the last message there anyway, or a very small one.
+func (e *event) fitsHand() bool {
+	if e.File == nil && e.payload == nil {
+		return len(e.encoded) <= 4096
+	}
+	return len(e.encoded) <= 400
 }
 
 // settle tells the receipt how its event ended, with its turn's messages.

@@ -88,6 +88,9 @@ func (s *Store) explain(ctx context.Context, err error, script *lua.Script, at p
 	return wrong
 }
 
+// errGone is the ErrFenced of a holder whose session is not there any more.
+var errGone = fmt.Errorf("%w: the session is gone", session.ErrFenced)
+
 // A reply is what a script returned.
 type reply = call.Reply
 
@@ -97,10 +100,17 @@ func refusal(r reply, ref session.Ref) error {
 	switch r.Status() {
 	case "OK", "DUPLICATE", "EXISTS", "NOTHING":
 		return nil
+	case "CHANGED":
+		if len(r) == 2 { // of commit: settle is asked
+			return nil
+		}
+		return fmt.Errorf("%w: its version is %d", session.ErrChanged, r.Int(2))
 	case "NOTFOUND":
 		return session.ErrNotFound
 	case "FENCED":
 		return session.ErrFenced
+	case "GONE":
+		return errGone
 	case "BUSY":
 		return session.ErrBusy
 	case "NOPERM":
@@ -111,8 +121,6 @@ func refusal(r reply, ref session.Ref) error {
 		return fmt.Errorf("%w: the private data would have %d bytes (Options.MaxData)", session.ErrTooLarge, r.Int(2))
 	case "WRONGSTATE":
 		return &session.StateError{Ref: ref, Found: r.Text(2)}
-	case "CHANGED":
-		return fmt.Errorf("%w: its version is %d", session.ErrChanged, r.Int(2))
 	case "OTHER":
 		return errors.New("another process has changed the settings")
 	case "LAYOUT":
@@ -121,7 +129,7 @@ func refusal(r reply, ref session.Ref) error {
 				return err
 			}
 		}
-		return &session.CorruptError{Ref: ref, Field: stored.FieldHead, Reason: errors.New("it begins with no layout")}
+		return &session.CorruptError{Ref: ref, Field: stored.FieldRecord, Reason: errors.New("it begins with no layout")}
 	case "CORRUPT":
 		return &session.CorruptError{Ref: ref, Field: r.Text(2), Reason: errors.New("it is missing or damaged")}
 	}

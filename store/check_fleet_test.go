@@ -260,7 +260,7 @@ func TestCheckSaysThatItCannotRead(t *testing.T) {
 	if found, err := fails(t.Context(), t, s.st); len(found) > 0 || !errors.Is(err, session.ErrUnsupported) {
 		t.Errorf("of data that is divided in another way: %v, %v", found, err)
 	}
-	cmd("HSET", "meta/", "layout", "2")(s)
+	cmd("HSET", "meta/", "layout", "99")(s)
 	if found, err := fails(t.Context(), t, s.st); len(found) > 0 || !errors.Is(err, session.ErrNewerLayout) {
 		t.Errorf("of data of a newer layout: %v, %v", found, err)
 	}

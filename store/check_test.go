@@ -170,25 +170,25 @@ var ruins = []ruin{
 	// a session's hash
 	{"no hash", cmd("DEL", "session/full"), []flaw{{"full", "session/full", "its hash is gone"}}},
 	{"a history of no session", cmd("RPUSH", "history/x", "123456j[1,2]"), []flaw{{"x", "session/x", "its hash is gone"}}},
-	{"a hash without a head", cmd("HDEL", "session/waits", "head"), []flaw{{"waits", "session/waits", `the field "head" of its hash cannot be read: it is missing`}}},
+	{"a hash without a record", cmd("HDEL", "session/waits", "rec"), []flaw{{"waits", "session/waits", `the field "rec" of its hash cannot be read: it is missing`}}},
 	{"a hash without a state", cmd("HDEL", "session/full", "state"), []flaw{{"full", "session/full", `the field "state" of its hash cannot be read: it is missing`}}},
 	{"a hash with a name that none can have", cmd("HSET", "session/forever", "user", "a\x00b"), []flaw{
 		{"forever", "session/forever", "a name that none can have"},
 		{"forever", "users/forever", "users does not list it under its user"},
 	}},
-	{"a newer layout", edit("head", 0, "9"), []flaw{{"full", "session/full", "its hash cannot be read: stored in a newer layout: layout 9, this version reads 1"}}},
+	{"a newer layout", edit("rec", 16, "9"), []flaw{{"full", "session/full", "its hash cannot be read: stored in a newer layout: layout 9, this version reads 2"}}},
 	{"two damaged values", cmd("HSET", "session/full", "d:k", "m\xc1", "intent", "j{"), []flaw{
 		{"full", "session/full", `the field "d:k" of its hash cannot be read: `},
 		{"full", "session/full", `the field "intent" of its hash cannot be read: `},
 	}},
 	{"a hash with another expiry", cmd("PEXPIRE", "session/"+oddID, hour), []flaw{{oddID, "session/" + oddID, "the key session has another expiry than 20"}}},
 	{"a history with another expiry", cmd("PEXPIRE", "history/full", hour), []flaw{{"full", "history/full", "the key history has another expiry than 20"}}},
-	{"a file for ever", cmd("PERSIST", "file/full"), []flaw{{"full", "file/full", "the key file has no expiry, and the session's head says 20"}}},
-	{"a session for ever that Redis would drop", cmd("PEXPIRE", "session/forever", hour), []flaw{{"forever", "session/forever", "has an expiry, and the session's head says none"}}},
+	{"a file for ever", cmd("PERSIST", "file/full"), []flaw{{"full", "file/full", "the key file has no expiry, and the session's record says 20"}}},
+	{"a session for ever that Redis would drop", cmd("PEXPIRE", "session/forever", hour), []flaw{{"forever", "session/forever", "has an expiry, and the session's record says none"}}},
 
 	// what a session has
 	{"a message that cannot be read", cmd("LSET", "history/full", 1, "123456m\xc1"), []flaw{{"full", "history/full", "the element with the index 1 of the history cannot be read: a byte with which no msgpack value begins"}}},
-	{"a message too many", pushed("history/full", "history/full", 0), []flaw{{"full", "history/full", "the history has 3 messages, and the session's head counts 2"}}},
+	{"a message too many", pushed("history/full", "history/full", 0), []flaw{{"full", "history/full", "the history has 3 messages, and the session's record counts 2"}}},
 	{"an event that cannot be read", cmd("RPUSH", "inbox/waits", "short"), []flaw{{"waits", "inbox/waits", "the element with the index 2 of the inbox cannot be read: an inbox element of 5 bytes"}}},
 	{"an event again, and cut", pushed("inbox/waits", "inbox/waits", 1), []flaw{{"waits", "inbox/waits", "the element with the index 2 of the inbox cannot be read: "}}},
 	{"no inbox", cmd("DEL", "inbox/waits"), []flaw{
@@ -204,7 +204,7 @@ var ruins = []ruin{
 	{"a line of no event", cmd("HSET", "events/full", "\x01", "o 1 x 0 0 0 0"), []flaw{{"full", "events/full", "the line of the event 01 cannot be read"}}},
 	{"a line of a call that cannot be read", cmd("HSET", "calls/full", "op", "x"), []flaw{{"full", "calls/full", `the line of the call "op" cannot be read`}}},
 	{"a reply that cannot be read", cmd("RPUSH", "outbox/unsent", "1:2:x"), []flaw{{"unsent", "outbox/unsent", "the element with the index 1 of the outbox cannot be read: a reply without"}}},
-	{"a count of bytes that is too large", edit("lease", 7, "5"), []flaw{{"full", "session/full", "its hash counts 5 bytes in the outbox, and there are 0"}}},
+	{"a count of bytes that is too large", edit("rec", 8, "5"), []flaw{{"full", "session/full", "its hash counts 5 bytes in the outbox, and there are 0"}}},
 	{"a dead letter that cannot be read", cmd("RPUSH", "letters/gone", "123456e9"), []flaw{{"gone", "letters/gone", "the element with the index 1 of the letters cannot be read: a dead letter that"}}},
 	{"a file without bytes", cmd("DEL", "file/full"), []flaw{{"full", "file/full", "the file's name is there, and its bytes are not"}}},
 	{"a file without a name", cmd("HDEL", "session/full", "file"), []flaw{{"full", "file/full", "the file's bytes are there, and its name is not"}}},

@@ -264,7 +264,7 @@ func (c *checker) ofUsers(ctx context.Context, name string, at place, page []cal
 		if found = append(found, wrong...); len(wrong) > 0 {
 			continue
 		}
-		fields := call.HMGet(c.store.layout.key("session", of), []string{stored.FieldUser, stored.FieldState, stored.FieldHead})
+		fields := call.HMGet(c.store.layout.key("session", of), []string{stored.FieldUser, stored.FieldState, stored.FieldRecord})
 		entries, commands = append(entries, entry{of, user, fields}), append(commands, fields)
 	}
 	_ = c.store.read(ctx, commands...) // each has its own error

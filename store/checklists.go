@@ -81,7 +81,7 @@ func (e *exam) eachLine(ctx context.Context, name string, see func(field, value 
 func (e *exam) chat(ctx context.Context) error {
 	if e.rec != nil {
 		if size := e.keys["history"].size; size > e.rec.Seq() {
-			e.wrong("history", "the history has %d messages, and the session's head counts %d", size, e.rec.Seq())
+			e.wrong("history", "the history has %d messages, and the session's record counts %d", size, e.rec.Seq())
 		}
 		file, err := e.rec.File()
 		switch _, bytes := e.keys["file"]; {
@@ -105,6 +105,15 @@ var (
 
 // inbox checks the events that wait, and what is known of those that came.
 func (e *exam) inbox(ctx context.Context) error {
+	hand := ""
+	if e.rec != nil {
+		var err error
+		if hand, err = e.rec.Hand(); err != nil {
+			e.unreadable(err)
+		} else if event := decodeElement(hand); hand != "" && event.err != nil {
+			e.wrong("session", "the event in hand cannot be read: %s", because(event.err))
+		}
+	}
 	if key, there := e.keys["inbox"]; there && key.typ != "list" {
 		return nil
 	}
@@ -118,7 +127,7 @@ func (e *exam) inbox(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.bytes("inbox", bytes)
+	e.bytes("inbox", bytes+int64(len(hand)))
 	err = e.eachLine(ctx, "events", func(digest, line string) {
 		_, waits := noted[digest]
 		switch {

@@ -24,7 +24,7 @@ type exam struct {
 	keys   map[string]keyState // keys has the session's keys that are there, by name
 	scores map[string]string   // scores has its score in each list of sessions; empty for none, "?" for a key of another type
 	rec    *stored.Record      // rec is nil if there is no hash, or none that can be read
-	stamp  stamp               // stamp is the hash's, as it was read
+	stamp  string              // stamp is the hash's, as it was read
 	other  bool                // other is whether the session is stored in another layout, and so nothing of it can be judged
 	found  []Finding
 
@@ -69,7 +69,7 @@ func (e *exam) changed(ctx context.Context) (bool, error) {
 	if len(e.found) == 0 {
 		return false, nil
 	}
-	fields := []string{stored.FieldHead, stored.FieldLease}
+	fields := []string{stored.FieldRecord}
 	now := call.HMGet(e.store.layout.key("session", e.at), fields)
 	if err := e.store.read(ctx, now); err != nil && !call.WrongType(err) {
 		return false, err
@@ -77,19 +77,14 @@ func (e *exam) changed(ctx context.Context) (bool, error) {
 	return stampOf(present(fields, now.Val)) != e.stamp, nil
 }
 
-// A stamp is what every script that writes to a session changes of its hash.
-type stamp struct{ head, lease string }
-
-func stampOf(pairs []string) (s stamp) {
+// stampOf returns what every script that writes to a session changes of its hash.
+func stampOf(pairs []string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
-		switch pairs[i] {
-		case stored.FieldHead:
-			s.head = pairs[i+1]
-		case stored.FieldLease:
-			s.lease = pairs[i+1]
+		if pairs[i] == stored.FieldRecord {
+			return pairs[i+1]
 		}
 	}
-	return s
+	return ""
 }
 
 func (e *exam) wrong(name, format string, args ...any) {
@@ -174,11 +169,11 @@ func (e *exam) index(context.Context) error {
 		switch dropped := e.now.Add(time.Duration(key.expires) * time.Millisecond); {
 		case !there || key.typ != forms[name].typ:
 		case drop == 0 && key.expires >= 0:
-			e.wrong(name, "the key %s has an expiry, and the session's head says none: Redis would drop it", name)
+			e.wrong(name, "the key %s has an expiry, and the session's record says none: Redis would drop it", name)
 		case drop > 0 && key.expires < 0:
-			e.wrong(name, "the key %s has no expiry, and the session's head says %s: it would stay for ever", name, moment(drop))
+			e.wrong(name, "the key %s has no expiry, and the session's record says %s: it would stay for ever", name, moment(drop))
 		case drop > 0 && dropped.Sub(time.UnixMilli(drop)).Abs() > slack:
-			e.wrong(name, "the key %s has another expiry than %s, which the session's head says", name, moment(drop))
+			e.wrong(name, "the key %s has another expiry than %s, which the session's record says", name, moment(drop))
 		}
 	}
 	if e.rec.Ended() { // its hash only carries the lease on

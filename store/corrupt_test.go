@@ -53,7 +53,7 @@ func damages() []damage {
 		}
 		add(name, "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
 	}
-	for _, field := range []string{"head", "lease", "retry", "state", "message", "intent", "file", "d:k", "platform", "user", "err", "d:", "f:"} {
+	for _, field := range []string{"rec", "hand", "retry", "state", "message", "intent", "file", "d:k", "platform", "user", "err", "d:", "f:"} {
 		for _, text := range append(junk, "1", "1 1 1 1 1 1 1 1 1 1", "1 1 1 1 1 1 1 1 1 - 7 1", "1 2 free - 0 0", "0 0 free - 0 0 x", "99999999999999999999 1 event a#b 0 0 0 0 0",
 			"1 99999999999999999999 1 1 1 1 1 0 0 - 0 1", "9 9 9 9 9 99999999999999999999999") {
 			add("session", fmt.Sprintf("%s = %q", field, text), func(ctx context.Context, c *redis.Client, key string) error {

@@ -43,6 +43,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	type bucket struct {
 		moves     *call.Value[map[string]string]
 		due, dead *call.Value[int64]
+		bells     *call.Value[[]call.Member]
 	}
 	places := make([]place, len(b.store.layout.tags))
 	parts := make([]bucket, len(places))
@@ -52,9 +53,10 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		parts[i] = bucket{
 			moves: call.HGetAll(b.store.layout.key("moves", places[i])),
 			due:   call.ZCard(b.store.layout.key("due", places[i])),
+			bells: b.bells(i),
 			dead:  call.ZCount(b.store.layout.key("dead", places[i]), strconv.FormatInt(b.store.caller.Clock.At(i, time.Now().Add(-deadLife)), 10), "+inf"),
 		}
-		commands = append(commands, parts[i].moves, parts[i].due, parts[i].dead)
+		commands = append(commands, parts[i].moves, parts[i].due, parts[i].bells, parts[i].dead)
 	}
 	_ = b.store.read(ctx, commands...) // each has its own error
 	moves := map[session.Transition]int64{}
@@ -75,9 +77,9 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 			count, _ := strconv.ParseInt(n, 10, 64)
 			moves[session.Transition{From: from, To: to}] += count
 		}
-		c.Due += parts[i].due.Val
+		c.Due += parts[i].due.Val + int64(len(b.handedOut(parts[i].bells.Val)))
 		c.Dead += parts[i].dead.Val
-		errs[i] = cmp.Or(tally.Err, parts[i].moves.Err, parts[i].due.Err, parts[i].dead.Err)
+		errs[i] = cmp.Or(tally.Err, parts[i].moves.Err, parts[i].due.Err, parts[i].bells.Err, parts[i].dead.Err)
 	}
 	b.nameStates(ctx, slices.Collect(maps.Values(states)), errs)
 	for _, s := range states {

@@ -10,6 +10,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/ids"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // deliver sends the replies that wait, in order, and notes them.
@@ -46,9 +47,20 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 		return r.gone(h, session.ErrFenced)
 	}
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, b.name, string(h.token), h.parcels[n-1].name.String(), strconv.Itoa(n), r.want(), millis(b.store.opts.Lease))
+	rec, next := "", ""
+	var free *stored.Record
+	if h.known != nil && fail == nil {
+		if sent, all := h.known.Sent(n); all {
+			rec, next, free = h.known.Text(), sent.Text(), sent
+		}
+	}
+	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, b.name, string(h.token), h.parcels[n-1].name.String(), strconv.Itoa(n), r.want(), millis(b.store.opts.Lease), rec, next)
 	if err != nil {
 		return r.gone(h, err)
+	}
+	if free != nil && answer.List(2).Text(0) == "after" {
+		b.store.known.keep(b.store.identity().id, free)
+		return nil
 	}
 	after := r.next(h.at, began, answer.List(2))
 	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name != h.parcels[n].name {

@@ -22,22 +22,25 @@ import (
 // It ends once: by the goroutine that runs the user's function, when that has
 // returned, or by another one, which leaves a function alone that does not.
 type hold struct {
-	runner  *runner
-	opts    *BotOptions // the one copy of the bot's settings that all of this hold goes by
-	slot    *slot       // nil where no slot is taken
-	at      place
-	work    session.Work
-	token   ids.Token
-	fails   int // of what is at the head, as are the three that follow
-	crashes int
-	backs   int       // hand-backs that count as no failure
-	since   time.Time // when Send first put it off; zero if it did not
-	rec     *stored.Record
-	bad     error // the hash could not be read
-	event   *event
-	turn    *Turn // that runs on the event
-	parcels []parcel
-	began   time.Time // of the handler, or of the reply that is being sent
+	runner   *runner
+	opts     *BotOptions // the one copy of the bot's settings that all of this hold goes by
+	slot     *slot       // nil where no slot is taken
+	at       place
+	work     session.Work
+	token    ids.Token
+	fails    int // of what is at the head, as are the three that follow
+	crashes  int
+	backs    int            // hand-backs that count as no failure
+	since    time.Time      // when Send first put it off; zero if it did not
+	rec      *stored.Record // the session as it was handed out
+	bad      error          // the hash could not be read
+	event    *event
+	inHand   bool  // the event waits in the session's hash, and is lost with it
+	accepted int64 // when it was accepted, by the server's clock, ms; of an event in hand, as is what follows
+	window   int64 // for how long its id is remembered, ms
+	turn     *Turn // that runs on the event
+	parcels  []parcel
+	began    time.Time // of the handler, or of the reply that is being sent
 
 	ctx    context.Context // the user function's; its cause says why it ended
 	cancel context.CancelCauseFunc
@@ -52,7 +55,8 @@ type hold struct {
 	renewal sync.WaitGroup
 	stopped bool
 	lost    bool
-	sent    int // parcels that Send has taken
+	known   *stored.Record // the session as it is stored, if nobody else has changed it; else nil
+	sent    int            // parcels that Send has taken
 }
 
 // attempt is which one of the head this is, from 1; hand-backs for which it was
@@ -135,6 +139,29 @@ func (r *runner) hold(at place, began time.Time, next reply) *hold {
 		for _, element := range next.Texts(6) {
 			h.parcels = append(h.parcels, decodeParcel(element))
 		}
+	}
+	return h
+}
+
+// inHand reads a hand-out by accept's first lines: of the event e, on the record that
+// this process knew, or on the hash that came with it.
+func (r *runner) inHand(at place, began time.Time, answer reply, e *event, known *stored.Record) *hold {
+	next := answer.List(3)
+	h := &hold{
+		runner: r, opts: r.bot.options(), at: at, work: session.WorkEvent, until: began.Add(r.bot.store.opts.Lease),
+		event: e, inHand: true, accepted: answer.Int(1), window: e.window,
+	}
+	if hash := next.Texts(2); len(hash) > 0 {
+		known, h.bad = stored.ReadRecord(at.ref, hash)
+	}
+	if known == nil && h.bad == nil {
+		h.bad = &session.CorruptError{Ref: at.ref, Field: stored.FieldRecord, Reason: errors.New("the session came without its hash")}
+	}
+	if h.bad == nil {
+		h.rec, h.bad = known.With(next.Text(1))
+	}
+	if h.bad == nil {
+		h.token, h.known = h.rec.Token(), h.rec
 	}
 	return h
 }
@@ -229,12 +256,19 @@ func (h *hold) tick() {
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
 	b := h.runner.bot
-	_, err := b.store.do(ctx, lua.Renew, h.at, string(h.token), millis(b.store.opts.Lease))
+	answer, err := b.store.do(ctx, lua.Renew, h.at, string(h.token), millis(b.store.opts.Lease))
 	switch {
 	case err == nil:
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.until = began.Add(b.store.opts.Lease)
+		if h.known != nil { // else, or if it is not the same, settle looks what happened
+			if renewed, same := h.known.Renewed(answer.Text(2)); same {
+				h.known = renewed
+			} else {
+				h.known = nil
+			}
+		}
 		if !h.stopped {
 			h.guard.Reset(time.Until(h.limit()))
 			h.renew.Reset(h.nextRenewal())

@@ -307,7 +307,7 @@ func TestAMetaKeyThatIsNoneIsRefused(t *testing.T) {
 		"no layout":         func() error { return c.HSet(ctx, "bs:meta", "buckets", "8", "id", "x").Err() },
 		"a field of others": func() error { return c.HSet(ctx, "bs:meta", "color", "red").Err() },
 		"garbage":           func() error { return c.HSet(ctx, "bs:meta", "layout", "one", "buckets", "8", "id", "x").Err() },
-		"no number":         func() error { return c.HSet(ctx, "bs:meta", "layout", "1", "buckets", "many", "id", "x").Err() },
+		"no number":         func() error { return c.HSet(ctx, "bs:meta", "layout", "2", "buckets", "many", "id", "x").Err() },
 		"another type":      func() error { return c.Set(ctx, "bs:meta", "x", 0).Err() },
 	} {
 		c.Del(ctx, "bs:meta")

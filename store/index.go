@@ -114,6 +114,45 @@ func (b *Bot) walkTimes(list string) *walk {
 	return w.moving().begin(math.Inf(-1))
 }
 
+// walkWaiting returns a walk through the sessions that have work: those in due, and
+// those that were handed out without being listed there.
+func (b *Bot) walkWaiting(ctx context.Context) *walk {
+	w := b.walkTimes("due")
+	var bells []*call.Value[[]call.Member]
+	var commands []call.Command
+	for bucket := range b.store.layout.tags {
+		bells = append(bells, b.bells(bucket))
+		commands = append(commands, bells[bucket])
+	}
+	_ = b.store.read(ctx, commands...) // each has its own error
+	for bucket, of := range bells {
+		if of.Err != nil {
+			w.fail(bucket, of.Err)
+			continue
+		}
+		w.parts = append(w.parts, &part{bucket: bucket, ended: true, read: b.handedOut(of.Val)})
+	}
+	w.queue()
+	return w
+}
+
+// bells is the command that reads a bucket's bells: two for each bot, and one for each
+// session that was handed out.
+func (b *Bot) bells(bucket int) *call.Value[[]call.Member] {
+	return call.Ranked(b.store.layout.key("bells", place{bucket: bucket}), 0, -1)
+}
+
+// handedOut returns those of a bucket's bells that are of the bot's sessions, with their
+// ids and the ends of their leases.
+func (b *Bot) handedOut(bells []call.Member) (handed []call.Member) {
+	for _, bell := range bells {
+		if kind, bot, id := splitBell(bell.Name); kind == bellHanded && bot == b.name {
+			handed = append(handed, call.Member{Name: id, Score: bell.Score})
+		}
+	}
+	return handed
+}
+
 // walkUser returns a walk through the sessions of a user, which begins behind last.
 func (b *Bot) walkUser(user string, last *call.Member) *walk {
 	w := &walk{bot: b, list: "users", user: user, order: byID, last: last}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // The stored layout. Every key of a session and of its index carries the tag of
@@ -44,7 +45,7 @@ import (
 // An element of a list is shown in lua/prelude/list.lua, a line of e in
 // lua/prelude/ids.lua, a digest and a call's id in package ids.
 const (
-	layoutVersion  = 1
+	layoutVersion  = stored.Layout
 	defaultBuckets = 256
 	maxBuckets     = 4096
 )
@@ -72,7 +73,7 @@ type life int
 
 const (
 	stays  life = iota // it must not
-	asHead             // when the head of the session's hash says, which may be never
+	asHead             // when the record in the session's hash says, which may be never
 	ends               // some time: the key has an expiry
 )
 

@@ -145,12 +145,12 @@ func (s spoiler) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 // noFence lets whoever once held a session commit.
 func noFence(t *testing.T) spoiler {
 	const fence = "s.token ~= token or s.work ~= (digest == '' and 'update' or 'event') or "
-	if strings.Count(lua.Commit.Text(), fence) != 1 {
-		t.Fatal("commit.lua has another fence than this test breaks")
+	if strings.Count(lua.Settle.Text(), fence) != 1 {
+		t.Fatal("settle.lua has another fence than this test breaks")
 	}
-	text := strings.Replace(lua.Commit.Text(), fence, "", 1)
+	text := strings.Replace(lua.Settle.Text(), fence, "", 1)
 	return func(args []any) {
-		if len(args) > 1 && args[1] == lua.Commit.SHA() {
+		if len(args) > 1 && args[1] == lua.Settle.SHA() {
 			args[0], args[1] = "eval", text
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -353,8 +354,8 @@ func (r *runner) commit(h *hold, c written) *hold {
 	return r.release(h, "back", h.opts.backoff(h.backs+1), err.Error()) // the server's failure: nobody is to blame
 }
 
-// write commits a turn by the script of that name: see lua/commit.lua. version is
-// the one that it made. o is empty, or that of an Update.
+// write commits a turn, by lua/commit.lua or lua/settle.lua. version is the one that it
+// made. o is empty, or that of an Update.
 func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, err error) {
 	b := r.bot
 	if !h.finish() {
@@ -365,8 +366,18 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 		digest = h.event.digest
 	}
 	began := time.Now()
+	if p, ok := r.plain(h, c); ok {
+		answer, err := b.store.do(r.calls, lua.Commit, h.at, p.args...)
+		if err != nil {
+			return nil, 0, err
+		}
+		if answer.Status() == "OK" {
+			return r.committed(h, c, p, began, answer.Int(1)), p.after.Version(), nil
+		}
+		began = time.Now()
+	}
 	args := append([]string{h.at.ref.ID, b.name, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), string(o.digest), o.window}, h.opts.wire(c)...)
-	answer, err := b.store.do(r.calls, lua.Commit, h.at, args...)
+	answer, err := b.store.do(r.calls, lua.Settle, h.at, args...)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -386,6 +397,22 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 	return after, answer.Int(5), nil
 }
 
+// committed is what comes after commit: the replies, or nothing more.
+func (r *runner) committed(h *hold, c written, p plain, began time.Time, now int64) *hold {
+	said := numbered(c.chat, h.known.Seq()+1, p.at)
+	h.event.settle(session.Handled, "", said)
+	if p.after.Free() {
+		r.bot.store.known.keep(r.bot.store.identity().id, p.after)
+		return nil
+	}
+	// The lease counts from at, which the server's clock had passed by then.
+	left := time.Duration(p.after.Until()-now) * time.Millisecond
+	return &hold{
+		runner: r, opts: r.bot.options(), at: h.at, work: session.WorkReply, token: h.token, until: began.Add(left),
+		rec: h.rec, known: p.after, parcels: parcelsOf(c, said, h),
+	}
+}
+
 // numbered returns the turn's messages as the chat has them.
 func numbered(chat []entry, first, at int64) []entry {
 	all := make([]entry, len(chat))
@@ -399,7 +426,28 @@ func numbered(chat []entry, first, at int64) []entry {
 // gone is the end of a hold that somebody else has, or may have, by now.
 func (r *runner) gone(h *hold, err error) *hold {
 	h.log().Info("turn lost", "error", err)
+	if h.inHand && errors.Is(err, errGone) {
+		r.acceptAgain(h)
+	}
 	return nil
+}
+
+// acceptAgain accepts an event anew that was in hand when the hash of its session was
+// lost, and the event with it. If it has ended otherwise, by a destroy, its id is known.
+func (r *runner) acceptAgain(h *hold) {
+	b, e := r.bot, h.event
+	if b.store.caller.Clock.At(h.at.bucket, time.Now()) >= h.accepted+h.window {
+		return // if it has ended otherwise, that may be forgotten by now
+	}
+	opts := *h.opts
+	opts.InboxLimit, opts.InboxBytes = math.MaxInt32, math.MaxInt32 // it was accepted
+	answer, err := b.store.do(r.calls, lua.Accept, h.at, b.acceptArgs(&opts, h.at, e, "", false, "")...)
+	if err != nil {
+		h.log().Error("the session's hash is lost, and with it the event in hand", "error", err)
+		return
+	}
+	h.log().Warn("the session's hash is lost; the event in hand was accepted anew")
+	b.wakeFor(answer.List(3), h.at)
 }
 
 // release gives the session back with its head undone; see lua/release.lua for

@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,37 +16,8 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/stored"
 )
-
-// A recorder keeps the arguments of the last call of each script.
-type recorder struct {
-	redis.Hook
-	last map[string][]string // by the script's name; its ARGV
-}
-
-func (r *recorder) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (r *recorder) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (r *recorder) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		for _, script := range []*lua.Script{lua.Accept, lua.Commit} {
-			if args := cmd.Args(); cmd.Name() == "evalsha" && args[1] == script.SHA() {
-				var argv []string
-				for _, arg := range args[3+len(script.Keys):] {
-					if text, ok := arg.(*string); ok {
-						arg = *text
-					}
-					argv = append(argv, fmt.Sprint(arg))
-				}
-				r.last[script.Name] = argv
-			}
-		}
-		return next(ctx, cmd)
-	}
-}
 
 // What the two scripts of a turn cost the server, with nothing in its way: the
 // calls of a real turn, for many sessions in one pipeline. The least of all
@@ -63,12 +34,8 @@ func BenchmarkScripts(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	tape := &recorder{last: map[string][]string{}}
-	client.AddHook(tape)
 	bot := botOf(b, st, "bot", nil)
-	ctx, stop := context.WithCancel(b.Context())
-	defer stop()
-	go bot.Serve(ctx, func(_ context.Context, t *Turn) error {
+	handle := func(_ context.Context, t *Turn) error {
 		t.SetIntent(&session.Intent{Name: "order", Score: 0.9, Sentence: t.Event().Text})
 		if t.State() == "ordering" {
 			t.Move("paying")
@@ -79,41 +46,44 @@ func BenchmarkScripts(b *testing.B) {
 		t.Set("count", 2)
 		t.Reply("A large pizza it is. Shall I bring it to Mill Lane?")
 		return nil
-	}, &ServeOptions{Concurrency: 1})
+	}
+	said := func(i int) session.Event {
+		return session.Event{ID: rand.Text(), Text: "a large one, please", Platform: "web", User: fmt.Sprint("user-", i)}
+	}
+	ctx, stop := context.WithCancel(b.Context())
+	var served sync.WaitGroup
+	served.Go(func() { bot.Serve(ctx, handle, &ServeOptions{Concurrency: 1}) })
 	for bot.serving.Load() == nil {
 		time.Sleep(time.Millisecond)
 	}
-	turn := func(i int) {
-		r, err := bot.Accept(ctx, fmt.Sprint("user-", i), session.Event{ID: rand.Text(), Text: "a large one, please", Platform: "web", User: fmt.Sprint("user-", i)})
-		if err == nil {
-			_, err = r.Wait(ctx)
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
 	for range 2 { // the second finds the session
 		for i := range sessions {
-			turn(i)
+			r, err := bot.Accept(ctx, fmt.Sprint("user-", i), said(i))
+			if err == nil {
+				_, err = r.Wait(ctx)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
-	accept, commit := tape.last["accept"], tape.last["commit"]
+	stop()
+	served.Wait()
+	ctx = b.Context()
 
-	deadline := fmt.Sprint(time.Now().Add(time.Hour).UnixMilli())
-	round := func(n int, script *lua.Script, change func(i int, argv []string)) (answers []reply, micros float64) {
-		before := scriptMicros(b, client)
+	var calls uint64
+	r := bot.newRunner(ctx, handle, ServeOptions{}, 1)
+	round := func(script *lua.Script, argv func(i int, at place) []string) (answers []reply, micros float64) {
 		cmds := make([]*redis.Cmd, sessions)
+		before := scriptMicros(b, client)
 		_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for i := range cmds {
-				argv := slices.Clone(map[string][]string{"accept": accept, "commit": commit}[script.Name])
-				argv[0], argv[1] = string(ids.NewCall(st.Name(), uint64(n*sessions+i))), deadline
-				argv[2] = fmt.Sprint("user-", i)
-				change(i, argv)
-				args := make([]any, len(argv))
-				for j := range argv {
-					args[j] = argv[j]
+				at := st.layout.place(session.Ref{Bot: "bot", ID: fmt.Sprint("user-", i)})
+				calls++
+				args := []any{string(ids.NewCall(st.Name(), calls)), fmt.Sprint(time.Now().Add(time.Hour).UnixMilli())}
+				for _, arg := range argv(i, at) {
+					args = append(args, arg)
 				}
-				at := st.layout.place(session.Ref{Bot: "bot", ID: argv[2]})
 				cmds[i] = pipe.EvalSha(ctx, script.SHA(), st.layout.keys(script, at), args...)
 			}
 			return nil
@@ -121,38 +91,62 @@ func BenchmarkScripts(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, cmd := range cmds {
-			answers = append(answers, cmd.Val().([]any))
+		for i, cmd := range cmds {
+			answer := reply(cmd.Val().([]any))
+			if answer.Status() != "OK" { // one that was refused costs less
+				b.Fatalf("session %d: %s %v", i, script.Name, answer)
+			}
+			answers = append(answers, answer)
+			st.caller.Clock.Heard(st.layout.place(session.Ref{Bot: "bot", ID: fmt.Sprint("user-", i)}).bucket, answer.Int(1))
 		}
 		return answers, (scriptMicros(b, client) - before) / sessions
 	}
-	slot := func(script *lua.Script, name string) int { return slices.Index(script.Args, name) }
+	known := make([]*stored.Record, sessions)
 	least := [2]float64{math.Inf(1), math.Inf(1)}
 	for n := 0; b.Loop(); n++ {
-		digests := make([]string, sessions)
-		handed, micros := round(n, lua.Accept, func(i int, argv []string) {
-			digests[i] = string(ids.DigestOf(rand.Text()))
-			argv[slot(lua.Accept, "digest")] = digests[i]
+		events := make([]*event, sessions)
+		for i := range events {
+			if events[i], err = bot.encodeEvent(said(i), bot.options()); err != nil {
+				b.Fatal(err)
+			}
+			events[i].window = st.window(bot.options())
+		}
+		handed, micros := round(lua.Accept, func(i int, at place) []string {
+			record := ""
+			if known[i] != nil {
+				record = known[i].Text()
+			}
+			return bot.acceptArgs(bot.options(), at, events[i], bot.options().room(), true, record)
 		})
 		least[0] = min(least[0], micros)
-		answers, micros := round(n, lua.Commit, func(i int, argv []string) {
-			argv[slot(lua.Commit, "token")] = handed[i].List(3).Text(1)
-			argv[slot(lua.Commit, "digest")] = digests[i]
-			from, to := "ordering", "paying"
-			if n%2 == 0 {
-				from, to = to, from
+		ends := make([]plain, sessions)
+		_, micros = round(lua.Commit, func(i int, at place) []string {
+			h := r.inHand(at, time.Now(), handed[i], events[i], known[i])
+			if h.bad != nil {
+				b.Fatal(h.bad)
 			}
-			argv[slot(lua.Commit, "change...")], argv[slot(lua.Commit, "change...")+9] = from, to
+			turn := newTurn(bot, h.opts, at.ref, h.rec, h.event, 1, h.log)
+			if err := handle(ctx, turn); err != nil {
+				b.Fatal(err)
+			}
+			w, err := turn.end()
+			if err != nil {
+				b.Fatal(err)
+			}
+			short := false
+			if ends[i], short = r.plain(h, w); !short {
+				b.Fatalf("session %d: its turn is one for settle", i)
+			}
+			known[i] = ends[i].after
+			return ends[i].args
 		})
 		least[1] = min(least[1], micros)
-		for i, answer := range answers { // a turn that was refused costs less
-			if handed[i].Status() != "OK" || answer.Status() != "OK" {
-				b.Fatalf("session %d: accept %v, commit %v", i, handed[i], answer)
-			}
-		}
 		if n%20 == 19 { // the ids seen stay few
 			for i := range sessions {
-				client.Del(ctx, st.layout.key("events", st.layout.place(session.Ref{Bot: "bot", ID: fmt.Sprint("user-", i)})))
+				key := st.layout.key("events", st.layout.place(session.Ref{Bot: "bot", ID: fmt.Sprint("user-", i)}))
+				for field := range client.HGetAll(ctx, key).Val() {
+					client.HDel(ctx, key, field)
+				}
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func (b *Bot) Waiting(ctx context.Context) iter.Seq2[session.Status, error] {
 			yield(session.Status{}, fmt.Errorf("waiting: %w", err))
 			return
 		}
-		b.list(ctx, "waiting", b.walkTimes("due"), yield, func(st *session.Status, _ step) bool {
+		b.list(ctx, "waiting", b.walkWaiting(ctx), yield, func(st *session.Status, _ step) bool {
 			return st.Waiting > 0 || st.Unsent > 0 || st.Lease.Work != session.WorkNone
 		})
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 var (
@@ -178,7 +179,7 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 				t.Fatal(err)
 			}
 		}
-		s.server.HSet("bs:meta", "layout", "1", "buckets", fmt.Sprint(1+s.dice("buckets").IntN(2)), "id", "simulated")
+		s.server.HSet("bs:meta", "layout", fmt.Sprint(stored.Layout), "buckets", fmt.Sprint(1+s.dice("buckets").IntN(2)), "id", "simulated")
 		s.eyes = s.open(look, client, look.name, store.Options{})
 		s.eye = botWith(t, s.eyes, "bot", s.opts, s.brings)
 		s.run()

@@ -102,6 +102,7 @@ type Store struct {
 	opts   Options
 	layout layout
 	ident  atomic.Pointer[identity]
+	known  known
 	name   string // of this replica, unique
 	log    *slog.Logger
 	caller *call.Caller

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/botsession/botsession/lua"
@@ -71,7 +72,7 @@ func (b *Bot) onceUnder(ctx context.Context, eventID string) (once, error) {
 	if err := (session.Event{ID: eventID}).Validate(); err != nil {
 		return once{}, err
 	}
-	return once{ids.DigestOf(eventID), b.store.window(b.current(ctx))}, nil
+	return once{ids.DigestOf(eventID), strconv.FormatInt(b.store.window(b.current(ctx)), 10)}, nil
 }
 
 func (b *Bot) updateOnce(ctx context.Context, id string, o once, fn Handler) (version int64, err error) {

@@ -178,17 +178,20 @@ func tooMuchData(bytes, most int) error {
 }
 
 // millis is a duration as scripts want it: 0 for ever, else at least 1.
-func millis(d time.Duration) string {
+func millis(d time.Duration) string { return strconv.FormatInt(number(d), 10) }
+
+// number is the same as a number.
+func number(d time.Duration) int64 {
 	if d < 0 {
-		return "0"
+		return 0
 	}
-	return strconv.FormatInt(max(d.Milliseconds(), 1), 10)
+	return max(d.Milliseconds(), 1)
 }
 
-// window is for how long scripts remember an event's id: at least while its call may
+// window is for how long scripts remember an event's id, in ms: at least while its call may
 // be sent again.
-func (s *Store) window(o *BotOptions) string {
-	return millis(max(o.DedupeWindow, s.opts.Timeout))
+func (s *Store) window(o *BotOptions) int64 {
+	return number(max(o.DedupeWindow, s.opts.Timeout))
 }
 
 func flag(up bool) string {

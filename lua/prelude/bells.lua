@@ -38,6 +38,7 @@ end
 local function ensure_due(when)
   redis.call('ZADD', due, 'NX', when, id)
   ring('d' .. bot, when)
+  unring()
 end
 
 local function unlist_due()

@@ -66,25 +66,12 @@ local function push(list, elements)
   return length
 end
 
--- count_move counts a move from one state to another. There are at most a thousand
--- such counters; moves between further pairs are counted together, in the field
--- without names, so that states named after ids do not fill the memory. A counter
--- that is not a number, or a key that is no hash, is ignored: it stops no turn.
-local function count_move(pair)
-  if redis.pcall('HINCRBY', moves, pair, 1) ~= 1 then return end
-  local pairs = redis.pcall('HLEN', moves)
-  if type(pairs) ~= 'number' or pairs <= 1000 then return end
-  redis.call('HDEL', moves, pair)
-  redis.pcall('HINCRBY', moves, '\0', 1)
-end
-
 -- apply writes the change. It returns how many fields it deleted, and the
 -- sequence number of the first message it appended. Fields of the hash are
 -- collected in put, for save at the end of the script.
 local function apply(c, put)
   local state, deleted, first = s.state, 0, s.seq + 1
   s.at = math.max(now, s.at) -- a server's clock may step back; the chat's times may not
-  s.changed = true
   if c.reset ~= '' then
     renew_life(c.reset)
     state = c.initial
@@ -115,7 +102,10 @@ local function apply(c, put)
     redis.call('SET', file, c.file)
     if s.net > 0 then redis.call('PEXPIREAT', file, s.net) end
   end
-  if c.minute or state ~= s.state then redis.call('ZADD', index, place(state, s.at), id) end
+  if c.minute or state ~= s.state then
+    s.place = int(place(state, s.at))
+    redis.call('ZADD', index, s.place, id)
+  end
   if state ~= s.state then
     put[#put + 1] = 'state'
     put[#put + 1] = state

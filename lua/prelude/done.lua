@@ -1,20 +1,25 @@
--- done: taking the head event, which was handled or is dead, out of the inbox.
+-- done: taking the event that was handled, or is dead, out of the hand or the inbox.
 -- What became of it is noted under its digest, for its duplicates and receipts.
 -- forget, call and made are as accept wrote them in its line, nil if that is lost.
 -- The line outlives every retry of the call that writes it. lost is what unlisted
 -- returned: what waits behind this event is known again. It returns the event as it
 -- was stored.
 local function done(status, first, forget, call, made, lost)
-  local head = redis.call('LPOP', inbox)
+  local _, when, _, event = in_hand()
+  local head
+  if when then
+    head = inbox_element(digest, stamp(when), event)
+    s.hand, s.emptied = '', true
+  else
+    head = redis.call('LPOP', inbox)
+  end
   waiting = math.max(waiting - 1, 0)
   s.bytes = waiting == 0 and 0 or math.max(s.bytes - #(head or ''), 0)
   s.fails, s.crashes, s.backs, s.wait = 0, 0, 0, 0
   local least = math.ceil(deadline / 1000) + 1
   forget = math.max(forget or 0, least)
-  relist(lost, 2)
+  relist(lost, when and 1 or 2)
   redis.call('HSET', events, digest, write_line(status, forget, call or '-', made or '0', s.token, int(first), int(s.seq)))
-  if forget == least and redis.call('PTTL', events) < forget * 1000 - now then
-    redis.call('PEXPIREAT', events, forget * 1000)
-  end
+  keep_lines(forget * 1000, DAY)
   return head or ''
 end

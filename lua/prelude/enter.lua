@@ -12,18 +12,19 @@ end
 -- live: the session's, or empty, and the bot's.
 local function enter(state, platform, user, own, default)
   s = s or {gen = '0', seq = 0, net = 0, token = '0', lease = 0, work = 'free', holder = '-', yield = 0, way = 0,
-    bytes = 0, obytes = 0, sweep = 0,
+    bytes = 0, obytes = 0, sweep = 0, kept = 0, room = '0 0 0 0 0', hand = '',
     fails = 0, crashes = 0, backs = 0, wait = 0, ofails = 0, ocrashes = 0, obacks = 0, owait = 0, osince = 0}
   s.gen = new_token()
   s.chat = s.gen
-  s.ver, s.state, s.born, s.at, s.turns, s.ended, s.changed = 1, state, int(now), now, 0, false, true
+  s.ver, s.state, s.born, s.at, s.turns, s.ended = 1, state, int(now), now, 0, false
   s.ttl = own ~= '' and own or '-'
   s.exp, s.net = lifetime(default)
+  s.place = int(place(state, now))
   -- First the fields that every script looks for: a small hash is searched in order.
   save({})
   redis.call('HSET', session, 'state', state, 'platform', platform, 'user', user)
   if s.net > 0 then redis.call('PEXPIREAT', session, s.net) else redis.call('PERSIST', session) end
-  redis.call('ZADD', index, place(state, now), id)
+  redis.call('ZADD', index, s.place, id)
   if user ~= '' then redis.call('ZADD', users, 0, user .. '\0' .. id) end
   if s.exp > 0 then list_expiry(s.exp) end
   redis.pcall('HINCRBY', bots, bot, 1) -- a count that is none stops nobody

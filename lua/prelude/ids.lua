@@ -10,6 +10,9 @@
 --   first    the number of the first message of its turn; with u the version that was made; else 0
 --   last     the number of the last message of its turn, less than first if there is none; else 0
 --
+-- VOID stands in place of a line that was taken back: its id is not known.
+local VOID = 'v'
+
 -- Only the next two functions write a line, or take one apart.
 
 -- write_line returns a line. What it is given are texts, but for forget.
@@ -20,6 +23,20 @@ end
 -- read_line returns the seven words of a line, or nil for one that cannot be read.
 local function read_line(line)
   return string.match(line, '^([pdxou]) (%d+) (%S+) ([01]) (%d+) (%d+) (%d+)$')
+end
+
+-- call_of returns the part of a call's id that no other call has.
+local function call_of(id)
+  return string.match(id, '^.*%-(.*)$') or id
+end
+
+-- keep_lines makes the key of the lines live until the moment least. Where it has to be
+-- moved, it lives for more ms longer, so that few calls move it.
+local function keep_lines(least, more)
+  s.kept = now + redis.call('PTTL', events)
+  if s.kept >= least then return end
+  s.kept = least + more
+  if redis.call('PEXPIREAT', events, s.kept) == 0 then s.kept = 0 end -- there are none
 end
 
 -- unlisted returns the inbox if the lines of what waits there are lost, as they are
@@ -63,8 +80,7 @@ local function note_id(digest, line, lost, window, keep)
       redis.call('HSET', events, '', cursor)
     end
   end
-  local most = 2 * window + keep
-  if redis.call('PTTL', events) < most - window then redis.call('PEXPIREAT', events, now + most) end
+  keep_lines(now + window + keep, window)
 end
 
 -- A change may be made once, under the id of an event. once is the digest of that id,

@@ -1,51 +1,55 @@
 -- record: the session as it stands, read where this piece is joined:
 --
 --   s                 its state and its numbers, or nil if there is none
---   waiting, unsent   how many events are in its inbox, replies in its outbox
+--   waiting, unsent   how many events wait, in its inbox and in hand, and how many
+--                     replies in its outbox
 --   over              whether it is over though its keys are still there: idle
 --                     for too long, or ended by its own turn. One with work in
 --                     hand or waiting is not.
 --
--- A hash that cannot be read ends the script. The numbers are packed into three
+-- A hash that cannot be read ends the script. The numbers are packed into two
 -- fields (package stored shows them), because each field that a script reads or
--- writes costs as much as a small command.
+-- writes costs as much as a small command. How much waits is in rec for the sake of
+-- the scripts that compare it as a whole; here the lists themselves are asked.
 local s
 local waiting, unsent = redis.call('LLEN', inbox), redis.call('LLEN', outbox)
 local over = false
 do
-  local v = redis.call('HMGET', session, 'head', 'lease', 'state', 'retry')
-  local head, held, retry = v[1], v[2], v[4]
-  if head then
-    local layout, gen, ver, seq, turns, born, at, exp, net, ttl, ended, chat = string.match(head,
-      '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) ([01]) (%d+)$')
-    if layout ~= '1' then
-      layout = string.match(head, '^%d+')
-      if layout and layout ~= '1' then return {'LAYOUT', now, layout} end
-      return {'CORRUPT', now, 'head'}
+  local v = redis.call('HMGET', session, 'rec', 'hand', 'state', 'retry')
+  local rec, hand, retry = v[1], v[2] or '', v[4]
+  if rec then
+    local layout = string.match(rec, '| (%d+) ')
+    if layout ~= '2' then
+      if layout then return {'LAYOUT', now, layout} end
+      return {'CORRUPT', now, 'rec'}
     end
-    if ttl ~= '-' and not string.find(ttl, '^%d+$') then return {'CORRUPT', now, 'head'} end
-    local token, till, work, holder, yield, way, bytes, obytes, sweep = string.match(held or '',
-      '^(%d+) (%d+) (%l+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-    if not token then return {'CORRUPT', now, 'lease'} end
+    local work, token, holder, till, bytes, obytes, ver, seq, turns, at, exp, place, gen, born, net, ttl, ended, chat, sweep, kept, room =
+      string.match(rec, '^(%l+) (%d+) %d+ (%S+) (%d+) %d+ (%d+) %d+ (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) | 2 ' ..
+      '(%d+) (%d+) (%d+) (%S+) ([01]) (%d+) (%d+) (%d+) (%d+ %d+ %d+ %d+ %d+)$')
+    if not work or ttl ~= '-' and not string.find(ttl, '^%d+$') then return {'CORRUPT', now, 'rec'} end
     if not v[3] then return {'CORRUPT', now, 'state'} end
-    local fails, crashes, backs, wait, ofails, ocrashes, obacks, owait, osince = 0, 0, 0, 0, 0, 0, 0, 0, 0
+    local fails, crashes, backs, wait, ofails, ocrashes, obacks, owait, osince, yield, way = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     if retry then
-      fails, crashes, backs, wait, ofails, ocrashes, obacks, owait, osince = string.match(retry,
-        '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+      fails, crashes, backs, wait, ofails, ocrashes, obacks, owait, osince, yield, way = string.match(retry,
+        '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
       if not fails then return {'CORRUPT', now, 'retry'} end
+    end
+    if hand ~= '' then
+      if not string.find(hand, '^%d+ %d+ ', 17) then return {'CORRUPT', now, 'hand'} end
+      waiting = waiting + 1
     end
     s = {
       gen = gen, ver = ver + 0, state = v[3], seq = seq + 0, turns = turns + 0, born = born, at = at + 0, exp = exp + 0,
-      net = net + 0, ttl = ttl, ended = ended == '1', chat = chat,
-      token = token, lease = till + 0, work = work, holder = holder, yield = yield + 0, way = way + 0,
-      bytes = bytes + 0, obytes = obytes + 0, sweep = sweep + 0,
+      net = net + 0, ttl = ttl, ended = ended == '1', chat = chat, place = place,
+      token = token, lease = till + 0, work = work, holder = holder,
+      bytes = bytes + 0, obytes = obytes + 0, sweep = sweep + 0, kept = kept + 0, room = room,
       fails = fails + 0, crashes = crashes + 0, backs = backs + 0, wait = wait + 0,
       ofails = ofails + 0, ocrashes = ocrashes + 0, obacks = obacks + 0, owait = owait + 0, osince = osince + 0,
-      retry = retry
+      yield = yield + 0, way = way + 0, retry = retry, hand = hand
     }
     over = (s.ended or s.exp > 0 and s.exp <= now) and s.lease <= now and waiting + unsent == 0
   elseif redis.call('EXISTS', session) == 1 then
-    return {'CORRUPT', now, 'head'}
+    return {'CORRUPT', now, 'rec'}
   end
 end
 
@@ -57,28 +61,35 @@ local function new_token()
 end
 
 -- save writes the session as a script left it, in one command with the pairs of
--- fields in put. Its head is written only if the script says that it changed. Texts
--- are joined, not formatted, which would cost as much as formatting a number.
+-- fields in put. Until the moment calm the first lines of accept may hand the session
+-- out without a further look at it: nothing waits, nothing is to be sent or tried
+-- again, it has not expired, and the ids of its events need no sweep. Texts are
+-- joined, not formatted, which would cost as much as formatting a number.
 local function save(put)
-  local n = #put
-  put[n + 1] = 'lease'
-  put[n + 2] = s.token .. ' ' .. int(s.lease) .. ' ' .. s.work .. ' ' .. s.holder ..
-    string.format(' %d %d %d %d %d', s.yield, s.way, s.bytes, s.obytes, s.sweep)
-  n = n + 2
-  if s.changed then
-    put[n + 1] = 'head'
-    put[n + 2] = '1 ' .. s.gen .. string.format(' %d %d %d ', s.ver, s.seq, s.turns) .. s.born ..
-      string.format(' %d %d %d ', s.at, s.exp, s.net) .. s.ttl .. (s.ended and ' 1 ' or ' 0 ') .. s.chat
-    n = n + 2
-  end
-  if s.fails + s.crashes + s.backs + s.wait + s.ofails + s.ocrashes + s.obacks + s.owait + s.osince > 0 then
+  local n, calm = #put, 0
+  if s.fails + s.crashes + s.backs + s.wait + s.ofails + s.ocrashes + s.obacks + s.owait + s.osince + s.yield + s.way > 0 then
     put[n + 1] = 'retry'
-    put[n + 2] = string.format('%d %d %d %d %d %d %d %d %d', s.fails, s.crashes, s.backs, s.wait,
-      s.ofails, s.ocrashes, s.obacks, s.owait, s.osince)
+    put[n + 2] = string.format('%d %d %d %d %d %d %d %d %d %d %d', s.fails, s.crashes, s.backs, s.wait,
+      s.ofails, s.ocrashes, s.obacks, s.owait, s.osince, s.yield, s.way)
     n = n + 2
-  elseif s.retry then
-    redis.call('HDEL', session, 'retry', 'err', 'oerr')
+  else
+    if s.retry then redis.call('HDEL', session, 'retry', 'err', 'oerr') end
+    if waiting + unsent == 0 and not s.ended and s.token + 0 >= s.gen + 0 then
+      calm = s.exp > 0 and math.min(s.exp, s.sweep) or s.sweep
+    end
   end
+  if s.emptied then -- what was in hand is done, or in the inbox
+    put[n + 1] = 'hand'
+    put[n + 2] = ''
+    n = n + 2
+  end
+  s.rec = s.work .. ' ' .. s.token .. ' ' .. calm .. ' ' .. s.holder ..
+    string.format(' %d %d %d %d %d %d %d %d %d %d ', s.lease, waiting, s.bytes, unsent, s.obytes, s.ver, s.seq, s.turns, s.at, s.exp) ..
+    s.place .. ' | 2 ' .. s.gen .. ' ' .. s.born .. ' ' .. s.net .. ' ' .. s.ttl .. (s.ended and ' 1 ' or ' 0 ') .. s.chat ..
+    string.format(' %d %d ', s.sweep, s.kept) .. s.room
+  put[n + 1] = 'rec'
+  put[n + 2] = s.rec
+  n = n + 2
   for i = 1, n, 100 do -- bounded: a caller's data never decides how much is unpacked
     redis.call('HSET', session, unpack(put, i, math.min(i + 99, n)))
   end

@@ -46,7 +46,7 @@ func (s *scene) unreadable(r *replica, head string, begin func(id string)) (n in
 		if i == 0 {
 			hash = s.keys(r.client, ref)["s"]
 		}
-		s.ok(r.client.HSet(s.Context(), strings.TrimSuffix(hash, "bad0")+id, "head", head).Err())
+		s.ok(r.client.HSet(s.Context(), strings.TrimSuffix(hash, "bad0")+id, "rec", head).Err())
 	}
 	return n
 }
@@ -62,7 +62,7 @@ func (s *scene) wipeAll(r *replica) {
 }
 
 func unreadableExpired(s *scene) {
-	for _, head := range []string{brokenHead, "99 a layout of later days"} {
+	for _, head := range []string{brokenHead, "free | 99 a layout of later days"} {
 		r := s.replicaWith(store.Options{Buckets: 1})
 		bot := r.bot("bot", &options{TTL: 20 * time.Millisecond})
 		bad := s.unreadable(r, head, func(id string) { s.create(bot.Session(id), store.Origin{}) })
@@ -82,7 +82,7 @@ func unreadableExpired(s *scene) {
 }
 
 func unreadableDue(s *scene) {
-	for _, head := range []string{brokenHead, "99 a layout of later days"} {
+	for _, head := range []string{brokenHead, "free | 99 a layout of later days"} {
 		r := s.replicaWith(store.Options{Buckets: 1})
 		bot := r.bot("bot", nil)
 		s.unreadable(r, head, func(id string) { s.accept(bot, id, "hi") })

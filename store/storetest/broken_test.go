@@ -22,7 +22,7 @@ var breaks = map[string]struct {
 	noticed  string // by this check
 }{
 	"a release without its token check":  {lua.Release, "s.token ~= token or s.work ~= work", "s.work ~= work", "border/a_late_release"},
-	"a repeated commit not recognised":   {lua.Commit, "if status == 'd' and by == token then before = first end", "", "once/a_call_whose_reply_is_lost"},
+	"a repeated commit not recognised":   {lua.Settle, "if status == 'd' and by == token then before = first end", "", "once/a_call_whose_reply_is_lost"},
 	"a lease taken early":                {lua.Lease, "if s.lease > now then\n  if still()", "if s.lease > now + 200 then\n  if still()", "border/a_lease_is_not_taken"},
 	"replies retried early":              {lua.Lease, "elseif unsent > 0 and s.owait <= now then", "elseif unsent > 0 then", "border/the_failures_of_event"},
 	"a noted reply not looked for":       {lua.Sent, "if last and is_reply(last, upto) then", "if last then", "outbox/a_replica_that_dies_between_send_and_note"},

@@ -30,6 +30,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"order", theOrder},
 		{"failures", theFailures},
 		{"takeover", theTakeover},
+		{"in hand", theHand},
 		{"outbox", theOutbox},
 		{"calls beside turns", theCalls},
 		{"shutdown", theShutdown},

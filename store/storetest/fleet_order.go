@@ -182,7 +182,7 @@ func sessionsApart(s *scene) {
 func twoRoundTrips(s *scene) {
 	r, other := s.replica(), s.replica()
 	before := make(chan []string, 1)
-	steps := []*lua.Script{lua.Accept, lua.Lease, lua.Load, lua.Commit, lua.Sent, lua.Change}
+	steps := []*lua.Script{lua.Accept, lua.Lease, lua.Load, lua.Commit, lua.Settle, lua.Sent, lua.Change}
 	var skip int
 	opts := &options{Lease: longLease, Send: func(context.Context, store.Delivery) error {
 		before <- r.scripts(steps...)[skip:]
@@ -204,6 +204,7 @@ func twoRoundTrips(s *scene) {
 		})
 		return scripts
 	}
+	turn("makes the session")
 	turn("loads the scripts")
 	for i := range 5 {
 		equal(s, "scripts until the reply was sent", turn(fmt.Sprint(i)), []string{"accept", "commit"})

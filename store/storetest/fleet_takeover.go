@@ -219,8 +219,8 @@ func longHandler(s *scene) {
 	if renewals < 3 {
 		s.Errorf("%d renewals in two and a half leases", renewals)
 	}
-	after := r.scripts(lua.Renew, lua.Commit)
-	equal(s, "what came last", after[len(after)-1], "commit")
+	after := r.scripts(lua.Renew, lua.Commit, lua.Settle)
+	equal(s, "what came last", after[len(after)-1], "settle")
 	time.Sleep(lease / 2) // longer than from one renewal to the next
 	equal(s, "renewals after the turn", len(r.scripts(lua.Renew))-renewals, 0)
 	equal(s, "lease after the turn", s.status(bot.Session("1")).Lease.Work, session.WorkNone)

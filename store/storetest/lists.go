@@ -156,12 +156,12 @@ func listOfCorrupt(s *scene) {
 		s.accept(bot, fmt.Sprint(i), "hi")
 	}
 	hash := s.keys(r.client, bot.Session("4").Ref())["s"]
-	head := r.client.HGet(s.Context(), hash, "head").Val()
+	head := r.client.HGet(s.Context(), hash, "rec").Val()
 	for what, damage := range map[string]func() (back func()){
 		"another type": func() func() { return s.swap(r.client, hash) },
-		"no head": func() func() {
-			s.ok(r.client.HSet(s.Context(), hash, "head", "").Err())
-			return func() { s.ok(r.client.HSet(s.Context(), hash, "head", head).Err()) }
+		"no record": func() func() {
+			s.ok(r.client.HSet(s.Context(), hash, "rec", "").Err())
+			return func() { s.ok(r.client.HSet(s.Context(), hash, "rec", head).Err()) }
 		},
 	} {
 		back := damage()

@@ -126,7 +126,7 @@ func newerLayout(s *scene) {
 	bot := r.bot("bot", &options{MaxAttempts: 1})
 	key := s.hashOf(r.client, bot.Session("1"))
 	spoil(s, bot)
-	s.ok(r.client.HSet(s.Context(), key, "head", "99 a layout of later days").Err())
+	s.ok(r.client.HSet(s.Context(), key, "rec", "free | 99 a layout of later days").Err())
 	before := s.dump(r.client)
 	defer func() { s.ok(wipe(s.Context(), r.client, bucketKeys(key, bot.Session("1").Ref()))) }() // the sweep must not find it
 	for what, call := range everyCall(bot) {
@@ -152,8 +152,8 @@ func newerStore(s *scene) {
 	equal(s, "layout after the attempts", r.client.HGet(s.Context(), meta, "layout").Val(), "99")
 }
 
-// brokenHead is the head of a session whose version is no number.
-const brokenHead = "1 1758000000000123 many 0 0 0 0 0 0 - 0 1"
+// brokenHead is the record of a session whose version is no number.
+const brokenHead = "free 0 0 - 0 0 0 0 0 many 0 0 0 0 0 | 2 1758000000000123 0 0 - 0 1 0 0 0 0 0 0 0"
 
 func brokenHash(s *scene) {
 	r := s.replicaWith(store.Options{Buckets: 1})
@@ -161,10 +161,10 @@ func brokenHash(s *scene) {
 	key := s.hashOf(r.client, bot.Session("1"))
 	spoil(s, bot)
 	s.accept(bot, "1", "waits")
-	head := r.client.HGet(s.Context(), key, "head").Val()
-	s.ok(r.client.HSet(s.Context(), key, "head", brokenHead).Err())
+	head := r.client.HGet(s.Context(), key, "rec").Val()
+	s.ok(r.client.HSet(s.Context(), key, "rec", brokenHead).Err())
 	defer func() { // so that the sweep finds a whole session again
-		s.ok(r.client.HSet(s.Context(), key, "head", head).Err())
+		s.ok(r.client.HSet(s.Context(), key, "rec", head).Err())
 	}()
 	for what, call := range everyCall(bot) {
 		if what == "DeadLetters" {

@@ -36,14 +36,25 @@ type request struct {
 	deliver func() error // sends it, even if its caller has given up meanwhile
 }
 
-// fail puts a fault on a script, in place of the one before; nil removes it.
+// fail puts a fault on a script, in place of the one before; nil removes it. One on
+// commit is one on settle too: a turn ends by either.
 func (w *wire) fail(script *lua.Script, f fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.faults == nil {
 		w.faults = map[*lua.Script]fault{}
 	}
-	w.faults[script] = f
+	for _, script := range either(script) {
+		w.faults[script] = f
+	}
+}
+
+// either returns the script, and with commit settle.
+func either(script *lua.Script) []*lua.Script {
+	if script == lua.Commit {
+		return []*lua.Script{lua.Commit, lua.Settle}
+	}
+	return []*lua.Script{script}
 }
 
 // loseReplies executes the next n requests of a script and loses the replies.

@@ -55,6 +55,9 @@ func (c *Caller) Begin(r Request) Call {
 	return Call{caller: c, script: r.Script, node: r.Node, key: r.Keys[0], words: words, deadline: deadline}
 }
 
+// Made returns how many calls were begun.
+func (c *Caller) Made() uint64 { return c.calls.Load() }
+
 // words returns the words of the request's command, of which the first two, which
 // name the script, and the deadline are still to be filled in.
 func (r *Request) words(id ids.Call) (words []any, deadline int) {

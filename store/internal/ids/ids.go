@@ -41,6 +41,9 @@ func (c Call) Replica() string {
 	return string(c)
 }
 
+// Own returns the part of the id that no other call has.
+func (c Call) Own() string { return string(c[strings.LastIndexByte(string(c), '-')+1:]) }
+
 // A Token is the fencing token of a hand-out, in decimal. Scripts make it, in
 // lua/prelude/record.lua; it is compared as text, because Lua's numbers lose digits.
 type Token string

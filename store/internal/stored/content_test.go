@@ -20,9 +20,9 @@ func TestNoErrorShowsWhatIsStored(t *testing.T) {
 			t.Errorf("%q shows content, or is more than a line", text)
 		}
 	}
-	for _, field := range []string{FieldHead, FieldLease, FieldRetry} {
+	for _, field := range []string{FieldRecord, FieldRetry} {
 		for _, damaged := range []string{"sesame", "1 sesame", "1 1 0 0 0 0 0 0 0 sesame 0 1", "1 1 0 0 0 0 0 0 0 - 0 1 sesame", "0 0 free - sesame 0 0 0 0", "-4711 4711"} {
-			pairs := map[string]string{FieldHead: leastHead, FieldLease: leastLease, FieldState: "s"}
+			pairs := map[string]string{FieldRecord: leastRecord, FieldState: "s"}
 			pairs[field] = damaged
 			_, err := ReadRecord(someRef, pairsOf(pairs))
 			wantNone(err, session.ErrCorrupt)
@@ -38,7 +38,7 @@ func TestNoErrorShowsWhatIsStored(t *testing.T) {
 		if damaged == "j4711" {
 			continue // good as a value
 		}
-		r := mustRead(t, map[string]string{FieldHead: leastHead, FieldLease: leastLease, FieldState: "s", FieldMessage: damaged, FieldIntent: damaged, FieldFile: damaged})
+		r := mustRead(t, map[string]string{FieldRecord: leastRecord, FieldState: "s", FieldMessage: damaged, FieldIntent: damaged, FieldFile: damaged})
 		_, err = r.Snapshot()
 		wantNone(err, session.ErrCorrupt)
 	}
@@ -63,7 +63,7 @@ func TestNoErrorShowsWhatIsStored(t *testing.T) {
 // A damaged field is the operator's, whatever is there in its place.
 func TestAFieldOfAnotherTypeIsCorruptAndNoWrongType(t *testing.T) {
 	t.Parallel()
-	r := mustRead(t, map[string]string{FieldHead: leastHead, FieldLease: leastLease, FieldState: "s", FieldMessage: "j7", PrefixData + "wide": "j18446744073709551615"})
+	r := mustRead(t, map[string]string{FieldRecord: leastRecord, FieldState: "s", FieldMessage: "j7", PrefixData + "wide": "j18446744073709551615"})
 	s, err := r.Snapshot()
 	wantErr(t, err, session.ErrCorrupt, FieldMessage, "d:wide", "; ")
 	if errors.Is(err, session.ErrType) || s.Message != "" {

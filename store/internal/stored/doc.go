@@ -13,7 +13,7 @@
 //	j["map.png","image/png",1500]                           a file, without its bytes
 //
 // What scripts put before them in a list is shown in lua/prelude/list.lua. How a
-// session's hash looks is shown above [FieldHead].
+// session's hash looks is shown above [FieldRecord].
 //
 // # Backwards compatibility
 //

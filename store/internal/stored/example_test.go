@@ -43,7 +43,7 @@ func ExampleFields() {
 // A damaged value costs that value only.
 func ExampleRecord_Snapshot() {
 	r, err := stored.ReadRecord(session.Ref{Bot: "weather", ID: "ada"}, []string{
-		"head", "1 1 8 0 0 0 0 0 0 - 0 1", "lease", "0 0 free - 0 0 0 0 0", "state", "weather", "d:city", `j"Rome"`, "d:days", "j{",
+		"rec", "free 0 0 - 0 0 0 0 0 8 0 0 0 0 0 | 2 1 0 0 - 0 1 0 0 0 0 0 0 0", "state", "weather", "d:city", `j"Rome"`, "d:days", "j{",
 	})
 	if err != nil {
 		panic(err)

@@ -74,16 +74,16 @@ func FuzzMessage(f *testing.F) {
 }
 
 func FuzzRecord(f *testing.F) {
-	f.Add("head", []byte("1 1 8 0 0 0 0 0 0 - 0 1"), "d:a", []byte("m\x01"))
+	f.Add("rec", []byte(leastRecord), "d:a", []byte("m\x01"))
 	f.Add("intent", []byte("m\xc0"), "file", []byte(`j["a","b",1]`))
-	f.Add("head", []byte("2 1"), "f:x", []byte("1"))
-	f.Add("lease", []byte("1 9223372036854775807 event a#b 0 0 0"), "retry", []byte("1 2 3 4 5 -1"))
+	f.Add("rec", []byte("free | 1 1"), "f:x", []byte("1"))
+	f.Add("hand", []byte("0123456789abcdef1 2 m"), "retry", []byte("1 2 3 4 5 -1"))
 	f.Fuzz(func(t *testing.T, field1 string, value1 []byte, field2 string, value2 []byte) {
 		r, err := ReadRecord(someRef, []string{
-			FieldHead, leastHead, FieldLease, leastLease, FieldState, "s", field1, string(value1), field2, string(value2),
+			FieldRecord, leastRecord, FieldState, "s", field1, string(value1), field2, string(value2),
 		})
 		if err != nil {
-			if !errors.Is(err, session.ErrCorrupt) && !errors.Is(err, session.ErrNewerLayout) {
+			if !errors.Is(err, session.ErrCorrupt) && !errors.Is(err, session.ErrNewerLayout) && !errors.Is(err, session.ErrUnsupported) {
 				t.Fatal(err)
 			}
 			return
@@ -96,5 +96,12 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("%+v", s)
 		}
 		r.Status()
+		if element, err := r.Hand(); err != nil {
+			wantErr(t, err, session.ErrCorrupt)
+		} else if element != "" {
+			if _, err := ReadAccepted([]byte(element)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 }

@@ -10,25 +10,38 @@ import (
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/ids"
 )
 
 // A Record is a session's hash as it is stored. Reading one checks the numbers;
-// the encoded values are decoded only when they are asked for.
+// the encoded values are decoded only when they are asked for. It does not change.
 type Record struct {
 	ref    session.Ref
-	fields map[string]string // but for head, lease and retry, which follow
-	head   struct {
-		layout, life, version, seq, turns, created, active, expires, net int64
-		ttl                                                              string
-		ended, chat                                                      int64
-	}
-	lease struct {
-		token                                string
-		until                                int64
-		work, holder                         string
-		yield, way, bytes, replyBytes, sweep int64
-	}
+	fields map[string]string // but for rec, hand and retry
+	text   string            // rec
+	hand   string
+	turned // rec in front of the bar
+	lasting
 	retry struct{ event, reply retry }
+	yield int64
+}
+
+// turned is what a turn changes of a record.
+type turned struct {
+	work, token                                 string
+	calm                                        int64
+	holder                                      string
+	until, waiting, bytes, unsent, replyBytes   int64
+	version, seq, turns, active, expires, place int64
+}
+
+// lasting is what stays of a record in most turns.
+type lasting struct {
+	layout, life, created, net          int64
+	ttl                                 string
+	ended, chat, sweep, kept            int64
+	listed, pause, steps, timers, burst int64
+	lastingText                         string
 }
 
 // A retry is how often the head of the inbox, or of the outbox, came back.
@@ -48,9 +61,8 @@ func (r retry) status(err string) session.Retry {
 //   - [session.ErrNotFound] for no fields at all;
 //   - [session.ErrNewerLayout] for a layout that this version does not know yet,
 //     [session.ErrUnsupported] for one that it does not read any more;
-//   - a [session.CorruptError] for a field without a value, for a head, a lease
-//     or a retry that cannot be read, and when the head, the lease or the state
-//     is missing.
+//   - a [session.CorruptError] for a field without a value, for a rec or a retry
+//     that cannot be read, and when rec or the state is missing.
 func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	if len(pairs) == 0 {
 		return nil, fmt.Errorf("session %s: %w", ref, session.ErrNotFound)
@@ -59,40 +71,26 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	if len(pairs)%2 == 1 {
 		return nil, r.corrupt(pairs[len(pairs)-1], errors.New("a field without a value"))
 	}
-	var head, lease, counts string
+	var text, counts string
 	for i := 0; i < len(pairs); i += 2 {
 		switch pairs[i] {
-		case FieldHead:
-			head = pairs[i+1]
-		case FieldLease:
-			lease = pairs[i+1]
+		case FieldRecord:
+			text = pairs[i+1]
+		case FieldHand:
+			r.hand = pairs[i+1]
 		case FieldRetry:
 			counts = pairs[i+1]
 		default:
 			r.fields[pairs[i]] = pairs[i+1]
 		}
 	}
-	if first, _, _ := strings.Cut(head, " "); first != strconv.Itoa(Layout) {
-		if layout, err := strconv.ParseInt(first, 10, 64); err == nil {
-			if err := OtherLayout(layout, Layout); err != nil {
-				return nil, fmt.Errorf("session %s: %w", ref, err)
-			}
-		}
+	if err := r.read(text); err != nil {
+		return nil, err
 	}
-	h, l, e, o := &r.head, &r.lease, &r.retry.event, &r.retry.reply
-	if err := words(head, &h.layout, &h.life, &h.version, &h.seq, &h.turns, &h.created, &h.active, &h.expires, &h.net, &h.ttl, &h.ended, &h.chat); err != nil {
-		return nil, r.corrupt(FieldHead, err)
-	}
-	if h.ttl != "-" {
-		if _, err := strconv.ParseUint(h.ttl, 10, 63); err != nil {
-			return nil, r.corrupt(FieldHead, errors.New("the time to live is no integer"))
-		}
-	}
-	if err := words(lease, &l.token, &l.until, &l.work, &l.holder, &l.yield, &l.way, &l.bytes, &l.replyBytes, &l.sweep); err != nil {
-		return nil, r.corrupt(FieldLease, err)
-	}
+	e, o := &r.retry.event, &r.retry.reply
 	if counts != "" {
-		if err := words(counts, &e.fails, &e.crashes, &e.backs, &e.wait, &o.fails, &o.crashes, &o.backs, &o.wait, &o.since); err != nil {
+		var way int64
+		if err := words(counts, &e.fails, &e.crashes, &e.backs, &e.wait, &o.fails, &o.crashes, &o.backs, &o.wait, &o.since, &r.yield, &way); err != nil {
 			return nil, r.corrupt(FieldRetry, err)
 		}
 	}
@@ -101,6 +99,68 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	}
 	return r, nil
 }
+
+// With returns the record with another rec, as a script returned it.
+func (r *Record) With(text string) (*Record, error) {
+	with := *r
+	return &with, with.read(text)
+}
+
+// read reads rec.
+func (r *Record) read(text string) error {
+	front, lasting, found := strings.Cut(text, " | ")
+	if lasting != r.lastingText || lasting == "" {
+		l := &r.lasting
+		if first, _, _ := strings.Cut(lasting, " "); first != strconv.Itoa(Layout) {
+			if layout, err := strconv.ParseInt(first, 10, 64); err == nil {
+				if err := OtherLayout(layout, Layout); err != nil {
+					return fmt.Errorf("session %s: %w", r.ref, err)
+				}
+			}
+		}
+		if text == "" {
+			return r.corrupt(FieldRecord, errors.New("it is missing"))
+		}
+		if !found {
+			return r.corrupt(FieldRecord, errors.New("it has no bar"))
+		}
+		if err := words(lasting, &l.layout, &l.life, &l.created, &l.net, &l.ttl, &l.ended, &l.chat, &l.sweep, &l.kept,
+			&l.listed, &l.pause, &l.steps, &l.timers, &l.burst); err != nil {
+			return r.corrupt(FieldRecord, fmt.Errorf("behind the bar: %w", err))
+		}
+		if l.ttl != "-" {
+			if _, err := strconv.ParseUint(l.ttl, 10, 63); err != nil {
+				return r.corrupt(FieldRecord, errors.New("the time to live is no integer"))
+			}
+		}
+		l.lastingText = lasting
+	}
+	t := &r.turned
+	if err := words(front, &t.work, &t.token, &t.calm, &t.holder, &t.until, &t.waiting, &t.bytes, &t.unsent, &t.replyBytes,
+		&t.version, &t.seq, &t.turns, &t.active, &t.expires, &t.place); err != nil {
+		return r.corrupt(FieldRecord, err)
+	}
+	r.text = text
+	return nil
+}
+
+// Hand returns the event in hand, as an inbox has it; empty if there is none. It
+// returns a [session.CorruptError] for one that cannot be read.
+func (r *Record) Hand() (element string, err error) {
+	if r.hand == "" {
+		return "", nil
+	}
+	if len(r.hand) > ids.DigestSize {
+		words := strings.SplitN(r.hand[ids.DigestSize:], " ", 3)
+		if when, err := strconv.ParseInt(words[0], 10, 64); err == nil && len(words) == 3 {
+			return r.hand[:ids.DigestSize] + EntryAt(when, codec.Encoded(words[2])), nil
+		}
+	}
+	return "", r.corrupt(FieldHand, errors.New("it is no event"))
+}
+
+// Text returns rec as it is stored.
+func (r *Record) Text() string { return r.text }
 
 // words reads a packed field: as many words as there are places, a *string or
 // an *int64 each.
@@ -148,16 +208,16 @@ func moment(ms int64) time.Time {
 func (r *Record) Ref() session.Ref { return r.ref }
 
 // Life returns the number of the life.
-func (r *Record) Life() int64 { return r.head.life }
+func (r *Record) Life() int64 { return r.life }
 
 // Version returns the number of changes so far.
-func (r *Record) Version() int64 { return r.head.version }
+func (r *Record) Version() int64 { return r.version }
 
 // Seq returns the sequence number of the chat's last message.
-func (r *Record) Seq() int64 { return r.head.seq }
+func (r *Record) Seq() int64 { return r.seq }
 
 // Turns returns the number of events handled in this life.
-func (r *Record) Turns() int64 { return r.head.turns }
+func (r *Record) Turns() int64 { return r.turns }
 
 // State returns the current state's name.
 func (r *Record) State() string { return r.fields[FieldState] }
@@ -233,28 +293,28 @@ func (r *Record) names(prefix string) []string {
 
 // Ended reports whether the session was ended by its own turn, and waits to be
 // buried.
-func (r *Record) Ended() bool { return r.head.ended != 0 }
+func (r *Record) Ended() bool { return r.ended != 0 }
 
 // Expires returns when the session expires, in ms; 0 for never.
-func (r *Record) Expires() int64 { return r.head.expires }
+func (r *Record) Expires() int64 { return r.expires }
 
 // Active returns when the session was last changed, in ms.
-func (r *Record) Active() int64 { return r.head.active }
+func (r *Record) Active() int64 { return r.active }
 
 // Dropped returns when Redis itself drops the session's keys, in ms; 0 for never.
-func (r *Record) Dropped() int64 { return r.head.net }
+func (r *Record) Dropped() int64 { return r.net }
 
 // Bytes returns how many bytes the inbox and the outbox have, as the scripts count.
-func (r *Record) Bytes() (inbox, outbox int64) { return r.lease.bytes, r.lease.replyBytes }
+func (r *Record) Bytes() (inbox, outbox int64) { return r.bytes, r.replyBytes }
 
 // Latest returns the moment, in ms, after which nothing that the record says holds
 // back the session's work any more: a lease, or the pause before the next attempt.
 func (r *Record) Latest() int64 {
-	return max(r.lease.until, r.lease.yield, r.retry.event.wait, r.retry.reply.wait)
+	return max(r.until, r.yield, r.retry.event.wait, r.retry.reply.wait)
 }
 
 // Held reports whether a replica has the session's lease, even one that is over.
-func (r *Record) Held() bool { return r.lease.until != 0 }
+func (r *Record) Held() bool { return r.until != 0 }
 
 // OtherLayout returns the error of data that was stored in another layout than the
 // one that is known: [session.ErrNewerLayout], or [session.ErrUnsupported] for an

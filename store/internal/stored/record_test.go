@@ -25,11 +25,8 @@ func pairsOf(fields map[string]string) []string {
 	return pairs
 }
 
-// The least that a session's packed fields can say.
-const (
-	leastHead  = "1 1 0 0 0 0 0 0 0 - 0 1"
-	leastLease = "0 0 free - 0 0 0 0 0"
-)
+// The least that a session's record can say.
+const leastRecord = "free 0 0 - 0 0 0 0 0 0 0 0 0 0 0 | 2 1 0 0 - 0 1 0 0 0 0 0 0 0"
 
 // wholeHash is a hash with every field in it.
 func wholeHash(t testing.TB, c codec.Codec) map[string]string {
@@ -43,9 +40,9 @@ func wholeHash(t testing.TB, c codec.Codec) map[string]string {
 		t.Fatal(del, err)
 	}
 	fields := map[string]string{
-		FieldHead:  "1 1 8 12 6 1758000000000 1758000042000 1760592042000 1760595642000 2592000000 1 1",
-		FieldLease: "1758000042000123 1758000072000 event bot#7f9c#41 0 0 312 0 1758003600000",
-		FieldRetry: "2 1 3 1758000050000 1 2 4 1758000060000 1758000000000", FieldError: "timeout", FieldReplyError: "502",
+		FieldRecord: "event 1758000042000123 0 bot#7f9c#41 1758000072000 1 312 0 0 8 12 6 1758000042000 1760592042000 12345 | " +
+			"2 1 1758000000000 1760595642000 2592000000 1 1 1758003600000 1758003600001 0 0 0 0 0",
+		FieldRetry: "2 1 3 1758000050000 1 2 4 1758000060000 1758000000000 0 0", FieldError: "timeout", FieldReplyError: "502",
 		FieldState: "weather", FieldPlatform: "telegram", FieldUser: "ada",
 	}
 	for i := 0; i < len(set); i += 2 {
@@ -140,7 +137,7 @@ func TestRecord(t *testing.T) {
 	})
 	t.Run("the least hash is a session", func(t *testing.T) {
 		t.Parallel()
-		r := mustRead(t, map[string]string{FieldHead: leastHead, FieldLease: leastLease, FieldState: "start"})
+		r := mustRead(t, map[string]string{FieldRecord: leastRecord, FieldState: "start"})
 		got, err := r.Snapshot()
 		want := session.Snapshot{Ref: someRef, Life: 1, State: "start", Flags: map[string]bool{}, Data: map[string]any{}}
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -169,14 +166,14 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 	})
 	t.Run("a newer layout is refused by its number", func(t *testing.T) {
 		t.Parallel()
-		_, err := ReadRecord(someRef, []string{FieldHead, "7 whatever", "anything", "else"})
-		wantErr(t, err, session.ErrNewerLayout, "weather/ada", "7", "1")
+		_, err := ReadRecord(someRef, []string{FieldRecord, "free 0 | 7 whatever", "anything", "else"})
+		wantErr(t, err, session.ErrNewerLayout, "weather/ada", "7", "2")
 	})
 	t.Run("a field without a value is corrupt", func(t *testing.T) {
 		t.Parallel()
 		corruptField(t, append(pairsOf(wholeHash(t, codec.Msgpack)), "odd"), "odd")
 	})
-	for _, field := range []string{FieldHead, FieldLease, FieldState} {
+	for _, field := range []string{FieldRecord, FieldState} {
 		t.Run("a hash without "+field+" is corrupt", func(t *testing.T) {
 			t.Parallel()
 			fields := wholeHash(t, codec.Msgpack)
@@ -184,7 +181,7 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 			corruptField(t, pairsOf(fields), field)
 		})
 	}
-	words := map[string][]int{FieldHead: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, FieldLease: {1, 4, 5, 6}, FieldRetry: {0, 1, 2, 3, 4, 5}}
+	words := map[string][]int{FieldRecord: {2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29}, FieldRetry: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}}
 	for field, numbers := range words {
 		for _, n := range numbers {
 			for _, text := range []string{"x", "", "-1", "1.5", "1e3", "99999999999999999999", " 1"} {
@@ -272,7 +269,7 @@ func TestSnapshotOfADamagedHash(t *testing.T) {
 func TestFieldNamesAreDistinct(t *testing.T) {
 	t.Parallel()
 	all := wholeHash(t, codec.Msgpack)
-	if n := len(slices.Collect(maps.Keys(all))); n != 8+3+2+4 {
+	if n := len(slices.Collect(maps.Keys(all))); n != 7+3+2+4 {
 		t.Errorf("%d fields", n)
 	}
 	for _, field := range StatusFields {

@@ -42,9 +42,9 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 		Flags:    flags,
 		Data:     data,
 		Seq:      r.Seq(),
-		Created:  moment(r.head.created),
-		Active:   moment(r.head.active),
-		Expires:  moment(r.head.expires),
+		Created:  moment(r.created),
+		Active:   moment(r.active),
+		Expires:  moment(r.expires),
 	}, causes.Join(errs...)
 }
 
@@ -52,7 +52,7 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 // and unsent replies, and the server's clock, are left for the caller to fill:
 // the hash does not hold them.
 func (r *Record) Status() session.Status {
-	holder, work := ids.Call(r.lease.holder).Replica(), r.lease.work
+	holder, work := ids.Call(r.holder).Replica(), r.work
 	if work == "free" {
 		holder, work = "", ""
 	}
@@ -62,11 +62,11 @@ func (r *Record) Status() session.Status {
 		Platform: r.Platform(),
 		User:     r.User(),
 		Version:  r.Version(),
-		Lease:    session.Lease{Holder: holder, Work: session.Work(work), Token: r.lease.token, Until: moment(r.lease.until)},
+		Lease:    session.Lease{Holder: holder, Work: session.Work(work), Token: r.token, Until: moment(r.until)},
 		Event:    r.retry.event.status(r.fields[FieldError]),
 		Reply:    r.retry.reply.status(r.fields[FieldReplyError]),
-		Created:  moment(r.head.created),
-		Active:   moment(r.head.active),
-		Expires:  moment(r.head.expires),
+		Created:  moment(r.created),
+		Active:   moment(r.active),
+		Expires:  moment(r.expires),
 	}
 }

@@ -1,0 +1,74 @@
+package store
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/botsession/botsession/store/internal/ids"
+	"github.com/botsession/botsession/store/internal/stored"
+)
+
+// mostPlain is how many messages, replies and fields a turn may write that commit ends.
+const mostPlain = 100
+
+// A plain is a turn's end by lua/commit.lua: on a session that is as the holder knows
+// it, with everything computed here.
+type plain struct {
+	args  []string       // args are the script's.
+	at    int64          // at is the server's time for which they were computed, ms.
+	after *stored.Record // after is what the record is then.
+}
+
+// plain returns how commit ends a turn; ok is false for a turn that does more than is
+// usual, on which settle decides.
+func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
+	b, rec := r.bot, h.known
+	if rec == nil || h.event == nil || w.change.Reset != "" || w.destroy || w.change.TTL != nil || w.file != nil || w.own.file != nil ||
+		len(w.change.Moves) > 1 || len(w.chat) == 0 || len(w.chat)+(len(w.set)+len(w.own.fields))/2 > mostPlain ||
+		h.fails+h.crashes+h.backs > 0 || slices.ContainsFunc(w.del, rec.Has) {
+		return p, false
+	}
+	p.at = max(b.store.caller.Clock.At(h.at.bucket, time.Now()), rec.Active())
+	end := stored.Ended{
+		At: p.at, Changed: w.dirty, Messages: len(w.chat), Lease: b.store.opts.Lease.Milliseconds(), TTL: number(h.opts.TTL),
+		Set: slices.Concat(w.own.fields, w.set),
+	}
+	state, pair := rec.State(), ""
+	if len(w.change.Moves) > 0 {
+		pair = state + "\x00" + w.change.Moves[0]
+		if to := w.change.Moves[0]; to != state {
+			state = to
+			end.Set = append(end.Set, stored.FieldState, to)
+		}
+	}
+	first := rec.Seq() + 1
+	var replies, messages []string
+	for i, e := range w.chat {
+		entry := stored.EntryAt(p.at, e.encoded)
+		messages = append(messages, entry)
+		if e.send && !h.opts.RecordOnly {
+			name := ids.Reply{Life: strconv.FormatInt(rec.Life(), 10), Number: first + int64(i)}
+			replies = append(replies, stored.UnsentElement(name, w.event, entry))
+			end.ReplyBytes += len(replies[len(replies)-1])
+		}
+	}
+	end.Replies = len(replies)
+	forget := (h.accepted + h.window + 999) / 1000 * 1000
+	if !rec.InHand(end, forget) || p.at+1000 >= rec.Until() || forget < p.at+b.store.opts.Timeout.Milliseconds()+2000 {
+		return p, false
+	}
+	p.after = rec.After(end)
+	till := ""
+	if end.Replies > 0 {
+		till = strconv.FormatInt(p.after.Until(), 10)
+	}
+	line := stored.HandledLine(forget/1000, rec.Holder(), h.token, first, len(w.chat))
+	p.args = make([]string, 0, 16+2*len(w.chat)+len(end.Set)+4)
+	p.args = append(p.args, h.at.ref.ID, b.name, rec.Text(), strconv.FormatInt(p.at, 10), till, string(h.event.digest), line,
+		strconv.FormatInt(p.after.Place(), 10), strconv.FormatInt(rec.Place(), 10), pair, strconv.Itoa(h.opts.HistoryLimit),
+		strconv.FormatInt(rec.Dropped(), 10), state, strconv.FormatInt(p.after.Version(), 10), strconv.Itoa(len(replies)), strconv.Itoa(len(messages)))
+	p.args = append(append(append(p.args, replies...), messages...), end.Set...)
+	p.args = append(p.args, stored.FieldRecord, p.after.Text(), stored.FieldHand, "")
+	return p, true
+}

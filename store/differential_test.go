@@ -1,0 +1,396 @@
+package store
+
+import (
+	"context"
+	"errors"
+	flags "flag" // flag is a function here
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/botsession/botsession/lua"
+	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
+	"github.com/botsession/botsession/store/internal/stored"
+)
+
+var differentialTurns = flags.Int("differential.turns", 4000, "how many turns TestTheShortWayWritesWhatTheGeneralScriptsWrite runs")
+
+// The first lines of accept and sent, and commit with what the holder computes, must
+// leave what the general scripts leave, byte for byte. So the same random calls are
+// made on two servers with the same clock, on one of them as they are, on the other
+// by the general scripts alone; after each step all that is stored is compared.
+func TestTheShortWayWritesWhatTheGeneralScriptsWrite(t *testing.T) {
+	t.Parallel()
+	const turnsEach = 200
+	commits := 0
+	for seed := range uint64(max(*differentialTurns/turnsEach, 1)) {
+		d := newDifferential(t, seed)
+		for range turnsEach {
+			d.step()
+			if t.Failed() {
+				t.Fatalf("seed %d: the steps were\n%s", seed, strings.Join(d.steps, "\n"))
+			}
+		}
+		commits += d.commits
+	}
+	t.Logf("%d of the turns ended by commit", commits)
+	if commits < *differentialTurns/8 {
+		t.Errorf("%d of %d turns ended by commit: too few to say much", commits, *differentialTurns)
+	}
+}
+
+// A differential is two servers to which the same happens.
+type differential struct {
+	*testing.T
+	dice    *rand.Rand
+	now     time.Time
+	sides   [2]*side // the short way, the general one
+	steps   []string
+	commits int
+	events  int
+}
+
+type side struct {
+	server  *miniredis.Miniredis
+	st      *Store
+	bots    []*Bot
+	runners []*runner
+	general bool
+}
+
+func newDifferential(t *testing.T, seed uint64) *differential {
+	d := &differential{T: t, dice: rand.New(rand.NewPCG(seed, 1)), now: time.UnixMilli(1_800_000_000_000)}
+	window, limit, ttl := d.pick(time.Hour, time.Minute, 10*time.Second), d.dice.IntN(2)*5, d.pick(time.Hour, -1, 20*24*time.Hour)
+	for i := range d.sides {
+		server := miniredis.RunT(t)
+		server.SetTime(d.now)
+		st, err := Open(t.Context(), "redis://"+server.Addr(), &Options{Buckets: 1, Timeout: 5 * time.Second, Lease: 30 * time.Second})
+		noError(t, err)
+		t.Cleanup(func() { st.Close() })
+		st.caller.Name = "replica-0123456789abcdef"
+		s := &side{server: server, st: st, general: i == 1}
+		for _, recordOnly := range []bool{true, false} {
+			bot := botOf(t, st, fmt.Sprint("bot-", recordOnly), &BotOptions{RecordOnly: recordOnly, DedupeWindow: window, HistoryLimit: limit, TTL: ttl, Backoff: time.Second})
+			s.bots = append(s.bots, bot)
+			s.runners = append(s.runners, bot.newRunner(t.Context(), func(context.Context, *Turn) error { return nil }, ServeOptions{}, 1))
+		}
+		d.sides[i] = s
+	}
+	return d
+}
+
+func (d *differential) pick(from ...time.Duration) time.Duration { return from[d.dice.IntN(len(from))] }
+
+// at has both servers at the same moment, and both processes know it.
+func (d *differential) at(step time.Duration) {
+	d.now = d.now.Add(step)
+	for _, s := range d.sides {
+		if step > 0 {
+			s.server.FastForward(step)
+		}
+		s.server.SetTime(d.now)
+		s.st.caller.Clock.Heard(0, d.now.UnixMilli()+1)
+	}
+}
+
+// both does something on both servers, and compares what comes back.
+func (d *differential) both(what string, do func(s *side) any) (results [2]any) {
+	d.Helper()
+	for i, s := range d.sides {
+		s.st.caller.Clock.Heard(0, d.now.UnixMilli()+1)
+		results[i] = do(s)
+	}
+	for d.sides[0].st.caller.Made() != d.sides[1].st.caller.Made() { // so that both give the next call the same id
+		less := d.sides[0].st
+		if d.sides[1].st.caller.Made() < less.caller.Made() {
+			less = d.sides[1].st
+		}
+		less.caller.Begin(call.Request{Script: lua.Load, Keys: []string{""}})
+	}
+	d.steps = append(d.steps, fmt.Sprintf("%d %s: %v", d.now.UnixMilli(), what, results[0]))
+	if diff := cmp.Diff(results[1], results[0]); diff != "" {
+		d.Errorf("%s (-general +short):\n%s", what, diff)
+	}
+	return results
+}
+
+func (d *differential) step() {
+	d.at(d.pick(0, 1, 20, 999, 5000, 61_000, 1_200_000, 40*3_600_000) * time.Millisecond)
+	if d.dice.IntN(40) == 0 {
+		d.at(-d.pick(1, 500, 3000) * time.Millisecond)
+	}
+	bot, id := d.dice.IntN(2), fmt.Sprint(d.dice.IntN(2))
+	ref := func(s *side) place { return s.st.layout.place(session.Ref{Bot: s.bots[bot].name, ID: id}) }
+	if d.dice.IntN(5) == 0 {
+		d.live(bot, id, 6)
+		d.compare()
+	}
+	e := session.Event{ID: fmt.Sprint("event ", d.events), Text: fmt.Sprint("text ", d.events), Platform: "web", User: "u" + id}
+	d.events++
+	if d.dice.IntN(20) == 0 {
+		e.Text = strings.Repeat("long", 1100)
+	}
+	var holds [2]*hold
+	d.both("accept", func(s *side) any {
+		h, told := d.accept(s, s.runners[bot], ref(s), e)
+		holds[map[bool]int{true: 1}[s.general]] = h
+		return told
+	})
+	if holds[0] == nil || holds[1] == nil {
+		d.both("what waits", func(s *side) any { return d.drain(s, s.runners[bot], ref(s)) })
+		d.compare()
+		return
+	}
+	d.at(d.pick(0, 1, 300, 20_000) * time.Millisecond)
+	switch d.dice.IntN(8) {
+	case 0:
+		d.both("accept again", func(s *side) any {
+			h, told := d.accept(s, s.runners[bot], ref(s), e)
+			return fmt.Sprint(h != nil, told)
+		})
+	case 1:
+		later := e
+		later.ID += " later"
+		d.both("accept another", func(s *side) any {
+			h, told := d.accept(s, s.runners[bot], ref(s), later)
+			return fmt.Sprint(h != nil, told)
+		})
+	case 2:
+		d.live(bot, id, 5) // an Update would wait
+	}
+	if d.dice.IntN(10) == 0 {
+		d.both("release", func(s *side) any {
+			h := holds[map[bool]int{true: 1}[s.general]]
+			h.begin(d.Context())
+			defer h.cancel(nil)
+			s.runners[bot].release(h, "retry", time.Second, "no")
+			return nil
+		})
+		d.at(2 * time.Second)
+		d.both("what waits", func(s *side) any { return d.drain(s, s.runners[bot], ref(s)) })
+		d.compare()
+		return
+	}
+	what := d.dice.Uint64()
+	d.both("turn", func(s *side) any {
+		h := holds[map[bool]int{true: 1}[s.general]]
+		return d.end(s, s.runners[bot], h, what)
+	})
+	d.both("what waits", func(s *side) any { return d.drain(s, s.runners[bot], ref(s)) })
+	d.compare()
+}
+
+// accept accepts an event as Bot.Accept does, on the general side without the first lines.
+func (d *differential) accept(s *side, r *runner, at place, e session.Event) (*hold, any) {
+	opts := r.bot.options()
+	ev, err := r.bot.encodeEvent(e, opts)
+	noError(d.T, err)
+	ev.window = s.st.window(opts)
+	small, text := false, ""
+	var known *stored.Record
+	if !s.general && ev.fitsHand() {
+		small = true
+		if known = s.st.known.take(s.st.identity().id, at.ref); known != nil {
+			text = known.Text()
+		}
+	}
+	answer, err := s.st.do(d.Context(), lua.Accept, at, r.bot.acceptArgs(opts, at, ev, opts.room(), small, text)...)
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	if answer.Status() == "OK" {
+		switch answer.List(3).Text(0) {
+		case "hand":
+			h := r.inHand(at, time.Now(), answer, ev, known)
+			noError(d.T, h.bad)
+			return h, "event"
+		case "event":
+			h := r.hold(at, time.Now(), answer.List(3))
+			h.event = ev
+			noError(d.T, h.bad)
+			return h, "event"
+		}
+		return nil, answer.List(3).Text(0)
+	}
+	return nil, answer.Status()
+}
+
+// end ends a turn that did something, by the number what, and sends its replies.
+func (d *differential) end(s *side, r *runner, h *hold, what uint64) any {
+	dice := rand.New(rand.NewPCG(what, 2))
+	h.begin(d.Context())
+	defer h.cancel(nil)
+	t := newTurn(r.bot, h.opts, h.at.ref, h.rec, h.event, h.attempt(), h.log)
+	for range dice.IntN(4) {
+		t.Reply(fmt.Sprint("reply ", dice.IntN(100)))
+	}
+	if dice.IntN(3) > 0 {
+		t.Set(fmt.Sprint("key ", dice.IntN(3)), dice.IntN(3))
+	}
+	switch dice.IntN(6) {
+	case 0, 1:
+		t.Move(fmt.Sprint("state ", dice.IntN(3)))
+	case 2:
+		t.SetIntent(&session.Intent{Name: "intent"})
+	case 3:
+		t.SetFlag(fmt.Sprint("flag ", dice.IntN(2)), dice.IntN(2) == 0)
+	}
+	switch dice.IntN(20) {
+	case 0:
+		t.Delete(fmt.Sprint("key ", dice.IntN(3)))
+	case 1:
+		t.Reset(session.KeepChat)
+	case 2:
+		t.SetTTL(time.Duration(dice.IntN(3)) * time.Hour)
+	case 3:
+		t.Destroy()
+	}
+	w, err := t.end()
+	noError(d.T, err)
+	if s.general {
+		h.known = nil
+	} else if _, short := r.plain(h, w); short {
+		d.commits++
+	}
+	after, version, err := r.write(h, w, once{})
+	for err == nil && after != nil {
+		after = d.finish(s, r, after)
+	}
+	return fmt.Sprint(version, errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrWrongState))
+}
+
+// finish ends a hold: replies are noted as sent, and an event has a turn that says one thing.
+func (d *differential) finish(s *side, r *runner, h *hold) *hold {
+	noError(d.T, h.bad)
+	h.begin(d.Context())
+	defer h.cancel(nil)
+	if s.general {
+		h.known = nil
+	}
+	if h.work == session.WorkReply {
+		h.sent = len(h.parcels)
+		return r.delivered(h, nil)
+	}
+	t := newTurn(r.bot, h.opts, h.at.ref, h.rec, h.event, h.attempt(), h.log)
+	t.Reply("drained")
+	w, err := t.end()
+	noError(d.T, err)
+	after, _, err := r.write(h, w, once{})
+	noError(d.T, err)
+	return after
+}
+
+// drain does what waits for a session.
+func (d *differential) drain(s *side, r *runner, at place) any {
+	n := 0
+	for range 20 {
+		opts := r.bot.options()
+		answer, err := s.st.do(d.Context(), lua.Lease, at, at.ref.ID, at.ref.Bot, "serve", millis(s.st.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), "")
+		if err != nil {
+			return fmt.Sprint(n, errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound))
+		}
+		h := r.next(at, time.Now(), answer.List(2))
+		if h == nil {
+			return n
+		}
+		for h != nil {
+			h = d.finish(s, r, h)
+			n++
+		}
+	}
+	return n
+}
+
+// live calls a verb of the living session, one of so many.
+func (d *differential) live(bot int, id string, kinds int) {
+	kind := d.dice.IntN(kinds)
+	d.both(fmt.Sprint("live verb ", kind), func(s *side) any {
+		sess := s.bots[bot].Session(id)
+		var err error
+		switch kind {
+		case 0:
+			err = sess.Move(d.Context(), session.Transition{To: "moved"})
+		case 1:
+			err = sess.Set(d.Context(), "live", 1)
+		case 2:
+			err = sess.Reply(d.Context(), "live")
+		case 3:
+			err = sess.Reset(d.Context(), session.DropChat)
+		case 4:
+			_, err = sess.Destroy(d.Context())
+		case 5:
+			_, err = s.bots[bot].Update(d.Context(), id, func(_ context.Context, t *Turn) error { t.Set("updated", true); return nil })
+		}
+		return errors.Is(err, session.ErrNotFound)
+	})
+}
+
+// compare compares all that is stored, but for what is empty or absent, and until when
+// the lines of events are kept, which the general scripts look at more often.
+func (d *differential) compare() {
+	d.Helper()
+	var all [2]map[string]string
+	for i, s := range d.sides {
+		all[i] = map[string]string{}
+		for _, key := range s.server.Keys() {
+			db := s.server.DB(0)
+			life := db.TTL(key)
+			name, _, known := s.st.layout.parse(key)
+			switch db.Type(key) {
+			case "hash":
+				fields := map[string]string{}
+				names, _ := db.HKeys(key)
+				for _, field := range names {
+					if value := db.HGet(key, field); value != "" && !(name == "events" && d.forgotten(value)) {
+						fields[field] = value
+					}
+				}
+				if rec, ok := fields[stored.FieldRecord]; ok {
+					fields[stored.FieldRecord] = keptWord.ReplaceAllString(rec, "kept$1")
+				}
+				if all[i][key] = fmt.Sprintf("%q", fields); len(fields) == 0 {
+					delete(all[i], key)
+				}
+			case "list":
+				list, _ := db.List(key)
+				all[i][key] = fmt.Sprintf("%q", list)
+			case "zset":
+				set, _ := db.SortedSet(key)
+				all[i][key] = fmt.Sprint(set)
+			case "string":
+				all[i][key], _ = db.Get(key)
+			}
+			switch {
+			case known && name == "events" || name == "calls":
+				if life <= 0 {
+					d.Errorf("%s has no expiry", key)
+				}
+			case name != "replicas" && name != "meta":
+				all[i][key] += " until " + fmt.Sprint(life)
+			}
+			if name == "meta" || name == "settings" || name == "calls" {
+				delete(all[i], key)
+			}
+		}
+	}
+	if diff := cmp.Diff(all[1], all[0]); diff != "" {
+		d.Errorf("what is stored (-general +short):\n%s", diff)
+	}
+}
+
+// forgotten reports whether the line of an event counts no more: it is there or not.
+func (d *differential) forgotten(line string) bool {
+	var forget int64
+	fmt.Sscan(line[2:], &forget)
+	return line[0] != 'p' && forget*1000 <= d.now.UnixMilli()
+}
+
+// keptWord finds the word kept of a record.
+var keptWord = regexp.MustCompile(`\d+((?: \d+){5})$`)
