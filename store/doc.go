@@ -77,6 +77,24 @@
 // token is compared in the script that commits, so whoever lost the session can
 // write nothing to it any more, not even by retrying.
 //
+// # A turn's two trips
+//
+// Half of what a turn could cost a server is taking the session's record apart and
+// putting it together again. So whatever happens to a session changes the text of its
+// record (rec in its hash), and no text ever comes back: whoever finds the text that he
+// knows finds the session that he knows.
+//
+// The first lines of lua/accept.lua replace a few words of the record of a session that
+// is free and has nothing else to do, and leave the event in the hash, in hand. They
+// send the hash only to a process that does not know this record from its last turn.
+// The handler runs. Then lua/commit.lua compares the whole record, and if it is the same
+// writes what the holder computed; the first lines of lua/sent.lua do so when the
+// replies are sent. If anything has happened meanwhile (another event, a live verb, a
+// reset, a lease that is over), or the turn does something rare, the general lines
+// decide: the rest of accept and sent, and lua/settle.lua, which reads everything and
+// ends any turn. They leave the same bytes.
+// (TestTheShortWayWritesWhatTheGeneralScriptsWrite, TestAScriptIsWholeWhateverTypeOrRightIsGone)
+//
 // # A bot's settings
 //
 // [BotOptions] are kept on the server, and are the same for all processes, whatever
@@ -204,6 +222,8 @@
 //     or notes them. Until then, for a third of the lease at most, it may go on sending.
 //   - If nobody serves a bot until a week after a session's time to live, Redis itself drops the session. An event that
 //     waits for it is then handled in a new one.
+//   - An event in hand may be kept in the session's hash alone. If Redis evicts that, or somebody deletes it, and the
+//     holder dies before it notices, the event is lost; one that waits in the inbox is handled in a new session.
 //   - A duplicate that comes after [BotOptions.DedupeWindow] counts as new. An id is remembered for as long as the
 //     window was when it was accepted, and while its event waits.
 //   - If a server's clock is set back, leases and waits last longer by as much, and a request that is on its way may be
@@ -219,12 +239,12 @@
 // What is stored: layout.go; package stored for the hash; lua/prelude/ids.lua for
 // what is known of an event; lua/prelude/list.lua for the lists; lua/prelude/index.lua
 // for how sessions are found by state and by time. What must fit together
-// in it: checksession.go. How a turn is committed: lua/commit.lua and runner.go. How
+// in it: checksession.go. How a turn is committed: lua/commit.lua, lua/settle.lua and runner.go. How
 // replicas find work: look.go, and fleet.go for what they know of each other.
 //
 // # Backwards compatibility
 //
 // Every stored session has the version of its layout. This version of the package
-// reads and writes layout 1; later ones will read it, too. Newer layouts are refused
-// ([session.ErrNewerLayout]). Values of both codecs can always be read.
+// reads and writes layout 2; later ones will read it, too. Other layouts are refused
+// ([session.ErrNewerLayout], [session.ErrUnsupported]). Values of both codecs can always be read.
 package store

@@ -72,6 +72,17 @@ func expired(s *scene) {
 
 func none(*scene) {}
 
+// free has handled two events, so that the first lines of accept hand it out.
+func free(s *scene) {
+	s.Helper()
+	for _, text := range []string{"before", "again"} {
+		s.events(text)
+		_, err := s.eye.Drain(s.Context(), func(_ context.Context, t *store.Turn) error { t.Reply("re " + text); return nil }, with(s.eye))
+		s.ok(err)
+	}
+	s.rest()
+}
+
 func (s *scene) gone() bool {
 	_, err := s.session().Load(s.Context())
 	if !errors.Is(err, session.ErrNotFound) {

@@ -100,6 +100,29 @@ func stories() []story {
 			}
 			return nil
 		}},
+		{name: "a turn on an event in hand", events: one, begin: free, handle: func(_ *scene, _ bool, t turn) error {
+			tick(t)
+			t.Move("s1")
+			return nil
+		}},
+		{name: "a turn with replies on an event in hand", events: one, begin: free, handle: echoes},
+		{name: "two turns, the first on an event in hand", events: two, begin: free, handle: echoes},
+		{name: "an event in hand that fails once", events: one, begin: free, fails: true, handle: func(_ *scene, first bool, t turn) error {
+			if echo(t); first {
+				return errNo
+			}
+			return nil
+		}},
+		{name: "an event in hand that is given up", events: one, begin: free, handle: func(_ *scene, _ bool, t turn) error {
+			echo(t)
+			return store.GiveUp(errNo)
+		}},
+		{name: "an event in hand that a Move overtakes", events: one, begin: free, handle: func(s *scene, first bool, t turn) error {
+			if echo(t); first {
+				return s.session().Move(s.Context(), session.Transition{From: t.State(), To: "s1"})
+			}
+			return nil
+		}},
 		{name: "a turn that renews its lease", events: one, begin: none, handle: func(_ *scene, _ bool, t turn) error {
 			time.Sleep(lease / 2) // the work that it does
 			echo(t)

@@ -31,6 +31,7 @@ import (
 //	a live Reset fenced it                backs, the same; other resets set all counters to 0
 //	the server did not commit             backs, with the back-off of failures
 //	Updates came before it                one of them: see lua/lease.lua
+//	its session's hash is lost            accepted anew, until its id may be forgotten
 type runner struct {
 	bot    *Bot
 	handle Handler

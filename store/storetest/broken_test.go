@@ -28,6 +28,13 @@ var breaks = map[string]struct {
 	"a noted reply not looked for":       {lua.Sent, "if last and is_reply(last, upto) then", "if last then", "outbox/a_replica_that_dies_between_send_and_note"},
 	"an Update that lets nobody pass":    {lua.Lease, "if mode == 'update' and s.way > now and", "if false and", "border/at_most_one_Update"},
 	"hand-backs that are not counted":    {lua.Release, "s.backs + back", "s.backs", "border/an_event_that_live_Moves"},
+	"a record that is not compared":      {lua.Commit, "or try('HGET', session, 'rec') ~= rec", "", "in_hand/events_that_come_during"},
+	"a line that is not written":         {lua.Commit, "try('HSET', events, digest, line)", "1", "in_hand/an_event_in_hand_is_a_duplicate"},
+	"a token that is used again":         {lua.Accept, "math.max(token + 1, time[1] * 1000000 + time[2])", "token + 0", "in_hand/a_turn_on_an_event_in_hand"},
+	"a hash withheld for any record":     {lua.Accept, "rec ~= known and", "known == '' and", "in_hand/replicas_that_take_turns"},
+	"a hand that is not counted":         {lua.Load, "      waiting = waiting + 1", "", "in_hand/an_event_in_hand_waits"},
+	"a hand that leaves no line":         {lua.Lease, "redis.call('HSET', events, digest, hand_line(when, window))", "", "in_hand/an_event_in_hand_that_nobody_finishes"},
+	"a lost hash that is a lost lease":   {lua.Settle, "return {'GONE', now}", "return {'FENCED', now}", "in_hand/an_event_in_hand_whose_session_loses"},
 	"a head that is not kept in letters": {lua.Dead, "why .. head", "why", "border/a_session_keeps_its_newest"},
 }
 

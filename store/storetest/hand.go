@@ -116,14 +116,19 @@ func handEnds(s *scene) {
 		}
 		h := s.inHand(opts)
 		before := len(h.r.scripts(lua.Commit, lua.Settle))
-		version := s.load(h.sess).Version
+		version, token := s.load(h.sess).Version, s.status(h.sess).Lease.Token
 		h.ends()
 		s.free(h.sess)
 		equal(s, "how it ended", h.r.scripts(lua.Commit, lua.Settle)[before:], []string{"commit"})
 		equal(s, "version", s.load(h.sess).Version, version+1)
 		h.said("held")
+		s.handled(s.accept(h.bot, "1", "next"))
+		s.free(h.sess)
+		if next := s.status(h.sess).Lease.Token; len(next) < len(token) || next <= token {
+			s.Errorf("the token of the next hand-out is %s, after %s", next, token)
+		}
 		if opts.Send != nil {
-			equal(s, "replies sent", texts(sent.list()), []string{"re 0", "re 1", "re 2", "re held"})
+			equal(s, "replies sent", texts(sent.list()), []string{"re 0", "re 1", "re 2", "re held", "re next"})
 		}
 	}
 }
@@ -160,6 +165,9 @@ func handAgain(s *scene) {
 	s.ok(err)
 	equal(s, "the same id is a duplicate", again.Duplicate, true)
 	h.ends()
+	again, err = h.bot.Accept(s.Context(), "1", session.Event{ID: h.event.EventID, Text: "held"})
+	s.ok(err)
+	equal(s, "the same id is a duplicate after its turn", again.Duplicate, true)
 	h.r.loseReplies(lua.Accept, 2)
 	s.handled(s.accept(h.bot, "1", "lost"))
 	h.said("held", "lost")
@@ -172,6 +180,9 @@ func handTakenOver(s *scene) {
 	var attempt atomic.Int32
 	s.serve(heir, func(ctx context.Context, t *store.Turn) error {
 		attempt.Store(int32(t.Attempt()))
+		again, err := heir.Accept(s.Context(), "1", session.Event{ID: h.event.EventID, Text: "held"})
+		s.ok(err)
+		equal(s, "the same id is a duplicate when another has it", again.Duplicate, true)
 		return echo(ctx, t)
 	})
 	s.handled(heir.Receipt("1", h.event.EventID))
