@@ -77,6 +77,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	flags.StringVar(&callers, "callers", "1,32,256", "callers at once")
 	flags.StringVar(&o.pair, "pair", "", "this program built of another version of the library, `FILE`: both measure in turn, --repeats times, and the goals are compared")
 	flags.IntVar(&o.turns, "turns", 512, "of each kind, whose instructions are counted; 64 or a multiple")
+	flags.IntVar(&o.others, "others", 0, "idle sessions in the bucket of those whose turns' instructions are counted; with more than 100 its index is no longer compact")
 	flags.IntVar(&o.index, "index", 1_000_000, "sessions whose index is measured")
 	flags.IntVar(&o.fleet, "fleet", 100, "replicas of the large idle fleet")
 	flags.IntVar(&o.bots, "bots", 40, "that the larger idle fleets serve")
@@ -137,8 +138,8 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	if len(o.histories) == 0 || len(o.callers) == 0 || o.repeats < 1 || o.budget <= 0 || o.sessions < 1 {
 		return nil, usageError{errors.New("--histories, --callers, --repeats, --time and --sessions must not be empty or zero")}
 	}
-	if o.turns < workUsers || o.turns%workUsers > 0 || o.index < 1 || o.fleet < 1 || o.bots < 1 {
-		return nil, usageError{fmt.Errorf("--turns must be %d or a multiple, --index, --fleet and --bots at least 1", workUsers)}
+	if o.turns < workUsers || o.turns%workUsers > 0 || o.others < 0 || o.index < 1 || o.fleet < 1 || o.bots < 1 {
+		return nil, usageError{fmt.Errorf("--turns must be %d or a multiple, --others not negative, --index, --fleet and --bots at least 1", workUsers)}
 	}
 	return o, nil
 }

@@ -30,6 +30,7 @@ type config struct {
 	rounds    int           // how often each of them makes a turn
 	wakeUps   int           // whose latency is measured
 	turns     int           // whose instructions are counted
+	others    int           // idle sessions beside those that make these turns
 	index     int           // sessions whose index is measured
 	fleet     int           // replicas of a large idle fleet
 	bots      int           // that an idle fleet serves

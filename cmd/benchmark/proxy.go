@@ -67,14 +67,6 @@ type counted struct {
 	commands map[string]int
 }
 
-// calls is how many commands there were of any name.
-func (c counted) calls() (n int) {
-	for _, calls := range c.commands {
-		n += calls
-	}
-	return n
-}
-
 func (p *proxy) counted() counted {
 	p.mu.Lock()
 	defer p.mu.Unlock()
