@@ -37,7 +37,7 @@ func testServer(t *testing.T) *server {
 func testBench(t *testing.T) *bench {
 	return newBench(testServer(t), generateDialogues(20), config{
 		parts: strings.Split(partNames(), ","), histories: []int{10}, callers: []int{1, 2}, repeats: 1, budget: 10 * time.Millisecond,
-		memory: []int{20}, sessions: 20,
+		memory: []int{20}, sessions: 200,
 		clusters: []int{1, 2}, users: 200, rounds: 1, wakeUps: 10, turns: 64, index: 500, fleet: 3, bots: 2, watch: time.Second,
 	}, io.Discard)
 }
@@ -128,7 +128,7 @@ func TestAWholeRun(t *testing.T) {
 	}
 	ours := all[:1]
 	idles, err := b.idles(t.Context(), ours)
-	if err != nil || idles[0].Error != "" || idles[0].Bytes < idles[0].Payload/2 || idles[0].PerID <= 16 {
+	if err != nil || idles[0].Error != "" || idles[0].Bytes < idles[0].Payload/2 || idles[0].PerID <= 16 || idles[0].PerID > 300 {
 		t.Errorf("memory: %+v, %v", idles[0], err)
 	}
 	races, err := b.races(t.Context(), ours)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,8 +40,7 @@ func (b *bench) idleFleet(ctx context.Context, f *fleet) (err error) {
 	e := b.env()
 	serving, stop := context.WithCancel(ctx)
 	var served errgroup.Group
-	var mu sync.Mutex
-	var stores []*store.Store
+	stores := make([]*store.Store, 0, f.Replicas)
 	defer func() {
 		stop()
 		err = errors.Join(err, served.Wait())
@@ -51,33 +49,34 @@ func (b *bench) idleFleet(ctx context.Context, f *fleet) (err error) {
 		}
 		err = errors.Join(err, b.server.sweep(context.WithoutCancel(ctx), e.prefix))
 	}()
-	var opening errgroup.Group
-	opening.SetLimit(16)
+	// All open before the first one serves, since then the server may be busy.
+	var bots []*store.Bot
 	for range f.Replicas {
-		opening.Go(func() error {
-			st, err := store.Open(ctx, e.url, &store.Options{Namespace: e.prefix})
+		st, err := store.Open(ctx, e.url, &store.Options{Namespace: e.prefix})
+		if err != nil {
+			return err
+		}
+		stores = append(stores, st)
+		for n := range f.Bots {
+			bot, err := st.Bot(ctx, fmt.Sprintf("bot-%d", n), &store.BotOptions{RecordOnly: true})
 			if err != nil {
 				return err
 			}
-			mu.Lock()
-			stores = append(stores, st)
-			mu.Unlock()
-			for n := range f.Bots {
-				bot, err := st.Bot(ctx, fmt.Sprintf("bot-%d", n), &store.BotOptions{RecordOnly: true})
-				if err != nil {
-					return err
-				}
-				served.Go(func() error {
-					return bot.Serve(serving, func(context.Context, *store.Turn) error { return nil }, nil)
-				})
-			}
-			return nil
+			bots = append(bots, bot)
+		}
+	}
+	for _, bot := range bots {
+		served.Go(func() error {
+			return bot.Serve(serving, func(context.Context, *store.Turn) error { return nil }, nil)
 		})
 	}
-	if err := opening.Wait(); err != nil {
+	// The fleet may keep the server busy: who only looks is patient.
+	looking, err := store.Open(ctx, e.url, &store.Options{Namespace: e.prefix, ReadOnly: true, Timeout: 2 * time.Minute})
+	if err != nil {
 		return err
 	}
-	if err := awaitFleet(ctx, stores[0], f); err != nil {
+	defer looking.Close()
+	if err := awaitFleet(ctx, looking, f); err != nil {
 		return err
 	}
 	// Each learns of the others when it next says that it is there: once a
@@ -103,7 +102,7 @@ func (b *bench) idleFleet(ctx context.Context, f *fleet) (err error) {
 
 // awaitFleet waits until every replica serves every bot.
 func awaitFleet(ctx context.Context, st *store.Store, f *fleet) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for n := range f.Bots {
 		bot, err := st.Bot(ctx, fmt.Sprintf("bot-%d", n), nil)
