@@ -45,7 +45,7 @@ end
 
 -- (the pieces behind the bar in USES)
 
-local call = call_of(op)
+local call = call_end(op)
 if in_hand() == digest then
   -- It is in hand: the same answer again to our own call, whose reply was lost.
   if s.holder ~= op then return {'DUPLICATE', now} end
@@ -57,7 +57,7 @@ local seen_before = redis.call('HGET', events, digest)
 if seen_before then
   local status, forget, by, made = read_line(seen_before)
   if not status then return {'CORRUPT', now, 'events'} end
-  if status == 'p' or forget * 1000 > now then
+  if is_known(status, forget) then
     if by ~= call then return {'DUPLICATE', now} end
     -- Our own call, whose reply was lost: the same answer again.
     if still() == 'event' then return {'OK', now, made, handed({})} end
@@ -99,7 +99,7 @@ waiting = waiting + 1
 s.bytes = full
 
 local forget = math.ceil((now + window) / 1000)
-note_id(digest, write_line('p', forget, call, created, '0', '0', '0'), lost, tonumber(window), step == 'event' and DAY or WEEK)
+note_id(digest, write_line('p', forget, call, created, 0, 0, 0), lost, tonumber(window), step == 'event' and DAY or WEEK)
 save({})
 notice('accepted')
 if step == 'event' then return {'OK', now, created, handed({})} end

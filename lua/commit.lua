@@ -51,7 +51,7 @@ if type(wrote) == 'number' then
         end
         call('ZADD', bells, string.match(rec, '^%l+ %d+ %d+ %S+ (%d+)'), bell)
       end
-      call('HSET', events, digest, 'v')
+      call('HSET', events, digest, 'v' .. string.rep('\0', 24)) -- void, see ids
     end
     if score ~= before then call('ZADD', index, before, id) end
   end

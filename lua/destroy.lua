@@ -47,7 +47,7 @@ unhand()
 for _, element in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
   local digest = inbox_digest(element)
   local status, forget, call, made = read_line(redis.call('HGET', events, digest) or '')
-  if status then redis.call('HSET', events, digest, write_line('o', forget, call, made, '0', '0', '0')) end
+  if status then redis.call('HSET', events, digest, write_line('o', forget, call, made, 0, 0, 0)) end
 end
 bury()
 remember(int(waiting) .. ' ' .. int(unsent), sweep)

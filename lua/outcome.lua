@@ -17,8 +17,9 @@ if not known then
   local _, listed = unlisted(digest)
   return (listed or in_hand() == digest) and {'OK', now, 'waits'} or {'NOTFOUND', now}
 end
-local status, _, _, _, token, first, last = read_line(known)
+local status, _, _, _, token, first, count = read_line(known)
 if not status then return {'CORRUPT', now, 'events'} end
+if status == 'v' then return {'NOTFOUND', now} end
 if status == 'p' then return {'OK', now, 'waits'} end
 if status == 'o' then return {'OK', now, 'dropped'} end
 if status == 'u' then return {'OK', now, 'handled', 0, {}} end -- a change that was made under this id
@@ -26,9 +27,9 @@ if status == 'd' then
   -- The turn's messages are there if this chat began before the turn did.
   if not s or s.ended or over or tonumber(s.chat) > tonumber(token) then return {'OK', now, 'handled', 0, {}} end
   local base = s.seq - redis.call('LLEN', history)
-  local from = math.max(first - base - 1, 0)
-  if last - base - 1 < from then return {'OK', now, 'handled', 0, {}} end
-  return {'OK', now, 'handled', base + from + 1, redis.call('LRANGE', history, from, last - base - 1)}
+  local from, to = math.max(first - base - 1, 0), first + count - base - 2
+  if to < from then return {'OK', now, 'handled', 0, {}} end
+  return {'OK', now, 'handled', base + from + 1, redis.call('LRANGE', history, from, to)}
 end
 for i = redis.call('LLEN', letters) - 1, 0, -1 do -- mostly the last one
   local kind, why, head = read_letter(redis.call('LINDEX', letters, i))

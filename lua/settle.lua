@@ -24,14 +24,15 @@
 
 -- Was it committed already, and only the reply lost?
 local sweep, before, version = '0 0', nil, '0'
-local known, forget, call, made
+local line, forget, call, made
 local held, when, promised = in_hand()
 if digest == '' then
   before, sweep = seen()
   if before then before, version = string.match(before, '(%d+) (%d+)$') end
 else
-  known = redis.call('HGET', events, digest)
-  if not known and held == digest then known = hand_line(when, promised) end
+  line = redis.call('HGET', events, digest)
+  local known = line
+  if held == digest and (not line or read_line(line) == 'v') then known = hand_line(when, promised) end
   if known then
     local status, by, first
     status, forget, call, made, by, first = read_line(known)
@@ -53,7 +54,7 @@ if earlier then return {'DUPLICATE', now, earlier} end
 local c = read_change(11)
 if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
 check_due()
-local lost = not known and digest ~= '' and unlisted()
+local lost = not line and digest ~= '' and unlisted()
 if c.destroy then check_index() end
 
 local put, backlog = {}, unsent

@@ -11,6 +11,7 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // While a fleet handles, fails, sends, resets, ends and lets expire what callers
@@ -141,7 +142,7 @@ func TestCheckFindsTheLastOfMany(t *testing.T) {
 		noError(t, s.Record(ctx, m))
 	}
 	for i := range 700 {
-		noError(t, c.HSet(ctx, st.layout.key("events", at), digest(fmt.Sprint(i)), "o 1 x 0 0 0 0").Err())
+		noError(t, c.HSet(ctx, st.layout.key("events", at), digest(fmt.Sprint(i)), stored.Line{Status: stored.LineDropped}.Encode()).Err())
 	}
 	noError(t, c.Expire(ctx, st.layout.key("events", at), time.Hour).Err())
 	noError(t, st.Whole(ctx))

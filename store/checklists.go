@@ -98,10 +98,7 @@ func (e *exam) chat(ctx context.Context) error {
 	})
 }
 
-var (
-	eventLine = regexp.MustCompile(`^[pdxou] [0-9]+ \S+ [01] [0-9]+ [0-9]+ [0-9]+$`) // see lua/prelude/ids.lua
-	callLine  = regexp.MustCompile(`^[0-9]+ `)
-)
+var callLine = regexp.MustCompile(`^[0-9]+ `)
 
 // inbox checks the events that wait, and what is known of those that came.
 func (e *exam) inbox(ctx context.Context) error {
@@ -128,15 +125,18 @@ func (e *exam) inbox(ctx context.Context) error {
 		return err
 	}
 	e.bytes("inbox", bytes+int64(len(hand)))
-	err = e.eachLine(ctx, "events", func(digest, line string) {
+	err = e.eachLine(ctx, "events", func(digest, text string) {
 		_, waits := noted[digest]
+		line, err := stored.ReadLine(text)
 		switch {
 		case digest == "": // the cursor of the sweep
-		case len(digest) != ids.DigestSize || !eventLine.MatchString(line):
+		case len(digest) != ids.DigestSize || err != nil:
 			e.wrong("events", "the line of the event %x cannot be read", digest)
-		case line[0] == 'p' && !waits:
+		case line.Status == stored.LineVoid:
+			return
+		case line.Status == stored.LineWaits && !waits:
 			e.wrong("events", "the event %x is noted as one that waits, and is not in the inbox", digest)
-		case line[0] != 'p' && waits:
+		case line.Status != stored.LineWaits && waits:
 			e.wrong("events", "the event %x waits, and is noted as one that is done", digest)
 		}
 		if waits {

@@ -63,7 +63,7 @@ func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
 	if end.Replies > 0 {
 		till = strconv.FormatInt(p.after.Until(), 10)
 	}
-	line := stored.HandledLine(forget/1000, rec.Holder(), h.token, first, len(w.chat))
+	line := stored.Line{Status: stored.LineHandled, Forget: forget / 1000, Token: h.token, First: first, Call: rec.Holder().End(), Count: int64(len(w.chat))}.Encode()
 	p.args = make([]string, 0, 16+2*len(w.chat)+len(end.Set)+4)
 	p.args = append(p.args, h.at.ref.ID, b.name, rec.Text(), strconv.FormatInt(p.at, 10), till, string(h.event.digest), line,
 		strconv.FormatInt(p.after.Place(), 10), strconv.FormatInt(rec.Place(), 10), pair, strconv.Itoa(h.opts.HistoryLimit),

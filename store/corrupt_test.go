@@ -17,6 +17,7 @@ import (
 	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A damage is done to one key of a session, or of its bucket's index, by
@@ -42,7 +43,7 @@ func damages() []damage {
 		add(name, "gone", func(ctx context.Context, c *redis.Client, key string) error { return c.Del(ctx, key).Err() })
 	}
 	for _, name := range []string{"events", "calls"} {
-		for _, text := range append(junk, "p 99999999999 x 0", "d 1", "z 1 2 3 4 5 6", "99999999999999 ") {
+		for _, text := range append(junk, strings.Repeat("p", 25), strings.Repeat("D", 25), strings.Repeat("V", 30), strings.Repeat("x", 24)+"\xff", "99999999999999 ") {
 			add(name, fmt.Sprintf("%q in every field", text), func(ctx context.Context, c *redis.Client, key string) error {
 				fields, err := c.HKeys(ctx, key).Result()
 				for _, f := range append(fields, "", "another") {
@@ -232,9 +233,10 @@ func TestALineThatCannotBeReadIsAnErrorOfEveryCall(t *testing.T) {
 	st, client := open(t, url, nil), observer(t, url)
 	bot := botOf(t, st, "bot", &store.BotOptions{MaxAttempts: 1, RecordOnly: true})
 	nothing := func(context.Context, *store.Turn) error { return nil }
+	waits, many := stored.Line{Status: stored.LineWaits, Forget: 99999999999}.Encode(), stored.Line{Status: stored.LineHandled, Forget: 99999999999, Count: 300}.Encode()
 	for i, line := range []string{
-		"", "p", "p 99999999999", "p 99999999999 c 0", "z 99999999999 c 0 0 0 0", "P 99999999999 c 0 0 0 0", "p x c 0 0 0 0", "p 99999999999 c 2 0 0 0",
-		"p 99999999999 c 0 -1 0 0", "p 99999999999 c 0 0 0 0 0", "p  99999999999 c 0 0 0 0", " p 99999999999 c 0 0 0 0", "d 1 7 1 2 x 1", "p 99999999999 c d 0 0 0 0",
+		"", "p", waits[:24], waits + "\x00", "z" + waits[1:], "\x00" + waits[1:], "\xff" + waits[1:], waits[:24] + "\xff", waits + "\x00\x00\x00\x00\x00",
+		many[:25], many[:29], many + "\x00", "p 99999999999 c 0 0 0 0",
 	} {
 		t.Run(fmt.Sprintf("%q", line), func(t *testing.T) {
 			ctx, id, event := t.Context(), fmt.Sprint(i), session.Event{ID: "e", Text: "hi"}

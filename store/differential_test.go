@@ -387,9 +387,8 @@ func (d *differential) compare() {
 
 // forgotten reports whether the line of an event counts no more: it is there or not.
 func (d *differential) forgotten(line string) bool {
-	var forget int64
-	fmt.Sscan(line[2:], &forget)
-	return line[0] != 'p' && forget*1000 <= d.now.UnixMilli()
+	l, err := stored.ReadLine(line)
+	return err == nil && (l.Status == stored.LineVoid || l.Status != stored.LineWaits && l.Forget*1000 <= d.now.UnixMilli())
 }
 
 // keptWord finds the word kept of a record.

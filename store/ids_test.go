@@ -15,6 +15,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // fill puts n lines into a hash, under the fields "0", "1", …
@@ -40,7 +41,11 @@ func TestEachCallForgetsABoundedPart(t *testing.T) {
 		hash, line string
 		call       func(bot *Bot, i int) error
 	}{
-		"event ids": {"events", "d 1000 x 1 7 1 2", func(bot *Bot, i int) error {
+		"event ids": {"events", stored.Line{Status: stored.LineHandled, Forget: 1000}.Encode(), func(bot *Bot, i int) error {
+			_, err := bot.Accept(t.Context(), "1", session.Event{ID: fmt.Sprint("e", i)})
+			return err
+		}},
+		"void lines": {"events", stored.Line{Status: stored.LineVoid, Forget: 99_999_999_999}.Encode(), func(bot *Bot, i int) error {
 			_, err := bot.Accept(t.Context(), "1", session.Event{ID: fmt.Sprint("e", i)})
 			return err
 		}},
@@ -82,6 +87,47 @@ func TestEachCallForgetsABoundedPart(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A void line is taken for none, however long it is kept.
+func TestAnIDWithAVoidLineIsUnknown(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c, st := client(t, url), opened(t, url, nil)
+	bot := botOf(t, st, "bot", &BotOptions{RecordOnly: true})
+	s := bot.Session("1")
+	_, err := s.Create(t.Context(), Origin{})
+	noError(t, err)
+	void := stored.Line{Status: stored.LineVoid, Made: true, Forget: 99_999_999_999, Token: "1763800000000000", First: 1, Count: 2}.Encode()
+	calls := map[string]func(id string) (before bool, err error){
+		"Accept": func(id string) (bool, error) {
+			r, err := bot.Accept(t.Context(), "1", session.Event{ID: id})
+			return err == nil && r.Duplicate, err
+		},
+		"UpdateOnce": func(id string) (bool, error) {
+			_, before, err := bot.UpdateOnce(t.Context(), "1", id, nothing)
+			return before, err
+		},
+		"ApplyOnce": func(id string) (bool, error) {
+			_, before, err := s.ApplyOnce(t.Context(), id, session.Change{Set: map[string]any{"k": 1}})
+			return before, err
+		},
+	}
+	for what, call := range calls {
+		noError(t, c.HSet(t.Context(), st.layout.key("events", st.layout.place(s.Ref())), digest(what), void).Err())
+		if o, err := bot.Receipt("1", what).Wait(t.Context()); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("the outcome of a void line: %+v, %v", o, err)
+		}
+		for i := range 2 {
+			if before, err := call(what); err != nil || before != (i > 0) {
+				t.Errorf("%s, call %d: made before %t, %v", what, i, before, err)
+			}
+			drained(t, bot, nothing)
+		}
+		if o, err := bot.Receipt("1", what).Wait(t.Context()); err != nil || o.Status != session.Handled {
+			t.Errorf("the outcome after %s: %+v, %v", what, o, err)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // Programs that say different things of one bot run at the same time, while its
@@ -433,18 +433,18 @@ func (f *settingsFleet) checkIDs(any func() *store.Bot) {
 			}
 		}
 	}
-	promised, least := regexp.MustCompile(`^[pdxou] (\d+)`), time.Now().Add(day-time.Hour).Unix()
+	least := time.Now().Add(day - time.Hour).Unix()
 	looks := func(ctx context.Context, client *redis.Client) error {
 		scan := client.Scan(ctx, 0, "bs:{*}:e:bot/?", 1000).Iterator()
 		for scan.Next(ctx) {
-			for digest, line := range client.HGetAll(ctx, scan.Val()).Val() {
+			for digest, text := range client.HGetAll(ctx, scan.Val()).Val() {
 				if digest == "" { // where the sweep is
 					continue
 				}
-				if m := promised.FindStringSubmatch(line); m == nil {
-					f.Errorf("%s: %q", scan.Val(), line)
-				} else if till, _ := strconv.ParseInt(m[1], 10, 64); till < least {
-					f.Errorf("%s: %q forgets too early", scan.Val(), line)
+				if line, err := stored.ReadLine(text); err != nil {
+					f.Errorf("%s: %v", scan.Val(), err)
+				} else if line.Forget < least {
+					f.Errorf("%s: %+v forgets too early", scan.Val(), line)
 				}
 			}
 		}

@@ -19,7 +19,7 @@ local function done(status, first, forget, call, made, lost)
   local least = math.ceil(deadline / 1000) + 1
   forget = math.max(forget or 0, least)
   relist(lost, when and 1 or 2)
-  redis.call('HSET', events, digest, write_line(status, forget, call or '-', made or '0', s.token, int(first), int(s.seq)))
+  redis.call('HSET', events, digest, write_line(status, forget, call or NOBODY, made or '0', s.token, first, s.seq - first + 1))
   keep_lines(forget * 1000, DAY)
   return head or ''
 end

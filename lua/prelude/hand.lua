@@ -13,7 +13,7 @@ end
 
 -- hand_line returns the line of the event in hand: accepted, and by whom.
 local function hand_line(when, window)
-  return write_line('p', math.ceil((when + window) / 1000), call_of(s.holder), '0', '0', '0', '0')
+  return write_line('p', math.ceil((when + window) / 1000), call_end(s.holder), '0', 0, 0, 0)
 end
 
 -- unhand puts the event in hand at the front of the inbox, and writes its line. All
@@ -27,7 +27,9 @@ local function unhand()
     waiting = waiting - 1
     return
   end
+  local lost = unlisted()
   redis.call('LPUSH', inbox, inbox_element(digest, stamp(when), event))
   redis.call('HSET', events, digest, hand_line(when, window))
+  relist(lost, 1)
   keep_lines(now + DAY, WEEK)
 end

@@ -11,6 +11,7 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/internal/bounded"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // theEdges is about data, chats and indexes at their limits.
@@ -260,9 +261,9 @@ func sweptInParts(s *scene) {
 	s.drain(bot, echo)
 	key := s.keys(r.client, bot.Session("1").Ref())["e"]
 	const many = 5000
-	pairs := make([]any, 0, 2*many)
+	pairs, over := make([]any, 0, 2*many), stored.Line{Status: stored.LineHandled, Forget: 1}.Encode()
 	for i := range many {
-		pairs = append(pairs, fmt.Sprintf("%016d", i), "d 1 x 0 1 1 1") // long over
+		pairs = append(pairs, fmt.Sprintf("%016d", i), over)
 	}
 	s.ok(r.client.HSet(s.Context(), key, pairs...).Err())
 	time.Sleep(60 * time.Millisecond)

@@ -4,6 +4,7 @@ package ids
 
 import (
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/sha256"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ func DigestOf(eventID string) Digest {
 }
 
 // A Call is the id of a call of a script. By it a script knows a call that is sent
-// again, and the holder of a lease. What follows its last '-' no other call has.
+// again, and the holder of a lease. No other call has it.
 type Call string
 
 // NewCall returns the id of a replica's n-th call. The replica's name ends in a '-'
@@ -41,8 +42,24 @@ func (c Call) Replica() string {
 	return string(c)
 }
 
-// Own returns the part of the id that no other call has.
-func (c Call) Own() string { return string(c[strings.LastIndexByte(string(c), '-')+1:]) }
+// An End is what is kept of the id of a call that accepted an event: three bytes of the
+// SHA-1 of the replica's name, and three of the call's number. call_end in
+// lua/prelude/ids.lua mirrors this, and says which calls have the same one.
+type End string
+
+// EndSize is how many bytes an End has.
+const EndSize = 6
+
+// Nobody is the End where it is not known which call accepted an event.
+const Nobody End = "\x00\x00\x00\x00\x00\x00"
+
+// End returns the end of the call's id.
+func (c Call) End() End {
+	replica := c.Replica()
+	tag := sha1.Sum([]byte(replica))
+	n, _ := strconv.ParseUint(strings.TrimPrefix(string(c[len(replica):]), "#"), 36, 64)
+	return End(append(tag[:3], byte(n>>16), byte(n>>8), byte(n)))
+}
 
 // A Token is the fencing token of a hand-out, in decimal. Scripts make it, in
 // lua/prelude/record.lua; it is compared as text, because Lua's numbers lose digits.

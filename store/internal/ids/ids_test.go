@@ -27,6 +27,23 @@ func TestACallSaysWhichReplicaMadeIt(t *testing.T) {
 	}
 }
 
+func TestTheEndOfACallIsOfItsReplicaAndItsNumber(t *testing.T) {
+	seen := map[End]Call{}
+	for _, replica := range []string{"bot-7f9c", "bot-7f9d", "a#b-7f9c", "-"} {
+		for _, n := range []uint64{0, 1, 35, 36, 255, 256, 65536, 1<<24 - 1} {
+			c := NewCall(replica, n)
+			end := c.End()
+			if other, ok := seen[end]; ok || len(end) != EndSize || end[:3] != NewCall(replica, 7).End()[:3] || end != NewCall(replica, n+1<<24).End() {
+				t.Errorf("the end of %q is %x, that of %q too", c, end, other)
+			}
+			seen[end] = c
+		}
+	}
+	if len(Nobody) != EndSize || seen[Nobody] != "" {
+		t.Errorf("nobody's end is %x, that of %q", Nobody, seen[Nobody])
+	}
+}
+
 func TestRandomIDsAreOfSmallLettersAndDigits(t *testing.T) {
 	a, b := Random(26), Random(26)
 	if len(a) != 26 || a == b || strings.Trim(a+b, "abcdefghijklmnopqrstuvwxyz234567") != "" || len(Random(6)) != 6 {
