@@ -1,6 +1,8 @@
 package lua
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -172,6 +174,24 @@ func TestScriptsArePortable(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Some servers run scripts in Lua 5.4 and not, as Redis does, in 5.1.
+func TestScriptsCompileUnderLua54(t *testing.T) {
+	compiler, err := exec.LookPath("luac5.4")
+	if err != nil {
+		if os.Getenv("REQUIRE_REDIS") == "1" {
+			t.Fatalf("REQUIRE_REDIS=1, and there is no luac5.4 (Debian package lua5.4): %v", err)
+		}
+		t.Skip("there is no luac5.4 (Debian package lua5.4): the scripts are not compiled with it")
+	}
+	for _, s := range All {
+		cmd := exec.Command(compiler, "-p", "-")
+		cmd.Stdin = strings.NewReader(s.Text())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", s.Name, err, out)
+		}
 	}
 }
 
