@@ -25,8 +25,9 @@
 --        EXPIRED now                                  the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
-local rec = want ~= '' and small == '1' and redis.pcall('HGET', session, 'rec')
-local token, calm, rest = string.match(type(rec) == 'string' and rec or '', '^free (%d+) (%d+) %- 0 0 0( 0 0 .*)$')
+local found = want ~= '' and small == '1' and redis.pcall('HMGET', session, 'rec', 'state') or {}
+local rec, state = found[1], found[2]
+local token, calm, rest = string.match(state and rec or '', '^free (%d+) (%d+) %- 0 0 0( 0 0 .*)$')
 if token and now < calm + 0 and redis.pcall('HGET', events, digest) == false then
   local till = now + lease
   local channel = redis.pcall('GET', watch)
@@ -37,7 +38,7 @@ if token and now < calm + 0 and redis.pcall('HGET', events, digest) == false the
     rec = 'event ' .. token .. ' ' .. calm .. ' ' .. op .. ' ' .. till .. ' 1 ' .. #event + 22 .. rest
     redis.call('HSET', session, 'rec', rec, 'hand', digest .. now .. ' ' .. window .. ' ' .. event)
     if type(channel) == 'string' then
-      tell(channel, 'accepted', string.match(rest, '^ 0 0 (%d+)'), redis.pcall('HGET', session, 'state'), '')
+      tell(channel, 'accepted', string.match(rest, '^ 0 0 (%d+)'), state, '')
     end
     return {'OK', now, '0', {'hand', rec, hash or nil}}
   end

@@ -149,7 +149,7 @@ func (r *runner) inHand(at place, began time.Time, answer reply, e *event, known
 	next := answer.List(3)
 	h := &hold{
 		runner: r, opts: r.bot.options(), at: at, work: session.WorkEvent, until: began.Add(r.bot.store.opts.Lease),
-		event: e, inHand: true, accepted: answer.Int(1), window: e.window,
+		token: stored.TokenOf(next.Text(1)), event: e, inHand: true, accepted: answer.Int(1), window: e.window,
 	}
 	if hash := next.Texts(2); len(hash) > 0 {
 		known, h.bad = stored.ReadRecord(at.ref, hash)
@@ -161,7 +161,7 @@ func (r *runner) inHand(at place, began time.Time, answer reply, e *event, known
 		h.rec, h.bad = known.With(next.Text(1))
 	}
 	if h.bad == nil {
-		h.token, h.known = h.rec.Token(), h.rec
+		h.known = h.rec
 	}
 	return h
 }

@@ -29,6 +29,7 @@ var theHand = []check{
 	{promise: "a turn in hand whose calls lose their replies is made once", run: handLostReplies},
 	{promise: "replicas that take turns on a session each see what the other did", run: handTurnsTaken},
 	{promise: "an event that does not fit the hand waits in the inbox", run: handTooLarge},
+	{promise: "a session whose hash is damaged is handed out no event", run: handDamaged},
 	{promise: "a long turn in hand renews its lease, and ends by commit", run: handRenewed},
 }
 
@@ -327,6 +328,21 @@ func handTooLarge(s *scene) {
 	}
 	equal(s, "how they ended", h.r.scripts(lua.Commit, lua.Settle)[before:], []string{"settle", "settle"})
 	h.said("held", large, "p")
+}
+
+func handDamaged(s *scene) {
+	h := s.inHand(&options{Lease: longLease})
+	h.ends()
+	s.free(h.sess)
+	hash := h.r.client.HGetAll(s.Context(), h.key()).Val()
+	for _, field := range []string{"state", "rec"} {
+		s.ok(h.r.client.HDel(s.Context(), h.key(), field).Err())
+		_, err := h.bot.Accept(s.Context(), "1", session.Event{ID: "without " + field, Text: "a"})
+		s.is(err, session.ErrCorrupt)
+		s.ok(h.r.client.HSet(s.Context(), h.key(), field, hash[field]).Err())
+	}
+	s.handled(s.accept(h.bot, "1", "mended"))
+	h.said("held", "mended")
 }
 
 func handRenewed(s *scene) {

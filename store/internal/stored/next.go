@@ -136,8 +136,12 @@ func (r *Record) Holder() ids.Call { return ids.Call(r.holder) }
 // Free reports whether nobody holds the session.
 func (r *Record) Free() bool { return r.work == "free" }
 
-// Token returns the fencing token of the last hand-out.
-func (r *Record) Token() ids.Token { return ids.Token(r.token) }
+// TokenOf returns the fencing token in a rec, also in one that cannot be read otherwise.
+func TokenOf(text string) ids.Token {
+	_, rest, _ := strings.Cut(text, " ")
+	token, _, _ := strings.Cut(rest, " ")
+	return ids.Token(token)
+}
 
 // Place returns the session's score in the index.
 func (r *Record) Place() int64 { return r.place }
