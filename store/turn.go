@@ -1,9 +1,10 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -40,7 +41,6 @@ type Turn struct {
 	destroy   bool            // the session ends with this turn
 	chat      []entry         // the event's messages, then what the handler said
 	own       own             // what the event brings, until a Reset drops it
-	set       map[string]int  // private data: bytes, encoded
 	state     string          // after the moves so far
 	flags     map[string]bool // that this turn set; consumed ones are false
 	cleared   bool            // a reset hides what rec holds
@@ -84,9 +84,10 @@ func (t *Turn) end() (w written, err error) {
 		return w, err
 	}
 	w = written{change: t.change, destroy: t.destroy, own: t.own, chat: t.chat}
-	changed := maps.Clone(t.flags)
-	maps.DeleteFunc(changed, func(name string, up bool) bool { return !t.cleared && up == t.rec.Flag(name) })
-	w.dirty = !empty(t.change) || t.intentSet || len(changed)+len(t.chat)+len(t.own.fields) > 0
+	w.dirty = !empty(t.change) || t.intentSet || len(t.chat)+len(t.own.fields) > 0
+	for name, up := range t.flags {
+		w.dirty = w.dirty || t.cleared || up != t.rec.Flag(name)
+	}
 	if t.event != nil {
 		w.event = t.event.ID
 		for _, name := range []string{session.FlagIntent, session.FlagFile} {
@@ -105,18 +106,21 @@ func (t *Turn) end() (w written, err error) {
 }
 
 // verb begins a verb: what has to be encoded is, and err says how that went. It
-// reports whether the verb may go on; then the caller ends it by mu.Unlock.
-func (t *Turn) verb(name string, err error) bool {
+// reports whether the verb may go on; then the caller ends it by mu.Unlock. of is
+// what the verb is about, if its name does not say that.
+func (t *Turn) verb(name string, err error, of ...string) bool {
 	t.mu.Lock()
-	switch {
-	case t.over:
-		t.log().Error("verb of a turn that is over: it changes nothing", "verb", name)
-		t.keep(&t.err, fmt.Errorf("%s: the turn is over: the handler has returned, or was left alone", name))
-	case err != nil:
-		t.keep(&t.err, fmt.Errorf("%s: %w", name, err))
-	default:
+	if !t.over && err == nil {
 		return true
 	}
+	for _, what := range of {
+		name += " " + strconv.Quote(what)
+	}
+	if t.over {
+		t.log().Error("verb of a turn that is over: it changes nothing", "verb", name)
+		err = errors.New("the turn is over: the handler has returned, or was left alone")
+	}
+	t.keep(&t.err, fmt.Errorf("%s: %w", name, err))
 	t.mu.Unlock()
 	return false
 }
@@ -249,7 +253,7 @@ func (t *Turn) reset(verb string, err error, r session.Reset, destroy bool) {
 	defer t.mu.Unlock()
 	t.change.Reset = r
 	t.destroy = t.destroy || destroy
-	t.change.Moves, t.change.Set, t.change.Delete, t.set = nil, nil, nil, nil
+	t.change.Moves, t.change.Set, t.change.Delete = nil, nil, nil
 	t.own.fields, t.own.file, t.file = nil, nil, nil
 	t.intent, t.intentSet, t.flags = nil, false, nil
 	t.cleared, t.badData = true, nil

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -62,14 +61,14 @@ func (t *Turn) Set(key string, value any) {
 	if err == nil {
 		err = t.bot.store.tooLarge("the value", "", len(encoded))
 	}
-	if !t.verb(fmt.Sprintf("private data %q", key), err) {
+	if !t.verb("private data", err, key) {
 		return
 	}
 	defer t.mu.Unlock()
 	if t.change.Set == nil {
-		t.change.Set, t.set = map[string]any{}, map[string]int{}
+		t.change.Set = map[string]any{}
 	}
-	t.change.Set[key], t.set[key] = encoded, len(encoded)
+	t.change.Set[key] = encoded
 	t.change.Delete = slices.DeleteFunc(t.change.Delete, func(other string) bool { return other == key })
 }
 
@@ -80,7 +79,6 @@ func (t *Turn) Delete(key string) {
 	}
 	defer t.mu.Unlock()
 	delete(t.change.Set, key)
-	delete(t.set, key)
 	if _, found := t.rec.Value(key); found && !t.cleared && !slices.Contains(t.change.Delete, key) {
 		t.change.Delete = append(t.change.Delete, key)
 	}
@@ -192,25 +190,29 @@ func (t *Turn) setFlag(name string, up bool) {
 // tooMuchData returns session.ErrTooLarge if the turn makes the private data
 // larger, and larger than Options.MaxData.
 func (t *Turn) tooMuchData() error {
-	before := 0
-	size := map[string]int{}
-	if !t.cleared {
-		for _, key := range t.rec.Keys() {
-			value, _ := t.rec.Value(key)
-			size[key] = len(value)
-			before += len(value)
+	stored := func(key string) int {
+		if t.cleared {
+			return 0
 		}
+		value, _ := t.rec.Value(key)
+		return len(value)
 	}
-	after := before
-	for key, bytes := range t.set {
-		after += bytes - size[key]
-		delete(size, key)
+	grown := 0
+	for key, value := range t.change.Set {
+		grown += len(value.(codec.Encoded)) - stored(key)
 	}
 	for _, key := range t.change.Delete {
-		after -= size[key]
+		grown -= stored(key)
 	}
-	if after > before && after > t.bot.store.opts.MaxData {
-		return tooMuchData(after, t.bot.store.opts.MaxData)
+	if grown <= 0 {
+		return nil
+	}
+	after := grown
+	for _, key := range t.rec.Keys() {
+		after += stored(key)
+	}
+	if most := t.bot.store.opts.MaxData; after > most {
+		return tooMuchData(after, most)
 	}
 	return nil
 }
