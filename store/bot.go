@@ -219,12 +219,18 @@ func (b *Bot) encodeEvent(e session.Event, opts *BotOptions) (*event, error) {
 	if most := opts.InboxBytes; stored.AcceptedHead+len(encoded) > most {
 		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, stored.AcceptedHead+len(encoded), most)
 	}
-	// Decoded again, so that the handler sees the same here as on any replica.
-	decoded, payload, err := stored.DecodeEvent(encoded)
+	made := &event{Event: e, encoded: encoded, digest: ids.DigestOf(e.ID)}
+	// The handler sees the same here as on any replica, which decodes the event. Of one
+	// without a file and a payload only the time can come back as another value.
+	if e.File == nil && e.Payload == nil {
+		made.Time = e.Time.Round(0).UTC()
+		return made, nil
+	}
+	made.Event, made.payload, err = stored.DecodeEvent(encoded)
 	if err != nil {
 		return nil, fmt.Errorf("event %q: %w", e.ID, err)
 	}
-	return &event{Event: decoded, payload: payload, encoded: encoded, digest: ids.DigestOf(e.ID)}, nil
+	return made, nil
 }
 
 // decodeElement reads an element of the inbox.

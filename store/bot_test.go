@@ -2,12 +2,15 @@ package store
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // botOf declares a bot; with nil options one that records its replies, or
@@ -22,6 +25,32 @@ func botOf(t testing.TB, st *Store, name string, opts *BotOptions) *Bot {
 		t.Fatal(err)
 	}
 	return bot
+}
+
+// The process that accepts an event may handle it as it has it; every other one
+// decodes it.
+func TestAHandlerSeesTheSameEventInEveryProcess(t *testing.T) {
+	t.Parallel()
+	bot := botOf(t, opened(t, "redis://"+miniredis.RunT(t).Addr(), nil), "bot", nil)
+	for name, e := range map[string]session.Event{
+		"a text":              {ID: "1", Kind: "k", Text: "hi", Platform: "web", User: "u"},
+		"a time of this zone": {ID: "1", Time: time.Now()},
+		"a time elsewhere":    {ID: "1", Time: time.Date(2024, 2, 3, 4, 5, 6, 7, time.FixedZone("", 3600))},
+		"a file":              {ID: "1", File: &session.File{Name: "a", Type: "text/plain", Data: []byte("abc")}},
+		"a payload":           {ID: "1", Payload: map[string]int{"n": 1}},
+	} {
+		here, err := bot.encodeEvent(e, bot.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, payload, err := stored.DecodeEvent(here.encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(here.Event, there) || !reflect.DeepEqual(here.payload, payload) {
+			t.Errorf("%s: here %#v, elsewhere %#v", name, here.Event, there)
+		}
+	}
 }
 
 // A webhook drops an event whose Accept returns ErrInvalid: so what is wrong with

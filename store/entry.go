@@ -70,11 +70,11 @@ func said(e session.Event) (chat []session.Message) {
 
 // own returns what the event brings; of its file only the name, unless whole.
 func (s *Store) own(e *event, whole bool) (o own) {
+	o.chat = make([]entry, 0, 4) // with room for what the turn says
 	for _, m := range said(e.Event) {
 		o.chat = append(o.chat, newEntry(m, s.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeMessage(c, m) }), false))
-	}
-	if len(o.chat) > 0 {
-		o.fields = append(o.fields, stored.FieldMessage, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.Encode(e.Message()) })))
+		// The last of them is e.Message().
+		o.fields = []string{stored.FieldMessage, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.Encode(m.Content) }))}
 	}
 	if e.File != nil && whole {
 		bytes := string(e.File.Data)
