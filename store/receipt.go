@@ -114,6 +114,21 @@ func (r *Receipt) wait(ctx context.Context) (o Outcome, err error) {
 	if r.here != nil {
 		here, pause = r.here.done, longestPause
 	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-here:
+		return r.here.outcome()
+	case <-ctx.Done():
+		return Outcome{}, r.gaveUp(ctx, nil)
+	case <-timer.C:
+		return r.watch(ctx, here, timer, pause)
+	}
+}
+
+// watch looks for the outcome until there is one, the first time now. pause is the
+// time that the timer was set to.
+func (r *Receipt) watch(ctx context.Context, here <-chan struct{}, timer *time.Timer, pause time.Duration) (Outcome, error) {
 	looks, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type seen struct {
@@ -122,8 +137,11 @@ func (r *Receipt) wait(ctx context.Context) (o Outcome, err error) {
 		err     error
 	}
 	looked := make(chan seen, 1)
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
+	look := func() {
+		o, done, err := r.look(looks)
+		looked <- seen{o, done, err}
+	}
+	go look()
 	var trouble error
 	for {
 		select {
@@ -132,10 +150,7 @@ func (r *Receipt) wait(ctx context.Context) (o Outcome, err error) {
 		case <-ctx.Done():
 			return Outcome{}, r.gaveUp(ctx, trouble)
 		case <-timer.C:
-			go func() {
-				o, done, err := r.look(looks)
-				looked <- seen{o, done, err}
-			}()
+			go look()
 		case s := <-looked:
 			if s.done || s.err != nil && !passing(s.err) {
 				return s.outcome, s.err
