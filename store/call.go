@@ -39,7 +39,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 	if script.Writes && s.opts.ReadOnly {
 		return nil, session.ErrReadOnly
 	}
-	ctx, cancel := call.Bound(ctx, script, s.opts.Timeout)
+	ctx, cancel := s.caller.Bound(ctx, script, s.opts.Timeout)
 	defer cancel()
 	c := s.caller.Begin(call.Request{Script: script, Keys: s.layout.keys(script, at), Args: args, Node: at.bucket})
 	for removed := 0; ; {

@@ -24,15 +24,41 @@ type Request struct {
 // now or its own. A script that writes is seen through once it was sent: a
 // cancelled ctx does not abandon it, because its outcome would be unknown for no
 // need; ctx's deadline does.
-func Bound(ctx context.Context, script *lua.Script, timeout time.Duration) (context.Context, context.CancelFunc) {
+func (c *Caller) Bound(ctx context.Context, script *lua.Script, timeout time.Duration) (context.Context, context.CancelFunc) {
 	end := time.Now().Add(timeout)
-	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {
-		end = limit
+	if !script.Writes {
+		return context.WithDeadline(ctx, end)
 	}
-	if script.Writes {
+	limit, limited := ctx.Deadline()
+	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	return context.WithDeadline(ctx, end)
+	if limited && limit.Before(end) {
+		return context.WithDeadline(ctx, limit)
+	}
+	return bound{c.ending(end, timeout/64), ctx}, func() {}
+}
+
+// A bound has the end of one context and the values of another.
+type bound struct {
+	context.Context
+	values context.Context
+}
+
+func (b bound) Value(key any) any { return b.values.Value(key) }
+
+// ending returns a context that ends at end or, by at most early, before: calls that
+// begin soon after one another have the same.
+func (c *Caller) ending(end time.Time, early time.Duration) context.Context {
+	if last := c.last.Load(); last != nil {
+		if at, _ := (*last).Deadline(); !at.After(end) && end.Sub(at) <= early {
+			return *last
+		}
+	}
+	next, cancel := context.WithDeadline(context.Background(), end)
+	context.AfterFunc(next, cancel) // at its end; until then it may be anybody's
+	c.last.Store(&next)
+	return next
 }
 
 // A Call is a request under one id, from its first attempt to its outcome.

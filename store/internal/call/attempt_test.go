@@ -74,7 +74,7 @@ func TestRunFollowsItsTable(t *testing.T) {
 					cmd.(once).SetVal([]any{next, time.Now().UnixMilli(), "detail"})
 					return nil
 				}
-				ctx, cancel := Bound(t.Context(), c.script, time.Second)
+				ctx, cancel := caller.Bound(t.Context(), c.script, time.Second)
 				defer cancel()
 				x := caller.Begin(Request{Script: c.script, Keys: make([]string, len(c.script.Keys)), Args: []string{"a"}})
 				r, err := x.Run(ctx)
@@ -109,7 +109,7 @@ func TestAnErrorShowsNothingOfWhatCameInAReplysPlace(t *testing.T) {
 			cmd.(once).SetVal(place)
 			return nil
 		}
-		ctx, cancel := Bound(t.Context(), lua.Load, 10*time.Second)
+		ctx, cancel := caller.Bound(t.Context(), lua.Load, 10*time.Second)
 		defer cancel()
 		x := caller.Begin(Request{Script: lua.Load, Keys: make([]string, len(lua.Load.Keys))})
 		_, _, err := x.attempt(ctx)
@@ -119,12 +119,54 @@ func TestAnErrorShowsNothingOfWhatCameInAReplysPlace(t *testing.T) {
 	}
 }
 
+func TestCallsThatBeginTogetherEndTogetherAndInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		caller := New(nil, "r", 0, false)
+		type key struct{}
+		ctx := context.WithValue(t.Context(), key{}, "mine")
+		begin := func(ctx context.Context) (context.Context, time.Duration) {
+			bound, end := caller.Bound(ctx, lua.Commit, 64*time.Second)
+			t.Cleanup(end)
+			if bound.Err() != nil || bound.Value(key{}) != ctx.Value(key{}) {
+				t.Errorf("the context of a call is over at its begin, %v, or has not its caller's values", bound.Err())
+			}
+			at, _ := bound.Deadline()
+			return bound, time.Until(at)
+		}
+		first, left := begin(ctx)
+		if left != 64*time.Second {
+			t.Errorf("the first ends in %v", left)
+		}
+		time.Sleep(time.Second)
+		second, left := begin(t.Context())
+		if left != 63*time.Second || second.Done() != first.Done() {
+			t.Errorf("the second ends in %v", left)
+		}
+		time.Sleep(time.Millisecond)
+		third, left := begin(ctx)
+		if left != 64*time.Second {
+			t.Errorf("the third ends in %v", left)
+		}
+		sooner, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if _, left := begin(sooner); left != time.Second {
+			t.Errorf("one whose caller waits for a second ends in %v", left)
+		}
+		<-first.Done()
+		if second.Err() == nil || third.Err() != nil {
+			t.Errorf("when the first ends, the second is %v and the third %v", second.Err(), third.Err())
+		}
+	})
+}
+
 func TestACancelledContextEndsAReadAndNoWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		read, end := Bound(ctx, lua.Load, time.Second)
+		caller := New(nil, "r", 0, false)
+		read, end := caller.Bound(ctx, lua.Load, time.Second)
 		defer end()
-		write, end := Bound(ctx, lua.Commit, time.Second)
+		write, end := caller.Bound(ctx, lua.Commit, time.Second)
 		defer end()
 		cancel()
 		if read.Err() == nil || write.Err() != nil {

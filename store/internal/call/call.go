@@ -27,6 +27,7 @@ type Caller struct {
 	client redis.UniversalClient
 	sender *sender
 	calls  atomic.Uint64
+	last   atomic.Pointer[context.Context] // last is what ending returned last
 }
 
 // New returns a Caller whose writes are done when so many replicas have them, and,

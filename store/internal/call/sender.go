@@ -107,7 +107,11 @@ func (s *sender) leave(p *passenger, flies bool) bool {
 
 func (s *sender) flyAlone(ctx context.Context, cmd redis.Cmder) error {
 	defer s.land()
-	s.carry(ctx, cmd)
+	if s.acks == 0 && !s.fsync { // as carry does, without a slice
+		_ = s.client.Process(ctx, cmd)
+	} else {
+		s.carry(ctx, cmd)
+	}
 	return cmd.Err()
 }
 

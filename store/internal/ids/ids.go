@@ -31,7 +31,9 @@ type Call string
 // NewCall returns the id of a replica's n-th call. The replica's name ends in a '-'
 // and what [Random] returned.
 func NewCall(replica string, n uint64) Call {
-	return Call(replica + "#" + strconv.FormatUint(n, 36))
+	id := make([]byte, 0, 64)
+	id = append(append(id, replica...), '#')
+	return Call(strconv.AppendUint(id, n, 36))
 }
 
 // Replica returns the name of the replica that made the call.
