@@ -37,6 +37,7 @@ type Bot struct {
 	name  string
 	given *BotOptions // what this program declared, with defaults; nil if nothing. Guarded by store.bots.mu
 	kept  atomic.Pointer[settings]
+	told  atomic.Pointer[words]
 
 	serving atomic.Pointer[runner] // while Serve runs
 }
@@ -101,7 +102,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	want := ""
 	if r != nil {
 		if s = r.tryEnter(); s != nil {
-			want = opts.room()
+			want = b.words(opts).room
 		}
 	}
 	event.window = b.store.window(opts)
@@ -130,8 +131,9 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 
 // acceptArgs are the arguments of lua/accept.lua for an event.
 func (b *Bot) acceptArgs(o *BotOptions, at place, e *event, want string, small bool, record string) []string {
+	w := b.words(o)
 	return []string{at.ref.ID, b.name, string(e.digest), string(e.encoded), strconv.FormatInt(e.window, 10),
-		strconv.Itoa(o.InboxLimit), strconv.Itoa(o.InboxBytes), want, millis(b.store.opts.Lease), o.Initial, e.Platform, e.User, millis(o.TTL), flag(small), record}
+		w.limit, w.bytes, want, w.lease, o.Initial, e.Platform, e.User, w.ttl, flag(small), record}
 }
 
 // goOn does what an accept left to do: run the turn that was handed out, of which

@@ -32,7 +32,7 @@ func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
 	p.at = max(b.store.caller.Clock.At(h.at.bucket, time.Now()), rec.Active())
 	end := stored.Ended{
 		At: p.at, Changed: w.dirty, Messages: len(w.chat), Lease: b.store.opts.Lease.Milliseconds(), TTL: number(h.opts.TTL),
-		Set: slices.Concat(w.own.fields, w.set),
+		Set: append(append(make([]string, 0, len(w.own.fields)+len(w.set)+2), w.own.fields...), w.set...),
 	}
 	state, pair := rec.State(), ""
 	if len(w.change.Moves) > 0 {
@@ -43,7 +43,8 @@ func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
 		}
 	}
 	first := rec.Seq() + 1
-	var replies, messages []string
+	var replies []string
+	messages := make([]string, 0, len(w.chat))
 	for i, e := range w.chat {
 		entry := stored.EntryAt(p.at, e.encoded)
 		messages = append(messages, entry)

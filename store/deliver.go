@@ -54,7 +54,7 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 			rec, next, free = h.known.Text(), sent.Text(), sent
 		}
 	}
-	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, b.name, string(h.token), h.parcels[n-1].name.String(), strconv.Itoa(n), r.want(), millis(b.store.opts.Lease), rec, next)
+	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, b.name, string(h.token), h.parcels[n-1].name.String(), strconv.Itoa(n), r.want(), b.words(h.opts).lease, rec, next)
 	if err != nil {
 		return r.gone(h, err)
 	}

@@ -328,7 +328,7 @@ func (r *runner) want() string {
 	if cap(r.slots) == 0 || r.isStopping() {
 		return ""
 	}
-	return r.bot.options().room()
+	return r.bot.words(r.bot.options()).room
 }
 
 // room is what scripts are told who hand out an event: so many replies, and so

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -276,6 +277,26 @@ func (s *settings) outranks(t *settings) bool {
 		return s.Changed.Before(t.Changed)
 	}
 	return s.Changed.After(t.Changed)
+}
+
+// words are what each turn tells scripts of its bot's settings, and of the lease.
+type words struct {
+	of    *BotOptions
+	ttl   string // ttl is the time to live, ms.
+	limit string // limit is InboxLimit.
+	bytes string // bytes is InboxBytes.
+	room  string // room is what room returns.
+	lease string // lease is for how long this process holds a session, ms.
+}
+
+// words returns those of o, which are made once.
+func (b *Bot) words(o *BotOptions) *words {
+	w := b.told.Load()
+	if w == nil || w.of != o {
+		w = &words{of: o, ttl: millis(o.TTL), limit: strconv.Itoa(o.InboxLimit), bytes: strconv.Itoa(o.InboxBytes), room: o.room(), lease: millis(b.store.opts.Lease)}
+		b.told.Store(w)
+	}
+	return w
 }
 
 // differs returns the fields in which two resolved settings are not the same.

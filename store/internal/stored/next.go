@@ -107,7 +107,7 @@ func (r *Record) lifetime(at, bots int64) (expires int64, stays bool) {
 
 // write makes the text from the words.
 func (r *Record) write() {
-	b := make([]byte, 0, len(r.text)+16)
+	b := make([]byte, 0, 512) // on the stack, if it is enough
 	b = append(append(b, r.work...), ' ')
 	b = append(append(b, r.token...), ' ')
 	b = append(strconv.AppendInt(b, r.calm, 10), ' ')
@@ -166,9 +166,13 @@ func (r *Record) Size() int {
 
 // EntryAt returns a message as the chat has it, said at that moment in ms.
 func EntryAt(at int64, message codec.Encoded) string {
-	b := make([]byte, 8, 8+len(message))
-	binary.BigEndian.PutUint64(b, uint64(at))
-	return string(append(b, message...)[8-stampSize:])
+	var stamp [8]byte
+	binary.BigEndian.PutUint64(stamp[:], uint64(at))
+	var b strings.Builder
+	b.Grow(stampSize + len(message))
+	b.Write(stamp[8-stampSize:])
+	b.Write(message)
+	return b.String()
 }
 
 // UnsentElement returns a reply as the outbox has it: to the event of that id, and with its
