@@ -11,7 +11,6 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/internal/bounded"
-	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // theEdges is about data, chats and indexes at their limits.
@@ -261,7 +260,7 @@ func sweptInParts(s *scene) {
 	s.drain(bot, echo)
 	key := s.keys(r.client, bot.Session("1").Ref())["e"]
 	const many = 5000
-	pairs, over := make([]any, 0, 2*many), stored.Line{Status: stored.LineHandled, Forget: 1}.Encode()
+	pairs, over := make([]any, 0, 2*many), "d\x00\x00\x00\x00\x01"+strings.Repeat("\x00", 19) // an event that was handled, to be forgotten in 1970
 	for i := range many {
 		pairs = append(pairs, fmt.Sprintf("%016d", i), over)
 	}
