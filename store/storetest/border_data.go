@@ -254,7 +254,7 @@ func otherWindows(s *scene) {
 }
 
 func sweptInParts(s *scene) {
-	r := s.replicaWith(store.Options{Timeout: time.Second}) // no window is shorter
+	r := s.replicaWith(store.Options{Timeout: 4 * time.Second}) // no window is shorter; miniredis takes its time
 	bot := r.bot("bot", &options{DedupeWindow: 50 * time.Millisecond})
 	s.accept(bot, "1", "first")
 	s.drain(bot, echo)
