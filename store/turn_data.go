@@ -194,8 +194,7 @@ func (t *Turn) tooMuchData() error {
 		if t.cleared {
 			return 0
 		}
-		value, _ := t.rec.Value(key)
-		return len(value)
+		return t.rec.ValueSize(key)
 	}
 	grown := 0
 	for key, value := range t.change.Set {

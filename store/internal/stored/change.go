@@ -30,7 +30,9 @@ func Fields(c codec.Codec, ch session.Change) (set []string, del []string, err e
 			w.put(PrefixData+key, b, err)
 		}
 	}
-	for _, key := range slices.Compact(slices.Sorted(slices.Values(ch.Delete))) {
+	deleted := slices.Clone(ch.Delete)
+	slices.Sort(deleted)
+	for _, key := range slices.Compact(deleted) {
 		w.check(session.ValidKey("private data's key", key))
 		if _, both := ch.Set[key]; both {
 			w.check(fmt.Errorf("private data %q: %w: it is both set and deleted", key, session.ErrInvalid))

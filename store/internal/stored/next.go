@@ -2,7 +2,6 @@ package stored
 
 import (
 	"encoding/binary"
-	"maps"
 	"strconv"
 	"strings"
 
@@ -45,10 +44,7 @@ func (r *Record) InHand(e Ended, forget int64) bool {
 func (r *Record) After(e Ended) *Record {
 	after := *r
 	after.hand = ""
-	after.fields = maps.Clone(r.fields)
-	for i := 0; i < len(e.Set); i += 2 {
-		after.fields[e.Set[i]] = e.Set[i+1]
-	}
+	after.fields = r.fields.with(e.Set)
 	after.expires, _ = r.lifetime(e.At, e.TTL)
 	after.active = e.At
 	after.place = Place(after.State(), e.At)
@@ -151,15 +147,15 @@ func (r *Record) Until() int64 { return r.until }
 
 // Has reports whether the hash has the field.
 func (r *Record) Has(field string) bool {
-	_, has := r.fields[field]
+	_, has := r.fields.find(field)
 	return has
 }
 
 // Size returns about how many bytes the record keeps in memory.
 func (r *Record) Size() int {
 	size := len(r.text) + 512
-	for field, value := range r.fields {
-		size += len(field) + len(value) + 48
+	for _, p := range r.fields {
+		size += len(p.field) + len(p.value) + 48
 	}
 	return size
 }

@@ -17,8 +17,8 @@ import (
 // the encoded values are decoded only when they are asked for. It does not change.
 type Record struct {
 	ref    session.Ref
-	fields map[string]string // but for rec, hand and retry
-	text   string            // rec
+	fields hash   // but for rec, hand and retry
+	text   string // rec
 	hand   string
 	turned // rec in front of the bar
 	lasting
@@ -67,7 +67,7 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	if len(pairs) == 0 {
 		return nil, fmt.Errorf("session %s: %w", ref, session.ErrNotFound)
 	}
-	r := &Record{ref: ref, fields: make(map[string]string, len(pairs)/2)}
+	r := &Record{ref: ref, fields: make(hash, 0, len(pairs)/2)}
 	if len(pairs)%2 == 1 {
 		return nil, r.corrupt(pairs[len(pairs)-1], errors.New("a field without a value"))
 	}
@@ -81,9 +81,10 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 		case FieldRetry:
 			counts = pairs[i+1]
 		default:
-			r.fields[pairs[i]] = pairs[i+1]
+			r.fields = append(r.fields, pair{pairs[i], pairs[i+1]})
 		}
 	}
+	slices.SortFunc(r.fields, func(a, b pair) int { return strings.Compare(a.field, b.field) })
 	if err := r.read(text); err != nil {
 		return nil, err
 	}
@@ -220,18 +221,17 @@ func (r *Record) Seq() int64 { return r.seq }
 func (r *Record) Turns() int64 { return r.turns }
 
 // State returns the current state's name.
-func (r *Record) State() string { return r.fields[FieldState] }
+func (r *Record) State() string { return r.fields.value(FieldState) }
 
 // Platform returns where the session's first event came from.
-func (r *Record) Platform() string { return r.fields[FieldPlatform] }
+func (r *Record) Platform() string { return r.fields.value(FieldPlatform) }
 
 // User returns the platform's name for the user.
-func (r *Record) User() string { return r.fields[FieldUser] }
+func (r *Record) User() string { return r.fields.value(FieldUser) }
 
 // Flag reports whether the named flag is up.
 func (r *Record) Flag(name string) bool {
-	_, up := r.fields[PrefixFlag+name]
-	return up
+	return r.Has(PrefixFlag + name)
 }
 
 // Message returns the last user message that was handled. It returns a
@@ -256,7 +256,7 @@ func (r *Record) File() (*session.File, error) { return read(r, FieldFile, Decod
 // read decodes a field; one that is absent gives the zero value.
 func read[T any](r *Record, field string, decode func([]byte) (T, error)) (T, error) {
 	var zero T
-	text, ok := r.fields[field]
+	text, ok := r.fields.get(field)
 	if !ok {
 		return zero, nil
 	}
@@ -269,27 +269,19 @@ func read[T any](r *Record, field string, decode func([]byte) (T, error)) (T, er
 
 // Value returns a value of the private data as it is stored, for [codec.Decode].
 func (r *Record) Value(key string) (value codec.Encoded, found bool) {
-	text, found := r.fields[PrefixData+key]
+	text, found := r.fields.get(PrefixData + key)
 	if !found {
 		return nil, false
 	}
 	return codec.Encoded(text), true
 }
 
-// Keys returns the keys of the private data, sorted.
-func (r *Record) Keys() []string { return r.names(PrefixData) }
+// ValueSize returns how many bytes a value of the private data has as it is stored; 0 if
+// there is none.
+func (r *Record) ValueSize(key string) int { return len(r.fields.value(PrefixData + key)) }
 
-// names returns what lies behind a prefix, sorted.
-func (r *Record) names(prefix string) []string {
-	var names []string
-	for field := range r.fields {
-		if name, ok := strings.CutPrefix(field, prefix); ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
+// Keys returns the keys of the private data, sorted.
+func (r *Record) Keys() []string { return r.fields.names(PrefixData) }
 
 // Ended reports whether the session was ended by its own turn, and waits to be
 // buried.

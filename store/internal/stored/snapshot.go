@@ -17,7 +17,7 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 	errs := []error{messageErr, intentErr, fileErr}
 
 	flags := make(map[string]bool)
-	for _, name := range r.names(PrefixFlag) {
+	for _, name := range r.fields.names(PrefixFlag) {
 		flags[name] = true
 	}
 	data := make(map[string]any)
@@ -63,8 +63,8 @@ func (r *Record) Status() session.Status {
 		User:     r.User(),
 		Version:  r.Version(),
 		Lease:    session.Lease{Holder: holder, Work: session.Work(work), Token: r.token, Until: moment(r.until)},
-		Event:    r.retry.event.status(r.fields[FieldError]),
-		Reply:    r.retry.reply.status(r.fields[FieldReplyError]),
+		Event:    r.retry.event.status(r.fields.value(FieldError)),
+		Reply:    r.retry.reply.status(r.fields.value(FieldReplyError)),
 		Created:  moment(r.created),
 		Active:   moment(r.active),
 		Expires:  moment(r.expires),
