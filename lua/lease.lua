@@ -21,6 +21,7 @@ local made = applied(once)
 if made == -1 then return {'CORRUPT', now, 'events'} end
 if made then return {'DUPLICATE', now, made} end
 if mode == 'update' and (not s or s.ended or over) then return {'NOTFOUND', now} end
+if not s or s.ended then check_index() end
 if not s then
   if waiting + unsent == 0 then
     unlist_due()
@@ -28,7 +29,6 @@ if not s then
   end
   -- The hash is gone without us, by eviction or by hand. The events are not.
   if torn() then return {'EXPIRED', now} end
-  check_index()
   enter(initial, '', '', '', ttl)
 end
 if s.lease > now then
@@ -53,7 +53,6 @@ if s.lease > 0 then -- handed out, and never heard of again
   if s.work == 'reply' then s.ocrashes = s.ocrashes + 1 end
 end
 if s.ended and unsent == 0 and waiting > 0 then -- events waited behind the end of the life before
-  check_index()
   local who = redis.call('HMGET', session, 'platform', 'user')
   enter(initial, who[1] or '', who[2] or '', '', ttl)
 end

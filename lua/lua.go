@@ -32,7 +32,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
-	"regexp"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -68,30 +68,30 @@ func (s *Script) IsFinal(status string) bool {
 
 // The scripts.
 var (
-	Accept   = load("accept")
-	Beat     = load("beat")
-	Change   = load("change")
-	Check    = load("check")
-	Commit   = load("commit")
-	Create   = load("create")
-	Dead     = load("dead")
-	Destroy  = load("destroy")
-	File     = load("file")
-	History  = load("history")
-	Lease    = load("lease")
-	Load     = load("load")
-	Look     = load("look")
-	Move     = load("move")
-	Outcome  = load("outcome")
-	Probe    = load("probe")
-	Recent   = load("recent")
-	Release  = load("release")
-	Renew    = load("renew")
-	Sent     = load("sent")
-	Settings = load("settings")
-	Settle   = load("settle")
-	Status   = load("status")
-	Tally    = load("tally")
+	Accept   = load(files, "accept")
+	Beat     = load(files, "beat")
+	Change   = load(files, "change")
+	Check    = load(files, "check")
+	Commit   = load(files, "commit")
+	Create   = load(files, "create")
+	Dead     = load(files, "dead")
+	Destroy  = load(files, "destroy")
+	File     = load(files, "file")
+	History  = load(files, "history")
+	Lease    = load(files, "lease")
+	Load     = load(files, "load")
+	Look     = load(files, "look")
+	Move     = load(files, "move")
+	Outcome  = load(files, "outcome")
+	Probe    = load(files, "probe")
+	Recent   = load(files, "recent")
+	Release  = load(files, "release")
+	Renew    = load(files, "renew")
+	Sent     = load(files, "sent")
+	Settings = load(files, "settings")
+	Settle   = load(files, "settle")
+	Status   = load(files, "status")
+	Tally    = load(files, "tally")
 )
 
 // All has all scripts, sorted by name.
@@ -99,8 +99,8 @@ var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, 
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.
-func load(name string) *Script {
-	body := read(name + ".lua")
+func load(from fs.ReadFileFS, name string) *Script {
+	body := read(from, name+".lua")
 	s := &Script{Name: name, Keys: header(body, "KEYS"), Args: header(body, "ARGV")}
 	switch writes := strings.Join(header(body, "WRITES"), " "); writes {
 	case "no":
@@ -112,22 +112,22 @@ func load(name string) *Script {
 	default:
 		panic(fmt.Sprintf("lua: %s: WRITES %s", name, writes))
 	}
-	s.joined = sync.OnceValues(func() (text, sha string) { return s.join(body) })
+	s.joined = sync.OnceValues(func() (text, sha string) { return s.join(from, body) })
 	return s
 }
 
 // join puts the pieces that a script's header names before it. Programs that import
 // this package and run no script do not pay for it.
-func (s *Script) join(body string) (whole, sha string) {
+func (s *Script) join(from fs.ReadFileFS, body string) (whole, sha string) {
 	var text strings.Builder
 	declare(&text, "KEYS", s.Keys)
 	declare(&text, "ARGV", s.Args)
 	pieces, behind := header(body, "USES"), ""
 	if bar := slices.Index(pieces, "|"); bar >= 0 {
-		behind = texts(pieces[bar+1:])
+		behind = texts(from, pieces[bar+1:])
 		pieces = pieces[:bar]
 	}
-	text.WriteString(texts(pieces))
+	text.WriteString(texts(from, pieces))
 	text.WriteString(strings.Replace(body, behindHere, behind, 1))
 	whole = used(text.String())
 	if before, after, asks := strings.Cut(whole, rightsHere); asks {
@@ -141,10 +141,10 @@ func (s *Script) join(body string) (whole, sha string) {
 const behindHere = "-- (the pieces behind the bar in USES)\n"
 
 // texts returns pieces of the prelude, one behind the other.
-func texts(pieces []string) string {
+func texts(from fs.ReadFileFS, pieces []string) string {
 	var all strings.Builder
 	for _, piece := range pieces {
-		all.WriteString(read("prelude/" + piece + ".lua"))
+		all.WriteString(read(from, "prelude/"+piece+".lua"))
 	}
 	return all.String()
 }
@@ -206,44 +206,8 @@ func declare(text *strings.Builder, table string, names []string) {
 	fmt.Fprintf(text, "local %s = %s\n", strings.Join(names, ", "), strings.Join(values, ", "))
 }
 
-// rightsHere is the line of prelude/rights.lua in whose place rights stands.
-const rightsHere = "-- (a line for each command)\n"
-
-var (
-	calls = regexp.MustCompile(`\bredis\.p?call\('([A-Z]+)'`)
-	// What no script calls for the first time after its first write, so that it
-	// stops there if it may not; and PUBLISH, HSCAN and HLEN behind a write, whose failure undoes nothing.
-	askedBefore = []string{"TIME", "LLEN", "HMGET", "EXISTS", "GET", "HLEN", "ZCARD", "ZSCORE", "ZRANGEBYSCORE", "LINDEX", "PUBLISH", "HSCAN"}
-	// What each of the others wants behind its key. It must be there: Redis looks for
-	// the key in the arguments as if they were whole, and reads past their end.
-	behindKey = map[string]string{
-		"DEL": "", "HGETALL": "", "HKEYS": "", "LPOP": "", "PERSIST": "", "PTTL": "",
-		"HGET": ", ''", "HDEL": ", ''", "RPUSH": ", ''", "SET": ", ''", "ZREM": ", ''", "PEXPIRE": ", '0'", "PEXPIREAT": ", '0'",
-		"LPUSH": ", ''", "HSET": ", '', ''", "HINCRBY": ", '', '0'", "LRANGE": ", '0', '0'", "LTRIM": ", '0', '0'", "ZADD": ", '0', ''",
-		"ZRANGE": ", '0', '0'", "ZREMRANGEBYSCORE": ", '0', '0'",
-	}
-)
-
-// rights writes, for each command that a script calls when it may have written
-// something already, the line that asks for the right to it, on the key of that name.
-func rights(text, key string) string {
-	var lines strings.Builder
-	var seen []string
-	for _, m := range calls.FindAllStringSubmatch(text, -1) {
-		if command := m[1]; !slices.Contains(seen, command) && !slices.Contains(askedBefore, command) {
-			rest, known := behindKey[command]
-			if !known {
-				panic(fmt.Sprintf("lua: nothing says what %s wants behind its key", command))
-			}
-			seen = append(seen, command)
-			fmt.Fprintf(&lines, "  if not may('%s', %s%s) then return {'NOPERM', now, '%s'} end\n", command, key, rest, command)
-		}
-	}
-	return lines.String()
-}
-
-func read(file string) string {
-	b, err := files.ReadFile(file)
+func read(from fs.ReadFileFS, file string) string {
+	b, err := from.ReadFile(file)
 	if err != nil {
 		panic(err)
 	}

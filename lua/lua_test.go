@@ -10,110 +10,124 @@ import (
 	"testing"
 
 	engine "github.com/yuin/gopher-lua"
-	"github.com/yuin/gopher-lua/parse"
+	"github.com/yuin/gopher-lua/ast"
 )
 
-// scripts returns the files of this folder; none at all is a failure.
-func scripts(t *testing.T) []string {
-	t.Helper()
+func TestEveryFileIsAScript(t *testing.T) {
 	files, err := filepath.Glob("*.lua")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts found: %v", err)
 	}
-	return files
-}
-
-func TestEveryFileIsAScript(t *testing.T) {
 	var named []string
 	for _, s := range All {
 		named = append(named, s.Name+".lua")
 	}
 	slices.Sort(named)
-	if files := scripts(t); !slices.Equal(files, named) {
+	if !slices.Equal(files, named) {
 		t.Errorf("the files are %v, All has %v", files, named)
 	}
 }
 
-var word = regexp.MustCompile(`[a-z_]+`)
-
-// parts returns a script's header, and the code of its own file.
-func parts(s *Script) (head, body string) {
-	file := read(s.Name + ".lua")
-	head, _, _ = strings.Cut(file, "\n\n")
-	return head, code(file)
+// checks are the rules for scripts, their headers, and what agrees with them.
+var checks = []struct {
+	name string
+	check
+}{
+	{"header and code agree", each(headerAndCode)},
+	{"the header says what is left behind", each(leftBehind)},
+	{"a status is final where it must be", finalStatuses},
+	{"the probe tries every command", probed},
+	{"the README gives the rights to all commands", readmeRights},
+	{"scripts are portable", each(portable)},
+	{"commands are known, on keys of their type", each(known)},
+	{"every name is declared", each(declared)},
+	{"guards come before writes", each(guards)},
 }
 
-func TestHeaderAndCodeAgree(t *testing.T) {
-	statuses := regexp.MustCompile(`\{'([A-Z]+)', now`)
-	for _, s := range All {
-		t.Run(s.Name, func(t *testing.T) {
-			t.Parallel()
-			head, _ := parts(s)
-			if !strings.HasPrefix(head, "-- "+s.Name+": ") {
-				t.Errorf("the header does not begin with the script's name")
-			}
-			// All but the first two lines, in which the names are declared.
-			_, body, _ := strings.Cut(s.Text(), "\n")
-			_, body, _ = strings.Cut(body, "\n")
-			body = code(body)
-			used := map[string]bool{}
-			for _, w := range word.FindAllString(body, -1) {
-				used[w] = true
-			}
-			for _, name := range slices.Concat(s.Keys, s.Args) {
-				if !used[name] && !strings.HasSuffix(name, "...") && name != "op" && name != "deadline" {
-					t.Errorf("the header names %s, the code does not use it", name)
-				}
-			}
-			for _, m := range regexp.MustCompile(`(?m)^local (?:function )?([a-z_]+)`).FindAllStringSubmatch(body, -1) {
-				if slices.Contains(s.Keys, m[1]) || slices.Contains(s.Args, m[1]) {
-					t.Errorf("%s is a name of the header and of the code", m[1])
-				}
-			}
-			if len(s.Args) < 2 || s.Args[0] != "op" || s.Args[1] != "deadline" {
-				t.Errorf("the arguments begin with %v, not with op and deadline", s.Args)
-			}
-			_, replies, _ := strings.Cut(head, "-- REPLY ")
-			for _, m := range statuses.FindAllStringSubmatch(body, -1) {
-				if !strings.Contains(replies, m[1]) {
-					t.Errorf("it may answer %s, the header's REPLY does not say so", m[1])
-				}
-			}
-			for _, status := range regexp.MustCompile(`\b[A-Z]{2,}\b`).FindAllString(replies, -1) {
-				if !strings.Contains(body, "'"+status+"'") {
-					t.Errorf("the header's REPLY has %s, the code never answers it", status)
-				}
+func TestTheScriptsKeepTheirRules(t *testing.T) {
+	p := given(t)
+	if err := p.load(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) {
+			for _, wrong := range c.check(p) {
+				t.Error(wrong)
 			}
 		})
 	}
 }
 
-// write finds a command, or a function of the prelude, that writes.
-var write = regexp.MustCompile(`\b(?:redis\.call|call|try)\('(HSET|HDEL|HINCRBY|RPUSH|LPUSH|LPOP|LTRIM|ZADD|SET|DEL|PEXPIRE|PEXPIREAT)'|\b(save|note_id|note_applied|apply|enter|free|grant|list_due|ensure_due|unlist_due|list_expiry|ring|unring|remember|done|leave|bury|outlast|unhand)\(`)
+var (
+	word     = regexp.MustCompile(`[a-z_]+`)
+	upper    = regexp.MustCompile(`\b[A-Z]{2,}\b`)
+	topLevel = regexp.MustCompile(`(?m)^local (?:function )?([a-z_]+)`)
+	answered = regexp.MustCompile(`\{'([A-Z]+)', now`)
+)
+
+func headerAndCode(_ *program, s *script, wrong func(string, ...any)) {
+	if !strings.HasPrefix(s.head, "-- "+s.Name+": ") {
+		wrong("the header does not begin with the script's name")
+	}
+	used := word.FindAllString(s.code, -1)
+	for _, name := range slices.Concat(s.Keys, s.Args) {
+		if !slices.Contains(used, name) && !strings.HasSuffix(name, "...") && name != "op" && name != "deadline" {
+			wrong("the header names %s, the code does not use it", name)
+		}
+	}
+	for _, m := range topLevel.FindAllStringSubmatch(s.code, -1) {
+		if slices.Contains(s.Keys, m[1]) || slices.Contains(s.Args, m[1]) {
+			wrong("%s is a name of the header and of the code", m[1])
+		}
+	}
+	if len(s.Args) < 2 || s.Args[0] != "op" || s.Args[1] != "deadline" {
+		wrong("the arguments begin with %v, not with op and deadline", s.Args)
+	}
+	_, replies, _ := strings.Cut(s.head, "-- REPLY ")
+	for _, m := range answered.FindAllStringSubmatch(s.code, -1) {
+		if !strings.Contains(replies, m[1]) {
+			wrong("it may return %s, the header's REPLY does not say so", m[1])
+		}
+	}
+	for _, status := range upper.FindAllString(replies, -1) {
+		if !strings.Contains(s.code, "'"+status+"'") {
+			wrong("the header's REPLY has %s, the code never returns it", status)
+		}
+	}
+}
 
 // What package store does with a reply that was lost depends on these two lines.
-func TestHeadersSayWhatAScriptLeavesBehind(t *testing.T) {
-	for _, s := range All {
-		t.Run(s.Name, func(t *testing.T) {
-			t.Parallel()
-			head, body := parts(s)
-			if found := write.FindString(body); (found != "") != s.Writes && s != Probe { // which removes what it wrote
-				t.Errorf("the header says that it writes: %t; the code has %q", s.Writes, found)
-			}
-			if guarded := strings.Contains(s.Text(), "'LATE'"); guarded != (s.Writes && !s.Losable) {
-				t.Errorf("it writes %t, losable %t, and looks at its deadline: %t", s.Writes, s.Losable, guarded)
-			}
-			if !s.Writes && strings.Contains(head, "-- FINAL ") {
-				t.Error("what a script that writes nothing refuses is final in any case")
-			}
-			_, replies, _ := strings.Cut(head, "-- REPLY ")
-			for _, status := range s.final {
-				if !slices.Contains(strings.FieldsFunc(replies, func(r rune) bool { return r < 'A' || r > 'Z' }), status) {
-					t.Errorf("FINAL has %s, REPLY has not", status)
-				}
-			}
-		})
+func leftBehind(_ *program, s *script, wrong func(string, ...any)) {
+	w := writersOf(s.tree)
+	if found := w.writes(s.tree); (found != "") != s.Writes && s.Name != "probe" { // which removes what it wrote
+		wrong("the header says that it writes: %t; the code has %q", s.Writes, found)
 	}
+	if guarded := strings.Contains(s.Text(), "'LATE'"); guarded != (s.Writes && !s.Losable) {
+		wrong("it writes %t, losable %t, and looks at its deadline: %t", s.Writes, s.Losable, guarded)
+	}
+	if !s.Writes && strings.Contains(s.head, "-- FINAL ") {
+		wrong("what a script that writes nothing refuses is final in any case")
+	}
+	_, replies, _ := strings.Cut(s.head, "-- REPLY ")
+	for _, status := range s.final {
+		if !slices.Contains(upper.FindAllString(replies, -1), status) {
+			wrong("FINAL has %s, REPLY has not", status)
+		}
+	}
+}
+
+// finalStatuses compares FINAL with what the scripts do: of these alone an earlier
+// attempt, still on its way, can change a refusal.
+func finalStatuses(p *program) (found []string) {
+	final := map[string]string{
+		"accept": "OK DUPLICATE", "change": "OK DUPLICATE", "create": "OK", "destroy": "OK NOTHING", "settings": "OK EXISTS",
+	}
+	for _, s := range p.scripts {
+		if got := strings.Join(s.final, " "); got != final[s.Name] {
+			found = append(found, s.Name+": final is "+got+", want "+final[s.Name])
+		}
+	}
+	return found
 }
 
 func TestAStatusIsFinalWhereTheHeaderSaysSo(t *testing.T) {
@@ -122,11 +136,7 @@ func TestAStatusIsFinalWhereTheHeaderSaysSo(t *testing.T) {
 		status string
 		final  bool
 	}{
-		{Accept, "OK", true}, {Accept, "DUPLICATE", true}, {Accept, "FULL", false},
-		{Change, "OK", true}, {Change, "NOTFOUND", false},
-		{Create, "OK", true}, {Create, "EXISTS", false},
-		{Destroy, "NOTHING", true}, {Destroy, "NOTFOUND", false},
-		{Commit, "FENCED", true}, {Load, "NOTFOUND", true},
+		{Accept, "OK", true}, {Accept, "FULL", false}, {Commit, "FENCED", true}, {Load, "NOTFOUND", true},
 	} {
 		if got := c.script.IsFinal(c.status); got != c.final {
 			t.Errorf("%s of %s is final: %t, want %t", c.status, c.script.Name, got, c.final)
@@ -134,97 +144,147 @@ func TestAStatusIsFinalWhereTheHeaderSaysSo(t *testing.T) {
 	}
 }
 
-// What a script calls and the probe does not try could still be refused to a
-// user in the middle of that script.
-func TestTheProbeTriesEveryCommand(t *testing.T) {
-	called := regexp.MustCompile(`\b(?:redis\.p?call|call|try)\('([A-Z]+)'`)
-	tried := map[string]bool{"TIME": true} // by the clock
-	for _, m := range regexp.MustCompile(`(?m)^try\('([A-Z]+)'`).FindAllStringSubmatch(Probe.Text(), -1) {
-		tried[m[1]] = true
-	}
-	for _, s := range All {
-		for _, m := range called.FindAllStringSubmatch(code(s.Text()), -1) {
-			if !tried[m[1]] {
-				t.Errorf("%s calls %s, the probe does not try it", s.Name, m[1])
-			}
+var (
+	tries   = regexp.MustCompile(`(?m)^try\('([A-Z]+)'`)
+	allowed = regexp.MustCompile(`\+([a-z|]+)`)
+)
+
+// probed compares the commands that the probe tries with the table: what it does not
+// try could still be refused to a user in the middle of a script.
+func probed(p *program) (found []string) {
+	i := slices.IndexFunc(p.scripts, func(s script) bool { return s.Name == "probe" })
+	reading, writing, _ := strings.Cut(p.scripts[i].code, "if writes ~= '1'")
+	for _, c := range commands {
+		tried := reading
+		if c.writes {
+			tried = writing
+		}
+		if c.name != "TIME" && !strings.Contains(tried, "\ntry('"+c.name+"'") { // which the clock calls
+			found = append(found, "the probe does not try "+c.name)
 		}
 	}
+	for _, m := range tries.FindAllStringSubmatch(reading+writing, -1) {
+		if _, known := find(m[1]); !known {
+			found = append(found, "the probe tries "+m[1]+", which nobody calls")
+		}
+	}
+	return found
 }
 
-// The scripts must run on every server that speaks Redis 6's language: no
-// shebang, none of the libraries that some lack, no error replies, and no keys
-// but the declared ones.
-func TestScriptsArePortable(t *testing.T) {
-	for _, s := range All {
-		t.Run(s.Name, func(t *testing.T) {
-			t.Parallel()
-			text := code(s.Text())
-			for _, banned := range []string{"#!", "cjson", "cmsgpack", "struct.", "bit.", "error_reply", "redis.error", "redis.log", "tostring(", "EVAL"} {
-				if strings.Contains(text, banned) {
-					t.Errorf("it uses %s", banned)
+// readmeRights compares the rights in the README with the table.
+func readmeRights(p *program) (found []string) {
+	both := []string{"hello", "ping", "info", "evalsha", "eval", "script|load"}
+	for user, want := range map[string][]string{
+		"replica": {"subscribe", "unsubscribe"},
+		"looker":  {"scan"},
+	} {
+		want = append(want, both...)
+		for _, c := range commands {
+			if !c.writes || user == "replica" {
+				want = append(want, strings.ToLower(c.name))
+			}
+		}
+		_, rules, _ := strings.Cut(p.readme, "\nACL SETUSER "+user+" ")
+		for rules, more := rules, true; more; {
+			var line string
+			line, rules, _ = strings.Cut(rules, "\n")
+			for _, m := range allowed.FindAllStringSubmatch(line, -1) {
+				if i := slices.Index(want, m[1]); i >= 0 {
+					want = slices.Delete(want, i, i+1)
+				} else {
+					found = append(found, "the README gives the user "+user+" the right to "+m[1]+", which nobody needs")
 				}
 			}
-			if _, err := parse.Parse(strings.NewReader(s.Text()), s.Name); err != nil {
-				t.Errorf("it does not parse: %v", err)
-			}
-			for _, m := range regexp.MustCompile(`\b(?:redis\.p?call|call|try)\('([A-Z]+)', ([a-z'"]+)`).FindAllStringSubmatch(text, -1) {
-				key := m[2]
-				if !slices.Contains(s.Keys, key) && key != "key" && key != "list" && m[1] != "PUBLISH" {
-					t.Errorf("%s works on %s, which KEYS does not name", m[1], key)
-				}
-			}
-		})
+			more = strings.HasSuffix(line, "\\")
+		}
+		for _, name := range want {
+			found = append(found, "the README does not give the user "+user+" the right to "+name)
+		}
 	}
+	return found
 }
 
-// Some servers run scripts in Lua 5.4 and not, as Redis does, in 5.1.
-func TestScriptsCompileUnderLua54(t *testing.T) {
-	compiler, err := exec.LookPath("luac5.4")
-	if err != nil {
-		if os.Getenv("REQUIRE_REDIS") == "1" {
-			t.Fatalf("REQUIRE_REDIS=1, and there is no luac5.4 (Debian package lua5.4): %v", err)
-		}
-		t.Skip("there is no luac5.4 (Debian package lua5.4): the scripts are not compiled with it")
-	}
-	for _, s := range All {
-		cmd := exec.Command(compiler, "-p", "-")
-		cmd.Stdin = strings.NewReader(s.Text())
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v: %s", s.Name, err, out)
+// portable finds what not every server has that speaks Redis 6's language: no
+// shebang, none of the libraries that some lack, no error replies.
+func portable(_ *program, s *script, wrong func(string, ...any)) {
+	for _, banned := range []string{"#!", "cjson", "cmsgpack", "struct.", "bit.", "error_reply", "redis.error", "redis.log", "tostring(", "EVAL"} {
+		if strings.Contains(code(s.Text()), banned) {
+			wrong("it uses %s", banned)
 		}
 	}
 }
 
-// A name that no piece before it declares is nil when the script comes to it.
-func TestEveryNameIsDeclared(t *testing.T) {
-	known := []string{"KEYS", "ARGV", "redis", "string", "math", "table", "type", "tonumber", "ipairs", "unpack"}
-	var check func(t *testing.T, p *engine.FunctionProto)
-	check = func(t *testing.T, p *engine.FunctionProto) {
+// known finds commands that the table does not have, or that work on a key that KEYS
+// does not name, or that is of another type.
+func known(p *program, s *script, wrong func(string, ...any)) {
+	types := p.types()
+	walk(s.tree, func(node any) {
+		c, is := node.(*ast.FuncCallExpr)
+		if !is {
+			return
+		}
+		name, args, ok := commandOf(c)
+		if !ok {
+			return
+		}
+		if name == "" {
+			if s.Name != "probe" { // whose function try is given the command
+				wrong("line %d calls a command that the text does not name", c.Line())
+			}
+			return
+		}
+		command, ok := find(name)
+		if !ok {
+			wrong("nothing is known of %s", name)
+			return
+		}
+		if name == "TIME" || name == "PUBLISH" {
+			return
+		}
+		key := ""
+		if len(args) > 0 {
+			key = nameOf(args[0])
+		}
+		switch {
+		case key == "key" || key == "list": // a function's
+		case !slices.Contains(s.Keys, key):
+			wrong("%s works on %q, which KEYS does not name", name, key)
+		case types[key] == "":
+			wrong("package store has no key %s", key)
+		case command.typ != "" && command.typ != types[key] && !asks(c): // any key will do for the question
+			wrong("%s works on a %s, %s is a %s", name, command.typ, key, types[key])
+		}
+	})
+}
+
+// asks reports whether a call only asks for the right to a command.
+func asks(c *ast.FuncCallExpr) bool {
+	return slices.Contains([]string{"may", "redis.acl_check_cmd"}, nameOf(c.Func))
+}
+
+// declared finds names that no piece before them declares: they are nil when the
+// script comes to them.
+func declared(_ *program, s *script, wrong func(string, ...any)) {
+	builtin := []string{"KEYS", "ARGV", "redis", "string", "math", "table", "type", "tonumber", "ipairs", "unpack"}
+	var look func(p *engine.FunctionProto)
+	look = func(p *engine.FunctionProto) {
 		for i, code := range p.Code {
 			if op := int(code >> 26); op == engine.OP_GETGLOBAL || op == engine.OP_SETGLOBAL {
-				if name := p.Constants[code&0x3ffff].String(); !slices.Contains(known, name) {
-					t.Errorf("nothing declares %s, line %d of its text", name, p.DbgSourcePositions[i])
+				if name := p.Constants[code&0x3ffff].String(); !slices.Contains(builtin, name) {
+					wrong("nothing declares %s, line %d of its text", name, p.DbgSourcePositions[i])
 				}
 			}
 		}
 		for _, inner := range p.FunctionPrototypes {
-			check(t, inner)
+			look(inner)
 		}
 	}
-	for _, s := range All {
-		t.Run(s.Name, func(t *testing.T) {
-			t.Parallel()
-			chunk, err := parse.Parse(strings.NewReader(s.Text()), s.Name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := engine.Compile(chunk, s.Name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			check(t, p)
-		})
+	p, err := engine.Compile(s.tree, s.Name)
+	if err != nil {
+		wrong("it does not compile: %v", err)
+		return
 	}
+	look(p)
 }
 
 func TestWhatNothingCallsIsLeftOut(t *testing.T) {
@@ -256,27 +316,20 @@ end
 	}
 }
 
-// Writes may fail only before the first of them: so no check of a type, and no
-// refusal, may stand after one.
-func TestGuardsComeBeforeWrites(t *testing.T) {
-	refuse := regexp.MustCompile(`return \{'(FENCED|WRONGSTATE|CHANGED|DUPLICATE|TOOLARGE|BUSY|FULL|EXPIRED|CORRUPT)'|(check_[a-z]+|read_change)\(`)
-	for _, s := range All {
-		if s == Commit { // which takes back what it wrote
-			continue
+// Some servers run scripts in Lua 5.4 and not, as Redis does, in 5.1.
+func TestScriptsCompileUnderLua54(t *testing.T) {
+	compiler, err := exec.LookPath("luac5.4")
+	if err != nil {
+		if os.Getenv("REQUIRE_REDIS") == "1" {
+			t.Fatalf("REQUIRE_REDIS=1, and there is no luac5.4 (Debian package lua5.4): %v", err)
 		}
-		t.Run(s.Name, func(t *testing.T) {
-			t.Parallel()
-			_, body := parts(s)
-			wrote := ""
-			for line := range strings.Lines(body) {
-				indented := strings.HasPrefix(line, " ") // a branch that ends in a return of its own
-				if refuse.MatchString(line) && wrote != "" {
-					t.Errorf("%q stands behind the write %q", strings.TrimSpace(line), wrote)
-				}
-				if write.MatchString(line) && !indented {
-					wrote = strings.TrimSpace(line)
-				}
-			}
-		})
+		t.Skip("there is no luac5.4 (Debian package lua5.4): the scripts are not compiled with it")
+	}
+	for _, s := range All {
+		cmd := exec.Command(compiler, "-p", "-")
+		cmd.Stdin = strings.NewReader(s.Text())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", s.Name, err, out)
+		}
 	}
 }

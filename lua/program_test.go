@@ -1,0 +1,163 @@
+package lua
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/yuin/gopher-lua/ast"
+	"github.com/yuin/gopher-lua/parse"
+)
+
+// A program is all scripts, and what must agree with them. The checks are functions of
+// one, so that a test can change a copy and see that the change is noticed.
+type program struct {
+	files   fstest.MapFS // files are the scripts and the prelude, by their paths in this folder.
+	readme  string
+	layout  string // layout is ../store/layout.go, which has the types of the keys.
+	scripts []script
+}
+
+// A script is one of a program, with its text taken apart.
+type script struct {
+	*Script
+	head, body string // head and body are the header and the code of its own file.
+	code       string // code is the text without comments and without the lines that declare the names.
+	tree       []ast.Stmt
+}
+
+// given returns the program as it is in this folder.
+func given(t *testing.T) *program {
+	t.Helper()
+	p := &program{files: fstest.MapFS{}}
+	for _, pattern := range []string{"*.lua", "prelude/*.lua"} {
+		names, err := fs.Glob(files, pattern)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no files %s: %v", pattern, err)
+		}
+		for _, name := range names {
+			p.files[name] = &fstest.MapFile{Data: []byte(read(files, name))}
+		}
+	}
+	for path, text := range map[string]*string{"../README.md": &p.readme, "../store/layout.go": &p.layout} {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*text = string(content)
+	}
+	return p
+}
+
+// load loads the scripts, and returns why it cannot.
+func (p *program) load() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	p.scripts = nil
+	for _, s := range All {
+		s := script{Script: load(p.files, s.Name)}
+		file := read(p.files, s.Name+".lua")
+		s.head, _, _ = strings.Cut(file, "\n\n")
+		s.body = code(file)
+		_, rest, _ := strings.Cut(s.Text(), "\n")
+		_, rest, _ = strings.Cut(rest, "\n")
+		s.code = code(rest)
+		if s.tree, err = parse.Parse(strings.NewReader(s.Text()), s.Name); err != nil {
+			return fmt.Errorf("%s does not parse: %v", s.Name, err)
+		}
+		p.scripts = append(p.scripts, s)
+	}
+	return nil
+}
+
+// A check returns what is wrong with a program.
+type check func(p *program) []string
+
+// each makes a check of one of a script.
+func each(check func(p *program, s *script, wrong func(format string, args ...any))) check {
+	return func(p *program) (found []string) {
+		for i := range p.scripts {
+			s := &p.scripts[i]
+			check(p, s, func(format string, args ...any) {
+				found = append(found, s.Name+": "+fmt.Sprintf(format, args...))
+			})
+		}
+		return found
+	}
+}
+
+// walk calls visit for a node of a tree, and for all that is in it.
+func walk(node any, visit func(node any)) {
+	walkValue(reflect.ValueOf(node), visit)
+}
+
+func walkValue(v reflect.Value, visit func(node any)) {
+	switch v.Kind() {
+	case reflect.Interface:
+		if !v.IsNil() {
+			walkValue(v.Elem(), visit)
+		}
+	case reflect.Pointer:
+		if v.IsNil() {
+			return
+		}
+		visit(v.Interface())
+		for i := range v.Elem().NumField() {
+			if v.Elem().Type().Field(i).IsExported() && !v.Elem().Type().Field(i).Anonymous {
+				walkValue(v.Elem().Field(i), visit)
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			walkValue(v.Index(i), visit)
+		}
+	}
+}
+
+// commandOf returns the command that a call calls, by whatever name the function goes,
+// and what it is given; ok is false for a call of something else.
+func commandOf(c *ast.FuncCallExpr) (name string, args []ast.Expr, ok bool) {
+	how := nameOf(c.Func)
+	if !slices.Contains([]string{"redis.call", "redis.pcall", "redis.acl_check_cmd", "call", "try", "may"}, how) {
+		return "", nil, false
+	}
+	if len(c.Args) > 0 {
+		if text, is := c.Args[0].(*ast.StringExpr); is {
+			return text.Value, c.Args[1:], true
+		}
+	}
+	return "", nil, true
+}
+
+// nameOf returns a name, or two with a point between; empty for any other expression.
+func nameOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.IdentExpr:
+		return e.Value
+	case *ast.AttrGetExpr:
+		if key, is := e.Key.(*ast.StringExpr); is && nameOf(e.Object) != "" {
+			return nameOf(e.Object) + "." + key.Value
+		}
+	}
+	return ""
+}
+
+var keyForms = regexp.MustCompile(`(?m)^\t"([a-z]+)": +\{"[a-z]+", "([a-z]+)", of`)
+
+// types returns the types of the keys, by their names in package store.
+func (p *program) types() map[string]string {
+	types := map[string]string{}
+	for _, m := range keyForms.FindAllStringSubmatch(p.layout, -1) {
+		types[m[1]] = m[2]
+	}
+	return types
+}
