@@ -14,16 +14,16 @@
 --        whole of it
 -- WRITES yes
 -- FINAL  OK DUPLICATE
--- REPLY  OK now 0 {hand rec} | OK now 0 {hand rec hash}
---                                      handed to the caller, by the first lines; rec: the new record; hash: as
---                                      it was before, unless the caller has it
---        OK now created {event token 0 0 0 0 {} hash}  handed to the caller
---        OK now created {idle}                        queued; who holds the session goes on with it
---        OK now created {due}                         queued, and nobody holds the session: wake somebody
---        DUPLICATE now                                accepted before
---        FULL now events bytes                        the inbox has so much
---        EXPIRED now                                  the old session must be buried first
+-- REPLY  OK now created next           created: 1 if this call made the session
+--        DUPLICATE now                 accepted before
+--        FULL now waiting bytes        the inbox has so many events, and bytes of them
+--        EXPIRED now                   the old session must be buried first
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
+-- NEXT   hand rec hash                 handed to the caller, by the first lines; rec: the new record; hash: as
+--                                      it was before, left out if the caller has it
+--                                      (by the general lines: event, with no head)
+--        idle                          queued; who holds the session goes on with it
+--        due                           queued, and nobody holds the session: wake somebody
 
 local found = want ~= '' and small == '1' and redis.pcall('HMGET', session, 'rec', 'state') or {}
 local rec, state = found[1], found[2]

@@ -10,7 +10,7 @@
 --        keep: for how long the replica is believed to be there without a beat, ms; 0 if it leaves
 -- WRITES losable
 -- FINAL  all
--- REPLY  OK now {name line ...}        those that are there
+-- REPLY  OK now there{name line}       those that are there
 --        NOPERM now command
 
 local HOUR = 3600000

@@ -5,32 +5,43 @@
 -- KEYS   session history inbox outbox events calls letters file index users expiry due bells dead
 -- ARGV   op deadline id bot
 -- WRITES no
--- REPLY  OK now {type expiry size ...} hash scores
---                                      of the first eight keys: type, how long until Redis drops
---                                      the key in ms, negative for ever, and the length of a list;
---                                      scores: in index, expiry, due, bells, dead and users; empty where
+-- REPLY  OK now keys{key type expiry size} hash scores{list score}
+--                                      keys: of the session's own, in how many ms Redis drops the key,
+--                                      negative for ever, and the length of a list; scores: empty where
 --                                      it is not listed, "?" if the key is of another type
 
 local keys = {}
-for _, key in ipairs({session, history, inbox, outbox, events, calls, letters, file}) do
-  keys[#keys + 1] = redis.call('TYPE', key).ok
+local function examine(name, key)
+  local type = redis.call('TYPE', key).ok
+  keys[#keys + 1] = name
+  keys[#keys + 1] = type
   keys[#keys + 1] = redis.call('PTTL', key)
-  keys[#keys + 1] = keys[#keys - 1] == 'list' and redis.call('LLEN', key) or 0
+  keys[#keys + 1] = type == 'list' and redis.call('LLEN', key) or 0
+  return type
 end
+local is = examine('session', session)
+examine('history', history)
+examine('inbox', inbox)
+examine('outbox', outbox)
+examine('events', events)
+examine('calls', calls)
+examine('letters', letters)
+examine('file', file)
 
 local hash, field = {}, {}
-if keys[1] == 'hash' then hash = redis.call('HGETALL', session) end
+if is == 'hash' then hash = redis.call('HGETALL', session) end
 for i = 1, #hash, 2 do field[hash[i]] = hash[i + 1] end
 
 local scores = {}
-local function look(list, member)
+local function look(name, list, member)
   local score = redis.pcall('ZSCORE', list, member) or ''
+  scores[#scores + 1] = name
   scores[#scores + 1] = type(score) == 'string' and score or '?'
 end
-look(index, id)
-look(expiry, id)
-look(due, id)
-look(bells, 'h' .. bot .. '/' .. id)
-look(dead, id)
-look(users, (field.user or '') .. '\0' .. id)
+look('index', index, id)
+look('expiry', expiry, id)
+look('due', due, id)
+look('bells', bells, 'h' .. bot .. '/' .. id)
+look('dead', dead, id)
+look('users', users, (field.user or '') .. '\0' .. id)
 return {'OK', now, keys, hash, scores}

@@ -11,7 +11,7 @@
 --        most is how many letters a session keeps
 -- WRITES yes
 -- FINAL  all
--- REPLY  OK now next                   see handout
+-- REPLY  OK now next
 --        FENCED now | GONE now         GONE: there is no session
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 

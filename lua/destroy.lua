@@ -8,7 +8,7 @@
 -- ARGV   op deadline id bot mode
 -- WRITES yes
 -- FINAL  OK NOTHING
--- REPLY  OK now events replies         so many were dropped
+-- REPLY  OK now waiting unsent         so many events and replies were dropped
 --        NOTFOUND now                  mode now: there is none
 --        NOTHING now                   the other modes: it is not over, or gone already
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field

@@ -5,7 +5,7 @@
 -- KEYS   session inbox outbox file
 -- ARGV   op deadline
 -- WRITES no
--- REPLY  OK now file bytes             both empty if there is none
+-- REPLY  OK now about bytes            both empty if there is none
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field
 

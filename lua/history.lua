@@ -7,7 +7,7 @@
 --        up to that ms, inclusive, or empty; limit: negative for all; newest: 1 to count it
 --        from the end; inboxed: 1 to add the inbox
 -- WRITES no
--- REPLY  OK now first messages inbox   first is the number of the first message
+-- REPLY  OK now first messages queued  first is the number of the first message
 --        NOTFOUND now
 --        LAYOUT now layout | CORRUPT now field
 
@@ -39,10 +39,10 @@ if limit >= 0 and to - from + 1 > limit then
 end
 local messages = {}
 if to >= from then messages = redis.call('LRANGE', history, from, to) end
-local inbox_now = {}
+local queued = {}
 if inboxed == '1' then
-  inbox_now = redis.call('LRANGE', inbox, 0, -1)
+  queued = redis.call('LRANGE', inbox, 0, -1)
   local digest, when, _, event = in_hand()
-  if digest then table.insert(inbox_now, 1, inbox_element(digest, stamp(when), event)) end
+  if digest then table.insert(queued, 1, inbox_element(digest, stamp(when), event)) end
 end
-return {'OK', now, base + from + 1, messages, inbox_now}
+return {'OK', now, base + from + 1, messages, queued}

@@ -7,7 +7,7 @@
 --        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see ids
 -- WRITES yes
 -- FINAL  all
--- REPLY  OK now next                   see handout; {idle}: nothing is due; {ended}: bury it
+-- REPLY  OK now next                   idle: nothing is due
 --        DUPLICATE now version         made before under that id
 --        BUSY now until                somebody holds it, or what waits comes before a second Update
 --        NOTFOUND now

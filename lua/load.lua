@@ -13,4 +13,5 @@
 if not s or s.ended or over then return {'NOTFOUND', now} end
 local chat = {}
 if newest ~= '0' then chat = redis.call('LRANGE', history, math.min(-newest, 0), -1) end
-return {'OK', now, redis.call('HGETALL', session), redis.call('LLEN', history), waiting, unsent, s.seq - #chat + 1, chat}
+local hash, messages, first = redis.call('HGETALL', session), redis.call('LLEN', history), s.seq - #chat + 1
+return {'OK', now, hash, messages, waiting, unsent, first, chat}

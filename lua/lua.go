@@ -10,10 +10,14 @@
 //	-- WRITES whether it writes: no; yes; or losable, if the next call makes up for a write that is lost
 //	-- FINAL  if it writes, the statuses that an earlier attempt of the same call, still on its way, cannot change: all, or these
 //	-- REPLY  its replies: a status, the server's time in ms, and what follows
+//	-- NEXT   what next in a reply may be: a word that says what to do, and what follows
 //
-// KEYS and ARGV are more than comments. Each name becomes a local variable of the
-// script and its prelude, and package store makes the keys from the KEYS line. (A
-// name that ends in ... is for arguments that the script reads from ARGV itself.)
+// They are more than comments. Each name of KEYS and ARGV becomes a local variable of
+// the script and its prelude, and package store makes the keys from the KEYS line. (A
+// name that ends in ... is for arguments that the script reads from ARGV itself.) The
+// names in a reply are those by which package store reads it. A name with others
+// in braces is a list of rows, one behind the other. Two spaces begin a comment.
+// A file of the prelude has a NEXT line of its own, for the scripts that use it.
 // Some files of the prelude have statements (clock, deadline, rights, record,
 // watch), the others functions; both use the script's names and those of the files
 // before them. A function that a script does not call is left out of it.
@@ -51,14 +55,25 @@ type Script struct {
 	Losable bool     // Losable is true if nobody needs to wait until what it wrote is safe.
 	final   []string // the statuses in the header's FINAL line; empty means all
 
-	joined func() (text, sha string) // joins the script when it is first asked for
+	joined func() joined // joins the script when it is first asked for
+}
+
+// joined is what is made of a script's own file and its prelude.
+type joined struct {
+	text, sha string
+	names     map[string][]string
 }
 
 // Text returns the script with its prelude.
-func (s *Script) Text() string { text, _ := s.joined(); return text }
+func (s *Script) Text() string { return s.joined().text }
 
 // SHA returns the SHA-1 of Text in hex, for EVALSHA.
-func (s *Script) SHA() string { _, sha := s.joined(); return sha }
+func (s *Script) SHA() string { return s.joined().sha }
+
+// Names returns what the header calls the parts of a reply, the status being the
+// first; or those of what is next, the first being the word that says what to do; or
+// those of a row in the list of that name. It returns nil for anything else.
+func (s *Script) Names(of string) []string { return s.joined().names[of] }
 
 // IsFinal reports whether a reply with this status stays true whatever becomes
 // of an earlier attempt of the same call that may still be on its way.
@@ -112,42 +127,78 @@ func load(from fs.ReadFileFS, name string) *Script {
 	default:
 		panic(fmt.Sprintf("lua: %s: WRITES %s", name, writes))
 	}
-	s.joined = sync.OnceValues(func() (text, sha string) { return s.join(from, body) })
+	s.joined = sync.OnceValue(func() joined { return s.join(from, body) })
 	return s
 }
 
 // join puts the pieces that a script's header names before it. Programs that import
 // this package and run no script do not pay for it.
-func (s *Script) join(from fs.ReadFileFS, body string) (whole, sha string) {
-	var text strings.Builder
+func (s *Script) join(from fs.ReadFileFS, body string) joined {
+	var text, before, behind strings.Builder
+	names := map[string][]string{}
 	declare(&text, "KEYS", s.Keys)
 	declare(&text, "ARGV", s.Args)
-	pieces, behind := header(body, "USES"), ""
-	if bar := slices.Index(pieces, "|"); bar >= 0 {
-		behind = texts(from, pieces[bar+1:])
-		pieces = pieces[:bar]
+	part := &before
+	for _, piece := range header(body, "USES") {
+		if piece == "|" {
+			part = &behind
+			continue
+		}
+		content := read(from, "prelude/"+piece+".lua")
+		part.WriteString(content)
+		readNames(names, content, "NEXT")
 	}
-	text.WriteString(texts(from, pieces))
-	text.WriteString(strings.Replace(body, behindHere, behind, 1))
-	whole = used(text.String())
+	text.WriteString(before.String())
+	text.WriteString(strings.Replace(body, behindHere, behind.String(), 1))
+	readNames(names, body, "REPLY")
+	readNames(names, body, "NEXT")
+	whole := used(text.String())
 	if before, after, asks := strings.Cut(whole, rightsHere); asks {
 		whole = before + rights(whole, s.Keys[0]) + after
 	}
 	sum := sha1.Sum([]byte(whole))
-	return whole, hex.EncodeToString(sum[:])
+	return joined{whole, hex.EncodeToString(sum[:]), names}
+}
+
+// readNames reads the lines of a header's field in which names follow a word, such as a
+// status. Under that word it puts all of them, itself included, and under the name of
+// a list those of its rows.
+func readNames(names map[string][]string, body, field string) {
+	in := false
+	for line := range strings.Lines(body) {
+		rest, more := strings.CutPrefix(line, "--        ")
+		if first, begins := strings.CutPrefix(line, "-- "+field+" "); begins {
+			rest, in = strings.TrimLeft(first, " "), true
+		} else if in = in && more; !in || strings.HasPrefix(rest, " ") { // another field, or more of a comment
+			continue
+		}
+		rest, _, _ = strings.Cut(rest, "  ")
+		for shape := range strings.SplitSeq(rest, " | ") {
+			var all []string
+			list := ""
+			for _, word := range strings.Fields(shape) {
+				if of, first, opens := strings.Cut(word, "{"); opens {
+					list, all, word = of, append(all, of), first
+				}
+				if list == "" {
+					all = append(all, word)
+					continue
+				}
+				word, closes := strings.CutSuffix(word, "}")
+				if names[list] = append(names[list], word); closes {
+					list = ""
+				}
+			}
+			if names[all[0]] != nil {
+				panic(fmt.Sprintf("lua: the headers say twice what follows %s", all[0]))
+			}
+			names[all[0]] = all
+		}
+	}
 }
 
 // behindHere is the line of a script in whose place the pieces behind the bar stand.
 const behindHere = "-- (the pieces behind the bar in USES)\n"
-
-// texts returns pieces of the prelude, one behind the other.
-func texts(from fs.ReadFileFS, pieces []string) string {
-	var all strings.Builder
-	for _, piece := range pieces {
-		all.WriteString(read(from, "prelude/"+piece+".lua"))
-	}
-	return all.String()
-}
 
 // used leaves out of a script's text the functions that nothing behind them calls: the
 // server makes all functions of a script anew each time that it runs.

@@ -34,6 +34,8 @@ var checks = []struct {
 	check
 }{
 	{"header and code agree", each(headerAndCode)},
+	{"replies are as the header names them", each(replies)},
+	{"package store reads what scripts return", reads},
 	{"the header says what is left behind", each(leftBehind)},
 	{"a status is final where it must be", finalStatuses},
 	{"the probe tries every command", probed},
@@ -62,7 +64,6 @@ var (
 	word     = regexp.MustCompile(`[a-z_]+`)
 	upper    = regexp.MustCompile(`\b[A-Z]{2,}\b`)
 	topLevel = regexp.MustCompile(`(?m)^local (?:function )?([a-z_]+)`)
-	answered = regexp.MustCompile(`\{'([A-Z]+)', now`)
 )
 
 func headerAndCode(_ *program, s *script, wrong func(string, ...any)) {
@@ -83,17 +84,6 @@ func headerAndCode(_ *program, s *script, wrong func(string, ...any)) {
 	if len(s.Args) < 2 || s.Args[0] != "op" || s.Args[1] != "deadline" {
 		wrong("the arguments begin with %v, not with op and deadline", s.Args)
 	}
-	_, replies, _ := strings.Cut(s.head, "-- REPLY ")
-	for _, m := range answered.FindAllStringSubmatch(s.code, -1) {
-		if !strings.Contains(replies, m[1]) {
-			wrong("it may return %s, the header's REPLY does not say so", m[1])
-		}
-	}
-	for _, status := range upper.FindAllString(replies, -1) {
-		if !strings.Contains(s.code, "'"+status+"'") {
-			wrong("the header's REPLY has %s, the code never returns it", status)
-		}
-	}
 }
 
 // What package store does with a reply that was lost depends on these two lines.
@@ -108,9 +98,8 @@ func leftBehind(_ *program, s *script, wrong func(string, ...any)) {
 	if !s.Writes && strings.Contains(s.head, "-- FINAL ") {
 		wrong("what a script that writes nothing refuses is final in any case")
 	}
-	_, replies, _ := strings.Cut(s.head, "-- REPLY ")
 	for _, status := range s.final {
-		if !slices.Contains(upper.FindAllString(replies, -1), status) {
+		if s.Names(status) == nil {
 			wrong("FINAL has %s, REPLY has not", status)
 		}
 	}

@@ -7,7 +7,7 @@
 -- ARGV   op deadline id channel writes
 --        writes: 1 to try the commands that write, too
 -- WRITES no
--- REPLY  OK now {command error ...}     those that failed
+-- REPLY  OK now failed{command error}
 
 local failed = {}
 local function try(command, ...)

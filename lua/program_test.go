@@ -2,6 +2,7 @@ package lua
 
 import (
 	"fmt"
+	"go/token"
 	"io/fs"
 	"os"
 	"reflect"
@@ -21,6 +22,8 @@ type program struct {
 	files   fstest.MapFS // files are the scripts and the prelude, by their paths in this folder.
 	readme  string
 	layout  string // layout is ../store/layout.go, which has the types of the keys.
+	callers callers
+	places  *token.FileSet // places are those in the callers.
 	scripts []script
 }
 
@@ -52,6 +55,7 @@ func given(t *testing.T) *program {
 		}
 		*text = string(content)
 	}
+	p.callers, p.places = parseCallers(t)
 	return p
 }
 

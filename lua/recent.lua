@@ -7,7 +7,7 @@
 --        from, to: the first and the last place to look at; since, till: the first and the last minute, counted as in
 --        places; most: how many of each state, negative for all
 -- WRITES no
--- REPLY  OK now {id place ...}         state by state, those of a state from the greatest place to the least
+-- REPLY  OK now found{id place}        state by state, those of a state from the greatest place to the least
 
 local found = {}
 each_state(tonumber(from), tonumber(to), function(base)

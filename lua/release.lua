@@ -13,7 +13,7 @@
 --        wait: ms until the head may be handed out again
 -- WRITES yes
 -- FINAL  all
--- REPLY  OK now next                   {due}: there is work, and nobody holds the session
+-- REPLY  OK now next                   due: there is work, and nobody holds the session
 --        FENCED now | GONE now         GONE: there is no session
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 

@@ -12,10 +12,10 @@
 --        both are empty if there is more to do
 -- WRITES yes
 -- FINAL  all
--- REPLY  OK now {after}                done by the first lines: the record is after
---        OK now next                   see handout; {ended}: the session's own turn ended it, bury it
+-- REPLY  OK now next
 --        FENCED now | GONE now         GONE: there is no session
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
+-- NEXT   after                         done by the first lines: the record is after
 
 if rec ~= '' and redis.pcall('HGET', session, 'rec') == rec and now < string.match(rec, '^%l+ %d+ %d+ %S+ (%d+)') + 0 then
   local may = redis.acl_check_cmd

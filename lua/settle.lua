@@ -15,7 +15,7 @@
 -- REPLY  OK now first at backlog version next  first: number of the turn's first message; at: its time in the
 --                                      chat, 0 if it was committed before; backlog: replies that were unsent
 --                                      before; version: the one that this made, 0 of an event's turn that was
---                                      committed before; see handout for next
+--                                      committed before
 --        DUPLICATE now version         made before under that id
 --        FENCED now                    another hand-out or a reset came between
 --        GONE now                      there is no session

@@ -11,4 +11,5 @@
 --        LAYOUT now layout | CORRUPT now field
 
 if not s or over or s.ended and unsent == 0 then return {'NOTFOUND', now} end
-return {'OK', now, redis.call('HMGET', session, unpack(ARGV, 3)), redis.call('LLEN', history), waiting, unsent}
+local values = redis.call('HMGET', session, unpack(ARGV, 3))
+return {'OK', now, values, redis.call('LLEN', history), waiting, unsent}

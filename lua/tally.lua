@@ -4,7 +4,7 @@
 -- KEYS   index
 -- ARGV   op deadline
 -- WRITES no
--- REPLY  OK now {place id number ...}  of each state: the session that was idle for longest, and how many there
+-- REPLY  OK now tally{place id number}  of each state: the session that was idle for longest, and how many there
 --                                      are; states whose names have the same 28 bits are counted together
 
 local tally = {}

@@ -162,12 +162,12 @@ func (b *Bot) agree(ctx context.Context, knew *settings, text string, sure bool)
 			return nil, err
 		}
 		if r.Status() == "OK" {
-			if r.Int(2) == 1 {
+			if r.Int("wrote") == 1 {
 				s.log.Warn("the bot's settings were gone from the server, and were put back: was it flushed?", "bot", b.name, "found", text, "put back", knew.text)
 			}
 			break
 		}
-		text = r.Text(2) // somebody was quicker
+		text = r.Text("found") // somebody was quicker
 	}
 	return knew, nil
 }
@@ -222,7 +222,7 @@ func (s *Store) putSettings(ctx context.Context, name string, was *settings, opt
 	if r.Status() == "OK" {
 		return next, "", nil
 	}
-	return nil, r.Text(2), nil
+	return nil, r.Text("found"), nil
 }
 
 // noBucket is the place of keys that are in none.

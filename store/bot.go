@@ -117,7 +117,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	answer, err := b.store.do(ctx, lua.Accept, at, b.acceptArgs(opts, at, event, want, small, record)...)
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.Status() == "OK" {
-		receipt.Created = answer.Int(2) == 1
+		receipt.Created = answer.Int("created") == 1
 		receipt.here = b.goOn(r, s, at, began, answer, event, known)
 		return receipt, nil
 	}
@@ -139,17 +139,17 @@ func (b *Bot) acceptArgs(o *BotOptions, at place, e *event, want string, small b
 // goOn does what an accept left to do: run the turn that was handed out, of which
 // the promise tells, wake somebody, or nothing.
 func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, answer reply, e *event, known *stored.Record) *promise {
-	next := answer.List(3)
+	next := answer.Next()
 	switch {
-	case s != nil && next.Text(0) == "hand":
+	case s != nil && next.Status() == "hand":
 		return r.startsOn(e, r.inHand(at, began, answer, e, known), s)
-	case s != nil && next.Text(0) == string(session.WorkEvent):
+	case s != nil && next.Status() == string(session.WorkEvent):
 		return r.startsOn(e, r.hold(at, began, next), s)
-	case s != nil && next.Text(0) == "due":
+	case s != nil && next.Status() == "due":
 		r.spawnClaim(at, s)
 	default:
 		s.leave()
-		b.wakeFor(next, at)
+		b.wakeFor(next.Status(), at)
 	}
 	return nil
 }
@@ -167,7 +167,10 @@ func (r *runner) startsOn(e *event, h *hold, s *slot) *promise {
 // of mode now alone.
 func (s *Store) bury(ctx context.Context, at place, mode string) (Destroyed, error) {
 	r, err := s.do(ctx, lua.Destroy, at, at.ref.ID, at.ref.Bot, mode)
-	return Destroyed{Events: r.Int(2), Replies: r.Int(3)}, err
+	if err != nil || r.Status() == "NOTHING" {
+		return Destroyed{}, err
+	}
+	return Destroyed{Events: r.Int("waiting"), Replies: r.Int("unsent")}, nil
 }
 
 // An event is a session.Event with its stored form.

@@ -18,10 +18,10 @@ import (
 func (s *Store) do(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
 	r, err := s.run(ctx, script, at, args...)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	if err := refusal(r, at.ref); err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	return r, nil
 }
@@ -31,13 +31,13 @@ func (s *Store) do(ctx context.Context, script *lua.Script, at place, args ...st
 // way is removed, and the call, the same one, goes on.
 func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+		return reply{}, context.Cause(ctx)
 	}
 	if err := s.usable(); err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	if script.Writes && s.opts.ReadOnly {
-		return nil, session.ErrReadOnly
+		return reply{}, session.ErrReadOnly
 	}
 	ctx, cancel := s.caller.Bound(ctx, script, s.opts.Timeout)
 	defer cancel()
@@ -45,7 +45,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 	for removed := 0; ; {
 		r, err := c.Run(ctx)
 		if err != nil {
-			return nil, s.explain(ctx, err, script, at)
+			return reply{}, s.explain(ctx, err, script, at)
 		}
 		if r.Status() != "EXPIRED" {
 			return r, nil
@@ -57,7 +57,7 @@ func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...s
 			err = errors.New("an expired session is in the way, and cannot be removed")
 		}
 		if err := c.Again(ctx, err); err != nil {
-			return nil, err
+			return reply{}, err
 		}
 	}
 }
@@ -98,13 +98,13 @@ type reply = call.Reply
 // what only one script returns.
 func refusal(r reply, ref session.Ref) error {
 	switch r.Status() {
-	case "OK", "DUPLICATE", "EXISTS", "NOTHING":
+	case "OK", "DUPLICATE", "EXISTS", "NOTHING", "WAITS", "HANDLED", "DEAD", "DROPPED":
 		return nil
 	case "CHANGED":
-		if len(r) == 2 { // of commit: settle is asked
+		if !r.Has("version") { // of commit: settle is asked
 			return nil
 		}
-		return fmt.Errorf("%w: its version is %d", session.ErrChanged, r.Int(2))
+		return fmt.Errorf("%w: its version is %d", session.ErrChanged, r.Int("version"))
 	case "NOTFOUND":
 		return session.ErrNotFound
 	case "FENCED":
@@ -114,24 +114,24 @@ func refusal(r reply, ref session.Ref) error {
 	case "BUSY":
 		return session.ErrBusy
 	case "NOPERM":
-		return fmt.Errorf("%w: %s", session.ErrNoPermission, r.Text(2))
+		return fmt.Errorf("%w: %s", session.ErrNoPermission, r.Text("command"))
 	case "FULL":
-		return fmt.Errorf("%w: %d events, %d bytes wait", session.ErrInboxFull, r.Int(2), r.Int(3))
+		return fmt.Errorf("%w: %d events, %d bytes wait", session.ErrInboxFull, r.Int("waiting"), r.Int("bytes"))
 	case "TOOLARGE":
-		return fmt.Errorf("%w: the private data would have %d bytes (Options.MaxData)", session.ErrTooLarge, r.Int(2))
+		return fmt.Errorf("%w: the private data would have %d bytes (Options.MaxData)", session.ErrTooLarge, r.Int("bytes"))
 	case "WRONGSTATE":
-		return &session.StateError{Ref: ref, Found: r.Text(2)}
+		return &session.StateError{Ref: ref, Found: r.Text("state")}
 	case "OTHER":
 		return errors.New("another process has changed the settings")
 	case "LAYOUT":
-		if version, err := strconv.ParseInt(r.Text(2), 10, 64); err == nil {
+		if version, err := strconv.ParseInt(r.Text("layout"), 10, 64); err == nil {
 			if err := stored.OtherLayout(version, stored.Layout); err != nil {
 				return err
 			}
 		}
 		return &session.CorruptError{Ref: ref, Field: stored.FieldRecord, Reason: errors.New("it begins with no layout")}
 	case "CORRUPT":
-		return &session.CorruptError{Ref: ref, Field: r.Text(2), Reason: errors.New("it is missing or damaged")}
+		return &session.CorruptError{Ref: ref, Field: r.Text("field"), Reason: errors.New("it is missing or damaged")}
 	}
 	return errors.New("a script returned a status that this version does not know")
 }

@@ -102,17 +102,16 @@ func (e *exam) read(ctx context.Context) error {
 	if r.Err != nil {
 		return r.Err
 	}
-	e.now = time.UnixMilli(r.Reply.Int(1))
-	states := r.Reply.List(2)
-	for i, name := range lua.Check.Keys[:len(states)/3] {
-		if typ := states.Text(3 * i); typ != "none" {
-			e.keys[name] = keyState{typ, states.Int(3*i + 1), states.Int(3*i + 2)}
+	e.now = time.UnixMilli(r.Reply.Now())
+	for key := range r.Reply.Rows("keys") {
+		if typ := key.Text("type"); typ != "none" {
+			e.keys[key.Text("key")] = keyState{typ, key.Int("expiry"), key.Int("size")}
 		}
 	}
-	for i, score := range r.Reply.Texts(4) {
-		e.scores[[]string{"index", "expiry", "due", "bells", "dead", "users"}[i]] = score
+	for list := range r.Reply.Rows("scores") {
+		e.scores[list.Text("list")] = list.Text("score")
 	}
-	pairs := r.Reply.Texts(3)
+	pairs := r.Reply.Texts("hash")
 	e.stamp = stampOf(pairs)
 	if e.keys["session"].typ != "hash" {
 		return nil

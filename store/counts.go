@@ -63,14 +63,13 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	states := map[int64]*stateCount{}
 	errs := make([]error, len(places)) // errs has why the figures of a bucket are not whole
 	for i, tally := range b.store.readEach(ctx, lua.Tally, places) {
-		list := tally.Reply.List(2)
-		for j := 0; j+2 < len(list); j += 3 {
-			first, _ := stored.PlaceParts(list.Int(j))
+		for state := range tally.Reply.Rows("tally") {
+			first, _ := stored.PlaceParts(state.Int("place"))
 			if states[first] == nil {
 				states[first] = &stateCount{first: first}
 			}
-			states[first].add(place{session.Ref{Bot: b.name, ID: list.Text(j + 1)}, i}, list.Int(j+2))
-			c.Sessions += list.Int(j + 2)
+			states[first].add(place{session.Ref{Bot: b.name, ID: state.Text("id")}, i}, state.Int("number"))
+			c.Sessions += state.Int("number")
 		}
 		for pair, n := range parts[i].moves.Val {
 			from, to, _ := strings.Cut(pair, "\x00")

@@ -58,11 +58,11 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 	if err != nil {
 		return r.gone(h, err)
 	}
-	if free != nil && answer.List(2).Text(0) == "after" {
+	if free != nil && answer.Next().Status() == "after" {
 		b.store.known.keep(b.store.identity().id, free)
 		return nil
 	}
-	after := r.next(h.at, began, answer.List(2))
+	after := r.next(h.at, began, answer.Next())
 	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name != h.parcels[n].name {
 		return after
 	}

@@ -206,18 +206,18 @@ func (d *differential) accept(s *side, r *runner, at place, e session.Event) (*h
 		return nil, errors.Unwrap(err)
 	}
 	if answer.Status() == "OK" {
-		switch answer.List(3).Text(0) {
+		switch answer.Next().Status() {
 		case "hand":
 			h := r.inHand(at, time.Now(), answer, ev, known)
 			noError(d.T, h.bad)
 			return h, "event"
 		case "event":
-			h := r.hold(at, time.Now(), answer.List(3))
+			h := r.hold(at, time.Now(), answer.Next())
 			h.event = ev
 			noError(d.T, h.bad)
 			return h, "event"
 		}
-		return nil, answer.List(3).Text(0)
+		return nil, answer.Next().Status()
 	}
 	return nil, answer.Status()
 }
@@ -296,7 +296,7 @@ func (d *differential) drain(s *side, r *runner, at place) any {
 		if err != nil {
 			return fmt.Sprint(n, errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound))
 		}
-		h := r.next(at, time.Now(), answer.List(2))
+		h := r.next(at, time.Now(), answer.Next())
 		if h == nil {
 			return n
 		}

@@ -230,10 +230,10 @@ func (s *Store) beat(ctx context.Context) error {
 		return err
 	}
 	lines := map[string]string{}
-	for pairs := answer.Texts(2); len(pairs) > 1; pairs = pairs[2:] {
-		lines[pairs[0]] = pairs[1]
+	for row := range answer.Rows("there") {
+		lines[row.Text("name")] = row.Text("line")
 	}
-	s.fleet.set(presentAt(answer.Int(1), lines))
+	s.fleet.set(presentAt(answer.Now(), lines))
 	return nil
 }
 
@@ -262,11 +262,11 @@ var moduleVersion = sync.OnceValue(func() string {
 	return ""
 })
 
-// wakeFor wakes somebody if a reply says that a session has work and nobody.
+// wakeFor wakes somebody if what a reply says next is that a session has work and nobody.
 // It happens beside the caller's path; if it is lost, the next look finds the
 // session.
-func (b *Bot) wakeFor(next reply, at place) {
-	if next.Text(0) != "due" {
+func (b *Bot) wakeFor(next string, at place) {
+	if next != "due" {
 		return
 	}
 	if r := b.serving.Load(); r != nil {

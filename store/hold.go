@@ -122,21 +122,21 @@ func (h *hold) taken() int {
 // sent, so that it never ends later here than on the server.
 func (r *runner) hold(at place, began time.Time, next reply) *hold {
 	h := &hold{
-		runner: r, opts: r.bot.options(), at: at, work: session.Work(next.Text(0)), token: ids.Token(next.Text(1)), fails: int(next.Int(2)),
-		crashes: int(next.Int(3)), backs: int(next.Int(4)), until: began.Add(r.bot.store.opts.Lease),
+		runner: r, opts: r.bot.options(), at: at, work: session.Work(next.Status()), token: ids.Token(next.Text("token")), fails: int(next.Int("fails")),
+		crashes: int(next.Int("crashes")), backs: int(next.Int("backs")), until: began.Add(r.bot.store.opts.Lease),
 	}
-	if ms := next.Int(5); ms > 0 {
+	if ms := next.Int("since"); ms > 0 {
 		h.since = time.UnixMilli(ms)
 	}
-	h.rec, h.bad = stored.ReadRecord(at.ref, next.Texts(7))
+	h.rec, h.bad = stored.ReadRecord(at.ref, next.Texts("hash"))
 	switch h.work {
 	case session.WorkEvent:
 		h.event = &event{err: fmt.Errorf("%w: the inbox is empty", session.ErrCorrupt)}
-		if elements := next.Texts(6); len(elements) > 0 {
+		if elements := next.Texts("head"); len(elements) > 0 {
 			h.event = decodeElement(elements[0])
 		}
 	case session.WorkReply:
-		for _, element := range next.Texts(6) {
+		for _, element := range next.Texts("head") {
 			h.parcels = append(h.parcels, decodeParcel(element))
 		}
 	}
@@ -146,19 +146,19 @@ func (r *runner) hold(at place, began time.Time, next reply) *hold {
 // inHand reads a hand-out by accept's first lines: of the event e, on the record that
 // this process knew, or on the hash that came with it.
 func (r *runner) inHand(at place, began time.Time, answer reply, e *event, known *stored.Record) *hold {
-	next := answer.List(3)
+	next := answer.Next()
 	h := &hold{
 		runner: r, opts: r.bot.options(), at: at, work: session.WorkEvent, until: began.Add(r.bot.store.opts.Lease),
-		token: stored.TokenOf(next.Text(1)), event: e, inHand: true, accepted: answer.Int(1), window: e.window,
+		token: stored.TokenOf(next.Text("rec")), event: e, inHand: true, accepted: answer.Now(), window: e.window,
 	}
-	if hash := next.Texts(2); len(hash) > 0 {
+	if hash := next.Texts("hash"); len(hash) > 0 {
 		known, h.bad = stored.ReadRecord(at.ref, hash)
 	}
 	if known == nil && h.bad == nil {
 		h.bad = &session.CorruptError{Ref: at.ref, Field: stored.FieldRecord, Reason: errors.New("the session came without its hash")}
 	}
 	if h.bad == nil {
-		h.rec, h.bad = known.With(next.Text(1))
+		h.rec, h.bad = known.With(next.Text("rec"))
 	}
 	if h.bad == nil {
 		h.known = h.rec
@@ -263,7 +263,7 @@ func (h *hold) tick() {
 		defer h.mu.Unlock()
 		h.until = began.Add(b.store.opts.Lease)
 		if h.known != nil { // else, or if it is not the same, settle looks what happened
-			if renewed, same := h.known.Renewed(answer.Text(2)); same {
+			if renewed, same := h.known.Renewed(answer.Text("rec")); same {
 				h.known = renewed
 			} else {
 				h.known = nil

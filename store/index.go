@@ -262,8 +262,8 @@ func (w *walk) recent(ctx context.Context) {
 			w.fail(bucket, r.Err)
 			continue
 		}
-		began = min(began, r.Reply.Int(1))
-		states := byState(r.Reply.Texts(2))
+		began = min(began, r.Reply.Now())
+		states := byState(r.Reply)
 		if w.order == rest {
 			w.parts = append(w.parts, w.whole(bucket, states))
 			continue
@@ -287,15 +287,15 @@ type entriesOf struct {
 }
 
 // byState takes apart what the script recent lists.
-func byState(list []string) (all []entriesOf) {
-	for i := 0; i+1 < len(list); i += 2 {
-		at, _ := strconv.ParseFloat(list[i+1], 64)
+func byState(recent reply) (all []entriesOf) {
+	for row := range recent.Rows("found") {
+		at, _ := strconv.ParseFloat(row.Text("place"), 64)
 		first, minute := stored.PlaceParts(int64(at))
 		if len(all) == 0 || all[len(all)-1].first != first {
 			all = append(all, entriesOf{first: first})
 		}
 		of := &all[len(all)-1]
-		of.entries = append(of.entries, call.Member{Name: list[i], Score: float64(minute)})
+		of.entries = append(of.entries, call.Member{Name: row.Text("id"), Score: float64(minute)})
 	}
 	return all
 }

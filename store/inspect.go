@@ -142,15 +142,14 @@ func (s *Store) probe(ctx context.Context, buckets []int) error {
 		if err != nil {
 			return fmt.Errorf("run a script: %w", err)
 		}
-		failed := answer.Texts(2)
 		var commands []string
 		why := ""
-		for i := 0; i+1 < len(failed); i += 2 {
-			switch code, _, _ := strings.Cut(failed[i+1], " "); code {
+		for failed := range answer.Rows("failed") {
+			switch code, _, _ := strings.Cut(failed.Text("error"), " "); code {
 			case "OOM", "MISCONF", "NOREPLICAS", "READONLY": // of the moment: reading works, and writing will again
-				s.log.Warn("the server takes no writes now", "error", failed[i+1])
+				s.log.Warn("the server takes no writes now", "error", failed.Text("error"))
 			default:
-				commands, why = append(commands, failed[i]), failed[i+1]
+				commands, why = append(commands, failed.Text("command")), failed.Text("error")
 			}
 		}
 		if len(commands) > 0 {

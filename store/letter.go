@@ -49,7 +49,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 		h.event.settle(session.Dead, letter.Error, nil)
 	}
 	r.tell(h, letter)
-	return r.next(h.at, began, answer.List(2))
+	return r.next(h.at, began, answer.Next())
 }
 
 // tell calls the user's Dead, beside what comes next for the session: it may

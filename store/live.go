@@ -110,7 +110,7 @@ func (s *Session) LoadChat(ctx context.Context, n int) (snap session.Snapshot, c
 		return session.Snapshot{}, nil, err
 	}
 	snap, bad := rec.Snapshot()
-	chat, faults := s.messages(r.Int(6), r.Texts(7))
+	chat, faults := s.messages(r.Int("first"), r.Texts("chat"))
 	return snap, chat, causes.Join(append(faults, bad)...)
 }
 
@@ -122,7 +122,7 @@ func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
 		return session.Status{}, err
 	}
 	st = rec.Status()
-	st.Messages, st.Waiting, st.Unsent, st.Now = r.Int(3), r.Int(4), r.Int(5), time.UnixMilli(r.Int(1))
+	st.Messages, st.Waiting, st.Unsent, st.Now = r.Int("messages"), r.Int("waiting"), r.Int("unsent"), time.UnixMilli(r.Now())
 	return st, nil
 }
 
@@ -130,9 +130,9 @@ func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
 func (s *Session) load(ctx context.Context, newest int) (*stored.Record, reply, error) {
 	r, err := s.read(ctx, lua.Load, strconv.Itoa(newest))
 	if err != nil {
-		return nil, nil, err
+		return nil, reply{}, err
 	}
-	rec, err := stored.ReadRecord(s.ref, r.Texts(2))
+	rec, err := stored.ReadRecord(s.ref, r.Texts("hash"))
 	return rec, r, err
 }
 
@@ -140,7 +140,7 @@ func (s *Session) load(ctx context.Context, newest int) (*stored.Record, reply, 
 func (s *Session) read(ctx context.Context, script *lua.Script, args ...string) (reply, error) {
 	at, err := s.bot.place(s.ref.ID)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	return s.bot.store.do(ctx, script, at, args...)
 }
@@ -284,32 +284,32 @@ func (s *Session) ApplyOnce(ctx context.Context, eventID string, c session.Chang
 		return 0, false, err
 	}
 	r, err := s.apply(ctx, o, c)
-	return r.Int(2), r.Status() == "DUPLICATE", err
+	return r.Int("version"), r.Status() == "DUPLICATE", err
 }
 
 func (s *Session) change(ctx context.Context, verb string, c session.Change) (version int64, deleted int64, err error) {
 	defer s.wrap(verb, &err)
 	r, err := s.apply(ctx, once{}, c)
-	return r.Int(2), r.Int(3), err
+	return r.Int("version"), r.Int("deleted"), err
 }
 
 // apply writes a change, under an id or not.
 func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, error) {
 	at, err := s.bot.place(s.ref.ID)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	if c.Reset != "" || len(c.Moves) > 0 || c.From != "" {
 		if err := s.bot.store.inTurn(ctx, s.ref, false); err != nil {
-			return nil, err
+			return reply{}, err
 		}
 	}
 	if c.IfVersion < 0 {
-		return nil, fmt.Errorf("%w: a Change's IfVersion is negative", session.ErrInvalid)
+		return reply{}, fmt.Errorf("%w: a Change's IfVersion is negative", session.ErrInvalid)
 	}
 	w, err := s.bot.written(c)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	args := append([]string{s.ref.ID, s.bot.name, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), string(o.digest), o.window}, s.bot.current(ctx).wire(w)...)
 	r, err := s.bot.store.do(ctx, lua.Change, at, args...)
@@ -318,10 +318,10 @@ func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, e
 		if errors.As(err, &wrong) {
 			wrong.Want = c.From
 		}
-		return nil, err
+		return reply{}, err
 	}
 	if r.Status() == "OK" {
-		s.bot.wakeFor(r.List(4), at)
+		s.bot.wakeFor(r.Next().Status(), at)
 	}
 	return r, nil
 }
@@ -386,8 +386,8 @@ func (s *Session) history(ctx context.Context, p chatPart) (chat []session.Messa
 	if err != nil {
 		return nil, err
 	}
-	chat, faults := s.messages(r.Int(2), r.Texts(3))
-	for _, element := range r.Texts(4) {
+	chat, faults := s.messages(r.Int("first"), r.Texts("messages"))
+	for _, element := range r.Texts("queued") {
 		a, err := stored.ReadAccepted([]byte(element))
 		var e session.Event
 		if err == nil {
@@ -424,13 +424,13 @@ func (s *Session) messages(first int64, elements []string) (chat []session.Messa
 func (s *Session) File(ctx context.Context) (f *session.File, err error) {
 	defer s.wrap("file of", &err)
 	r, err := s.read(ctx, lua.File)
-	if err != nil || r.Text(2) == "" {
+	if err != nil || r.Text("about") == "" {
 		return nil, err
 	}
-	if f, err = stored.DecodeFile([]byte(r.Text(2))); err != nil {
+	if f, err = stored.DecodeFile([]byte(r.Text("about"))); err != nil {
 		return nil, &session.CorruptError{Ref: s.ref, Field: "file", Reason: err}
 	}
-	f.Data = []byte(r.Text(3))
+	f.Data = []byte(r.Text("bytes"))
 	return f, nil
 }
 

@@ -284,7 +284,7 @@ func (b *Bot) passed(ctx context.Context, kind string, buckets []place) (found, 
 			err, unread = cmp.Or(err, e), append(unread, buckets[i])
 			continue
 		}
-		ids := r.Reply.Texts(2)
+		ids := r.Reply.Texts("ids")
 		for _, id := range ids {
 			found = append(found, place{ref: session.Ref{Bot: b.name, ID: id}, bucket: buckets[i].bucket})
 		}

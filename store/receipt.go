@@ -194,25 +194,25 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 	if err != nil {
 		return o, false, err
 	}
-	switch status := session.OutcomeStatus(answer.Text(2)); status {
-	case session.Dropped:
-		return Outcome{Status: status}, true, nil
-	case session.Dead:
-		o.Status = status
-		if why := answer.Text(3); why != "" {
+	switch answer.Status() {
+	case "DROPPED":
+		return Outcome{Status: session.Dropped}, true, nil
+	case "DEAD":
+		o.Status = session.Dead
+		if why := answer.Text("why"); why != "" {
 			if o.Reason, _, _, err = stored.DecodeWhy([]byte(why)); err != nil {
 				err = &session.CorruptError{Ref: r.Ref, Field: "letters", Reason: err}
 			}
 		}
 		return o, true, err
-	case session.Handled:
-		o.Status = status
-		for i, element := range answer.Texts(4) {
+	case "HANDLED":
+		o.Status = session.Handled
+		for i, element := range answer.Texts("messages") {
 			m, err := stored.DecodeEntry([]byte(element))
 			if err != nil {
 				return o, true, &session.CorruptError{Ref: r.Ref, Field: "history", Reason: err}
 			}
-			if m.Seq = answer.Int(3) + int64(i); m.From == session.FromBot {
+			if m.Seq = answer.Int("first") + int64(i); m.From == session.FromBot {
 				o.Replies = append(o.Replies, m)
 			}
 		}

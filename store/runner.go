@@ -144,7 +144,7 @@ func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), "")
 	switch {
 	case err == nil:
-		h := r.next(at, began, answer.List(2))
+		h := r.next(at, began, answer.Next())
 		r.run(h, s)
 		return h != nil, nil
 	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound):
@@ -164,7 +164,7 @@ func (r *runner) later(at place, wait time.Duration) {
 	}
 	time.AfterFunc(wait+time.Millisecond, func() {
 		if !r.isStopping() && r.bot.serving.Load() == r {
-			r.bot.wakeFor(reply{"due"}, at)
+			r.bot.wakeFor("due", at)
 		}
 	})
 }
@@ -172,7 +172,7 @@ func (r *runner) later(at place, wait time.Duration) {
 // next turns the last part of a reply into the hold that it hands out, or does
 // what else it asks for; nil means that this session is done with.
 func (r *runner) next(at place, began time.Time, next reply) *hold {
-	switch next.Text(0) {
+	switch next.Status() {
 	case string(session.WorkEvent), string(session.WorkReply), string(session.WorkUpdate):
 		return r.hold(at, began, next)
 	case "ended":
@@ -180,7 +180,7 @@ func (r *runner) next(at place, began time.Time, next reply) *hold {
 			r.bot.store.log.Warn("ended session not buried", "session", at.ref.String(), "error", err)
 		}
 	case "due":
-		r.bot.wakeFor(next, at)
+		r.bot.wakeFor(next.Status(), at)
 	}
 	return nil
 }
@@ -373,7 +373,7 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 			return nil, 0, err
 		}
 		if answer.Status() == "OK" {
-			return r.committed(h, c, p, began, answer.Int(1)), p.after.Version(), nil
+			return r.committed(h, c, p, began, answer.Now()), p.after.Version(), nil
 		}
 		began = time.Now()
 	}
@@ -383,19 +383,19 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 		return nil, 0, err
 	}
 	if answer.Status() == "DUPLICATE" {
-		return nil, answer.Int(2), errDuplicate
+		return nil, answer.Int("version"), errDuplicate
 	}
-	first, at := answer.Int(2), answer.Int(3)
+	first, at := answer.Int("first"), answer.Int("at")
 	if h.event != nil && at > 0 {
 		h.event.settle(session.Handled, "", numbered(c.chat, first, at))
 	}
-	after = r.next(h.at, began, answer.List(6))
-	if after != nil && after.work == session.WorkReply && answer.Int(4) == 0 {
+	after = r.next(h.at, began, answer.Next())
+	if after != nil && after.work == session.WorkReply && answer.Int("backlog") == 0 {
 		// All that is to be sent is what this turn said: nothing had to come back.
 		after.rec, after.bad = h.rec, nil
 		after.parcels = parcelsOf(c, numbered(c.chat, first, at), h)
 	}
-	return after, answer.Int(5), nil
+	return after, answer.Int("version"), nil
 }
 
 // committed is what comes after commit: the replies, or nothing more.
@@ -448,7 +448,9 @@ func (r *runner) acceptAgain(h *hold) {
 		return
 	}
 	h.log().Warn("the session's hash is lost; the event in hand was accepted anew")
-	b.wakeFor(answer.List(3), h.at)
+	if answer.Status() == "OK" {
+		b.wakeFor(answer.Next().Status(), h.at)
+	}
 }
 
 // release gives the session back with its head undone; see lua/release.lua for
@@ -465,6 +467,6 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why string
 	if ms > 0 {
 		r.later(h.at, wait)
 	}
-	r.bot.wakeFor(answer.List(2), h.at)
+	r.bot.wakeFor(answer.Next().Status(), h.at)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/redistest"
 	"github.com/botsession/botsession/store/internal/stored"
@@ -92,12 +93,12 @@ func BenchmarkScripts(b *testing.B) {
 			b.Fatal(err)
 		}
 		for i, cmd := range cmds {
-			answer := reply(cmd.Val().([]any))
+			answer := call.NewReply(script, cmd.Val().([]any))
 			if answer.Status() != "OK" { // one that was refused costs less
 				b.Fatalf("session %d: %s %v", i, script.Name, answer)
 			}
 			answers = append(answers, answer)
-			st.caller.Clock.Heard(st.layout.place(session.Ref{Bot: "bot", ID: fmt.Sprint("user-", i)}).bucket, answer.Int(1))
+			st.caller.Clock.Heard(st.layout.place(session.Ref{Bot: "bot", ID: fmt.Sprint("user-", i)}).bucket, answer.Now())
 		}
 		return answers, (scriptMicros(b, client) - before) / sessions
 	}

@@ -198,14 +198,14 @@ func (b *Bot) statuses(ctx context.Context, steps []step) []look {
 			l.refused = true
 			continue
 		}
-		rec, err := stored.ReadRecord(ref, present(stored.StatusFields, r.Reply.List(2)))
+		rec, err := stored.ReadRecord(ref, present(stored.StatusFields, r.Reply.List("values")))
 		if err != nil {
 			l.err, l.refused = err, true
 			continue
 		}
 		l.status = rec.Status()
-		l.status.Messages, l.status.Waiting, l.status.Unsent = r.Reply.Int(3), r.Reply.Int(4), r.Reply.Int(5)
-		l.status.Now = time.UnixMilli(r.Reply.Int(1))
+		l.status.Messages, l.status.Waiting, l.status.Unsent = r.Reply.Int("messages"), r.Reply.Int("waiting"), r.Reply.Int("unsent")
+		l.status.Now = time.UnixMilli(r.Reply.Now())
 	}
 	return looks
 }

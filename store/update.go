@@ -109,10 +109,10 @@ func (b *Bot) update(ctx context.Context, at place, o once, fn Handler) (version
 		return 0, err
 	}
 	if answer.Status() == "DUPLICATE" {
-		return answer.Int(2), errDuplicate
+		return answer.Int("version"), errDuplicate
 	}
 	r := b.newRunner(ctx, fn, ServeOptions{}, 0)
-	h := r.hold(at, began, answer.List(2))
+	h := r.hold(at, began, answer.Next())
 	h.begin(ctx)
 	defer h.cancel(nil)
 	if h.bad != nil {
@@ -184,7 +184,7 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place, o once) (began time.
 	var busy error
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 40*time.Millisecond) {
 		if ctx.Err() != nil {
-			return began, nil, causes.Join(busy, context.Cause(ctx))
+			return began, reply{}, causes.Join(busy, context.Cause(ctx))
 		}
 		opts := b.current(ctx)
 		began = time.Now()
@@ -194,12 +194,12 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place, o once) (began time.
 		case err == nil:
 			return began, answer, nil
 		case b.store.usable() != nil:
-			return began, nil, b.store.usable()
+			return began, reply{}, b.store.usable()
 		case errors.Is(err, session.ErrUnknownOutcome):
 			// fn has not run, so nothing can have changed, whatever became of the lease.
-			return began, nil, fmt.Errorf("no answer to the request for the lease: %v", err)
+			return began, reply{}, fmt.Errorf("no answer to the request for the lease: %v", err)
 		case !errors.Is(err, session.ErrBusy):
-			return began, nil, err
+			return began, reply{}, err
 		}
 		busy = err
 		call.Sleep(ctx, pause/2+b.store.caller.Jitter(pause, at.ref.String()))

@@ -1,4 +1,8 @@
 -- onward: going on with a session, or giving it back.
+--
+-- NEXT   idle                          nothing more
+--        due                           there is work, and nobody holds the session
+--        ended                         the session's own turn ended it: bury it
 
 -- free gives the lease back. What is left is due at the earliest moment at which
 -- any of it may be done: the replies at owait, the next event at wait, or at
@@ -55,15 +59,15 @@ end
 
 -- answer adds to a reply what onward or a grant decided.
 local function answer(reply, step)
-  local payload
+  local head
   if step == 'reply' then
-    payload = redis.call('LRANGE', outbox, 0, 99)
+    head = redis.call('LRANGE', outbox, 0, 99)
   elseif step == 'event' then
-    payload = redis.call('LRANGE', inbox, 0, 0)
+    head = redis.call('LRANGE', inbox, 0, 0)
   elseif step ~= 'update' then
     reply[#reply + 1] = {step}
     return reply
   end
-  reply[#reply + 1] = handed(payload or {})
+  reply[#reply + 1] = handed(head or {})
   return reply
 end

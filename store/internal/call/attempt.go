@@ -166,10 +166,10 @@ func (c *Call) Run(ctx context.Context) (Reply, error) {
 		case give:
 			return r, nil
 		case stop:
-			return nil, c.failure(ctx, err)
+			return Reply{}, c.failure(ctx, err)
 		}
 		if err := c.pause(ctx, err); err != nil {
-			return nil, err
+			return Reply{}, err
 		}
 	}
 }
@@ -217,15 +217,15 @@ func (c *Call) attempt(ctx context.Context) (Reply, verdict, error) {
 		if v == denied {
 			err = NoRight(err)
 		}
-		return nil, v, err
+		return Reply{}, v, err
 	}
-	c.caller.Clock.Heard(c.node, r.Int(1))
+	c.caller.Clock.Heard(c.node, r.Now())
 	switch status := r.Status(); {
 	case status == "LATE":
 		// Too late by the estimate of a clock that this reply has corrected.
-		return nil, late, errors.New("the request reached the server after its deadline")
+		return Reply{}, late, errors.New("the request reached the server after its deadline")
 	case status == "NOPERM":
-		return nil, denied, fmt.Errorf("%w: %s", session.ErrNoPermission, r.Text(2))
+		return Reply{}, denied, fmt.Errorf("%w: %s", session.ErrNoPermission, r.Text("command"))
 	case status != "EXPIRED" && !c.script.IsFinal(status):
 		return r, open, &Refusal{r}
 	}

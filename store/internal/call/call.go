@@ -68,13 +68,13 @@ func (c *Caller) sendScript(ctx context.Context, script *lua.Script, full []any)
 		err = c.send(ctx, once{cmd, writes})
 	}
 	if err != nil {
-		return nil, err
+		return Reply{}, err
 	}
 	values, ok := cmd.Val().([]any)
 	if !ok || len(values) < 2 {
-		return nil, fmt.Errorf("script %s: a reply that is no script's of this version: a %T of %d items", script.Name, cmd.Val(), len(values))
+		return Reply{}, fmt.Errorf("script %s: a reply that is no script's of this version: a %T of %d items", script.Name, cmd.Val(), len(values))
 	}
-	return values, nil
+	return NewReply(script, values), nil
 }
 
 // lookAround has a cluster's client find out who is the master now, if a node

@@ -64,7 +64,7 @@ func (c *Caller) Each(ctx context.Context, requests []Request) []Result {
 			if cmd != nil {
 				var values []any
 				values, results[i].Err = cmd.Slice()
-				results[i].Reply = values
+				results[i].Reply = NewReply(requests[i].Script, values)
 				unknown = unknown || redis.HasErrorPrefix(results[i].Err, "NOSCRIPT")
 			}
 		}
@@ -75,7 +75,7 @@ func (c *Caller) Each(ctx context.Context, requests []Request) []Result {
 	}
 	for i, r := range results {
 		if r.Err == nil {
-			c.Clock.Heard(requests[i].Node, r.Reply.Int(1))
+			c.Clock.Heard(requests[i].Node, r.Reply.Now())
 		}
 	}
 	return results

@@ -1,26 +1,71 @@
 package call
 
-import "strconv"
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
 
-// A Reply is what a script returned: its status, the server's time in ms, the rest.
-type Reply []any
+	"github.com/botsession/botsession/lua"
+)
 
-func (r Reply) Status() string { return r.Text(0) }
+// A Reply is what a script returned: its status, the server's time, and the rest, which
+// is read by the names in the script's header. Or it is a list in such a reply whose
+// parts have names, too. The zero Reply is that of a call that failed: all of it is empty.
+//
+// To ask for a name that the header does not have there is a mistake of the program, and
+// panics.
+type Reply struct {
+	script *lua.Script
+	names  []string // names are those of the values; nil if the header has none for them.
+	values []any
+}
 
-func (r Reply) Text(i int) string {
-	if i >= len(r) {
+// NewReply returns the reply of a script.
+func NewReply(script *lua.Script, values []any) Reply {
+	r := Reply{script: script, values: values}
+	if len(values) > 0 {
+		r.names = script.Names(r.Status())
+	}
+	return r
+}
+
+// Status returns the status, or, of what is next, the word that says what to do.
+func (r Reply) Status() string {
+	if len(r.values) == 0 {
 		return ""
 	}
-	text, _ := r[i].(string)
+	status, _ := r.values[0].(string)
+	return status
+}
+
+// Now returns the server's time, ms.
+func (r Reply) Now() int64 { return r.Int("now") }
+
+// Has reports whether the header has that name here.
+func (r Reply) Has(name string) bool { return slices.Contains(r.names, name) }
+
+// value returns the part of that name; nil if it was left out.
+func (r Reply) value(name string) any {
+	i := slices.Index(r.names, name)
+	if i < 0 && r.names != nil {
+		panic(fmt.Sprintf("call: the header of %s.lua has no %s in %v", r.script.Name, name, r.names))
+	}
+	if i < 0 || i >= len(r.values) {
+		return nil
+	}
+	return r.values[i]
+}
+
+// Text returns a string; empty for anything else.
+func (r Reply) Text(name string) string {
+	text, _ := r.value(name).(string)
 	return text
 }
 
-// Int reads a number, which scripts send as such or in decimal.
-func (r Reply) Int(i int) int64 {
-	if i >= len(r) {
-		return 0
-	}
-	switch v := r[i].(type) {
+// Int returns a number, which scripts send as such or in decimal.
+func (r Reply) Int(name string) int64 {
+	switch v := r.value(name).(type) {
 	case int64:
 		return v
 	case string:
@@ -30,20 +75,39 @@ func (r Reply) Int(i int) int64 {
 	return 0
 }
 
-func (r Reply) List(i int) Reply {
-	if i >= len(r) {
-		return nil
-	}
-	list, _ := r[i].([]any)
+// List returns a list as it came.
+func (r Reply) List(name string) []any {
+	list, _ := r.value(name).([]any)
 	return list
 }
 
-// Texts reads a list of strings.
-func (r Reply) Texts(i int) []string {
-	list := r.List(i)
+// Texts returns a list of strings.
+func (r Reply) Texts(name string) []string {
+	list := r.List(name)
 	texts := make([]string, len(list))
-	for j := range list {
-		texts[j] = list.Text(j)
+	for i := range list {
+		texts[i], _ = list[i].(string)
 	}
 	return texts
+}
+
+// Next returns what is to be done next.
+func (r Reply) Next() Reply {
+	return NewReply(r.script, r.List("next"))
+}
+
+// Rows returns the rows of a list, each with the names that its parts have.
+func (r Reply) Rows(name string) iter.Seq[Reply] {
+	return func(yield func(Reply) bool) {
+		list := r.List(name)
+		if len(list) == 0 {
+			return
+		}
+		names := r.script.Names(name)
+		for row := range slices.Chunk(list, len(names)) {
+			if !yield(Reply{r.script, names, row}) {
+				return
+			}
+		}
+	}
 }
