@@ -76,3 +76,77 @@ func reads(p *program) (found []string) {
 	}
 	return found
 }
+
+// asked compares the arguments that package store gives each script, by name, with its
+// header: their names, and their order.
+func asked(p *program) (found []string) {
+	headers := map[string][]string{}
+	for _, s := range p.scripts {
+		for _, name := range s.Args[2:] { // behind op and deadline
+			if !strings.HasSuffix(name, "...") {
+				headers[s.Name] = append(headers[s.Name], name)
+			}
+		}
+	}
+	var change []string // what the method wire names
+	for _, file := range p.callers {
+		for _, decl := range file.Decls {
+			if f, is := decl.(*ast.FuncDecl); is && f.Name.Name == "wire" {
+				change = namesIn(f)
+			}
+		}
+	}
+	times := map[string]int{}
+	for _, file := range p.callers {
+		ast.Inspect(file, func(node ast.Node) bool {
+			c, is := node.(*ast.CallExpr)
+			if !is || len(c.Args) < 2 {
+				return true
+			}
+			f, isAsk := c.Fun.(*ast.Ident)
+			script, isScript := c.Args[0].(*ast.SelectorExpr)
+			if !isAsk || f.Name != "ask" || !isScript {
+				return true
+			}
+			name := strings.ToLower(script.Sel.Name)
+			times[name]++
+			names := namesIn(c.Args[1])
+			if _, joined := c.Args[1].(*ast.CallExpr); joined {
+				names = append(names, change...)
+			}
+			if want := headers[name]; !slices.Equal(names, want) {
+				found = append(found, fmt.Sprintf("%s gives %s %v, its header has %v", p.places.Position(c.Pos()), name, names, want))
+			}
+			return true
+		})
+	}
+	for _, s := range p.scripts {
+		if times[s.Name] == 0 {
+			found = append(found, "nobody asks "+s.Name)
+		}
+	}
+	return found
+}
+
+// namesIn returns every other element of the first list of strings in a node: the names
+// before the values.
+func namesIn(node ast.Node) (names []string) {
+	done := false
+	ast.Inspect(node, func(node ast.Node) bool {
+		list, is := node.(*ast.CompositeLit)
+		if !is || done {
+			return !done
+		}
+		for i := 0; i < len(list.Elts); i += 2 {
+			text, is := list.Elts[i].(*ast.BasicLit)
+			if !is || text.Kind != token.STRING {
+				return true
+			}
+			name, _ := strconv.Unquote(text.Value)
+			names = append(names, name)
+		}
+		done = true
+		return false
+	})
+	return names
+}

@@ -24,7 +24,7 @@
 local function grown(c)
   local size, before = {}, 0
   if c.set == c.del then return 0 end
-  if c.reset == '' then
+  if reset == '' then
     local all = redis.call('HGETALL', session)
     for i = 1, #all, 2 do
       if string.sub(all[i], 1, 2) == 'd:' then
@@ -53,16 +53,16 @@ local made, lost = applied(once)
 if made == -1 then return {'CORRUPT', now, 'events'} end
 if made then return {'DUPLICATE', now, made} end
 if not s or s.ended or over then return {'NOTFOUND', now} end
-local c = read_change(9)
+local c = read_change()
 if ifversion ~= '0' and ifversion ~= int(s.ver) then return {'CHANGED', now, s.ver} end
-if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
-local data = grown(c)
-if data > tonumber(most) then return {'TOOLARGE', now, data} end
+if from ~= '' and from ~= s.state then return {'WRONGSTATE', now, s.state} end
+local size = grown(c)
+if size > tonumber(most) then return {'TOOLARGE', now, size} end
 check_due()
 redis.call('HLEN', events)
 
 local put, next = {}, 'idle'
-if c.reset ~= '' then
+if reset ~= '' then
   unhand()
   s.token = new_token()
   redis.call('DEL', outbox)
@@ -76,7 +76,7 @@ if c.reset ~= '' then
   s.fails, s.crashes, s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0, 0, 0
 end
 local deleted = apply(c, put)
-if c.reset ~= '' then
+if reset ~= '' then
   local when = free()
   if when and when <= now then next = 'due' end
 elseif unsent > 0 then
@@ -90,5 +90,5 @@ end
 note_applied(once, window, lost)
 save(put)
 remember(int(s.ver) .. ' ' .. int(deleted) .. ' ' .. next, sweep)
-notice(c.reset ~= '' and 'reset' or 'changed')
+notice(reset ~= '' and 'reset' or 'changed')
 return {'OK', now, s.ver, deleted, {next}}

@@ -28,10 +28,10 @@ if now < at + 0 or now - at > 1000 or try('HGET', session, 'rec') ~= rec then re
 if may and not (may('HSET', session, 'rec', '') and may('DEL', outbox)) then return {'CHANGED', now} end
 
 local bell = 'h' .. bot .. '/' .. id
-local first = 19 + replies -- the messages begin there
+local first = all + replies -- the messages begin there
 local fields = first + chat
 local wrote = 0
-if replies ~= '0' then wrote = try('RPUSH', outbox, unpack(ARGV, 19, first - 1)) end
+if replies ~= '0' then wrote = try('RPUSH', outbox, unpack(ARGV, all, first - 1)) end
 if type(wrote) == 'number' then
   if score ~= before then wrote = try('ZADD', index, score, id) end
   if type(wrote) == 'number' then

@@ -18,7 +18,7 @@ if over or torn() then return {'EXPIRED', now} end
 if s and not s.ended then return {'EXISTS', now} end
 check_index()
 enter(state, platform, user, own, ttl)
-for i = 10, #ARGV, 100 do -- bounded, as in save
+for i = data, #ARGV, 100 do -- bounded, as in save
   redis.call('HSET', session, unpack(ARGV, i, math.min(i + 99, #ARGV)))
 end
 remember('', sweep)

@@ -19,7 +19,7 @@ local before, sweep = seen()
 if before then return answer({'OK', now}, still(token)) end
 if not s then return {'GONE', now} end
 if s.token ~= token or s.work ~= (digest == '' and 'reply' or 'event') then return {'FENCED', now} end
-local c = read_change(12)
+local c = read_change()
 local old = 0 -- letters whose time is over
 while old < tonumber(most) do
   local letter = redis.call('LINDEX', letters, old)

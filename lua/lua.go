@@ -13,9 +13,10 @@
 //	-- NEXT   what next in a reply may be: a word that says what to do, and what follows
 //
 // They are more than comments. Each name of KEYS and ARGV becomes a local variable of
-// the script and its prelude, and package store makes the keys from the KEYS line. (A
-// name that ends in ... is for arguments that the script reads from ARGV itself.) The
-// names in a reply are those by which package store reads it. A name with others
+// the script and its prelude, by which package store, too, gives the keys and the
+// arguments. (A last name that ends in ... is for any number of arguments: the variable
+// says from where on they stand in ARGV. If it is that of a file of the prelude, the
+// ARGV line there stands in its place.) The names in a reply are those by which package store reads it. A name with others
 // in braces is a list of rows, one behind the other. Two spaces begin a comment.
 // A file of the prelude has a NEXT line of its own, for the scripts that use it.
 // Some files of the prelude have statements (clock, deadline, rights, record,
@@ -117,6 +118,10 @@ var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, 
 func load(from fs.ReadFileFS, name string) *Script {
 	body := read(from, name+".lua")
 	s := &Script{Name: name, Keys: header(body, "KEYS"), Args: header(body, "ARGV")}
+	last := len(s.Args) - 1
+	if piece, many := strings.CutSuffix(s.Args[last], "..."); many && slices.Contains(header(body, "USES"), piece) {
+		s.Args = append(s.Args[:last], header(read(from, "prelude/"+piece+".lua"), "ARGV")...)
+	}
 	switch writes := strings.Join(header(body, "WRITES"), " "); writes {
 	case "no":
 	case "yes", "losable":
@@ -246,15 +251,15 @@ func code(text string) string {
 
 // declare writes the local variables that a header line stands for.
 func declare(text *strings.Builder, table string, names []string) {
-	var values []string
+	var locals, values []string
 	for i, name := range names {
-		if strings.HasSuffix(name, "...") {
-			names = names[:i]
-			break
+		if first, many := strings.CutSuffix(name, "..."); many {
+			locals, values = append(locals, first), append(values, fmt.Sprint(i+1))
+			continue
 		}
-		values = append(values, fmt.Sprintf("%s[%d]", table, i+1))
+		locals, values = append(locals, name), append(values, fmt.Sprintf("%s[%d]", table, i+1))
 	}
-	fmt.Fprintf(text, "local %s = %s\n", strings.Join(names, ", "), strings.Join(values, ", "))
+	fmt.Fprintf(text, "local %s = %s\n", strings.Join(locals, ", "), strings.Join(values, ", "))
 }
 
 func read(from fs.ReadFileFS, file string) string {

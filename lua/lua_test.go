@@ -36,12 +36,14 @@ var checks = []struct {
 	{"header and code agree", each(headerAndCode)},
 	{"replies are as the header names them", each(replies)},
 	{"package store reads what scripts return", reads},
+	{"package store gives scripts their arguments", asked},
 	{"the header says what is left behind", each(leftBehind)},
 	{"a status is final where it must be", finalStatuses},
 	{"the probe tries every command", probed},
 	{"the README gives the rights to all commands", readmeRights},
 	{"scripts are portable", each(portable)},
 	{"commands are known, on keys of their type", each(known)},
+	{"arguments are read by their names", each(named)},
 	{"every name is declared", each(declared)},
 	{"guards come before writes", each(guards)},
 }
@@ -72,7 +74,7 @@ func headerAndCode(_ *program, s *script, wrong func(string, ...any)) {
 	}
 	used := word.FindAllString(s.code, -1)
 	for _, name := range slices.Concat(s.Keys, s.Args) {
-		if !slices.Contains(used, name) && !strings.HasSuffix(name, "...") && name != "op" && name != "deadline" {
+		if !slices.Contains(used, strings.TrimSuffix(name, "...")) && name != "op" && name != "deadline" {
 			wrong("the header names %s, the code does not use it", name)
 		}
 	}
@@ -242,6 +244,42 @@ func known(p *program, s *script, wrong func(string, ...any)) {
 			wrong("package store has no key %s", key)
 		case command.typ != "" && command.typ != types[key] && !asks(c): // any key will do for the question
 			wrong("%s works on a %s, %s is a %s", name, command.typ, key, types[key])
+		}
+	})
+}
+
+// named finds arguments and keys that are read by a number, which stands in the header
+// alone: where they begin that have one name together, the variable of that name says.
+func named(_ *program, s *script, wrong func(string, ...any)) {
+	many, _ := strings.CutSuffix(s.Args[len(s.Args)-1], "...")
+	isNumber := func(node any) bool { _, is := node.(*ast.NumberExpr); return is }
+	isTable := func(node any) bool {
+		e, is := node.(*ast.IdentExpr)
+		return is && (e.Value == "ARGV" || e.Value == "KEYS")
+	}
+	walk(s.tree, func(node any) {
+		switch node := node.(type) {
+		case *ast.AttrGetExpr:
+			if isTable(node.Object) && isNumber(node.Key) && node.Key.Line() > 2 { // behind those that are made of the header
+				wrong("line %d of its text reads an argument or a key by a number", node.Key.Line())
+			}
+		case *ast.FuncCallExpr:
+			if len(node.Args) > 1 && isTable(node.Args[0]) && isNumber(node.Args[1]) {
+				wrong("line %d of its text reads arguments from a number on", node.Line())
+			}
+		case *ast.NumberForStmt:
+			if length, is := node.Limit.(*ast.UnaryLenOpExpr); is && isTable(length.Expr) && isNumber(node.Init) {
+				wrong("line %d of its text reads arguments from a number on", node.Line())
+			}
+		case *ast.ArithmeticOpExpr:
+			number, first := false, false
+			walk(node, func(node any) {
+				e, is := node.(*ast.IdentExpr)
+				number, first = number || isNumber(node), first || is && e.Value == many
+			})
+			if number && first {
+				wrong("line %d of its text counts from %s on by a number", node.Line(), many)
+			}
 		}
 	})
 }

@@ -10,7 +10,7 @@
 --        NOPERM now command
 
 check_due()
-for i = 4, #ARGV do
+for i = ids, #ARGV do
   local bell = 'h' .. bot .. '/' .. ARGV[i]
   local over = tonumber(redis.call('ZSCORE', bells, bell) or now + 1)
   if over <= now then

@@ -6,10 +6,11 @@
 --
 -- USES   clock deadline rights record tell watch list bells life index moves change handout onward sweep calls ids hand done bury
 -- KEYS   session history inbox outbox events calls file due index users moves expiry bells bots watch
--- ARGV   op deadline id bot token digest want lease once window change...
+-- ARGV   op deadline id bot token digest want lease once window destroy change...
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave
 --        once is empty, or of an Update: see ids; window is for how long it is remembered, ms
+--        destroy: 1 if the turn ends the session
 -- WRITES yes
 -- FINAL  all
 -- REPLY  OK now first at backlog version next  first: number of the turn's first message; at: its time in the
@@ -51,11 +52,11 @@ local earlier, others
 if once ~= '' then earlier, others = applied(once) end
 if earlier == -1 then return {'CORRUPT', now, 'events'} end
 if earlier then return {'DUPLICATE', now, earlier} end
-local c = read_change(11)
-if c.from ~= '' and c.from ~= s.state then return {'WRONGSTATE', now, s.state} end
+local c = read_change()
+if from ~= '' and from ~= s.state then return {'WRONGSTATE', now, s.state} end
 check_due()
 local lost = not line and digest ~= '' and unlisted()
-if c.destroy then check_index() end
+if destroy == '1' then check_index() end
 
 local put, backlog = {}, unsent
 local _, first = apply(c, put)
@@ -67,7 +68,7 @@ else
   s.turns = s.turns + 1
   done('d', first, forget, call, made, lost)
 end
-if c.destroy then -- out of the index; the hash only carries the lease on until the replies are sent
+if destroy == '1' then -- out of the index; the hash only carries the lease on until the replies are sent
   leave(redis.call('HGET', session, 'user') or '')
   redis.call('DEL', history)
   s.ended, s.ttl = true, '-'

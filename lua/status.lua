@@ -11,5 +11,5 @@
 --        LAYOUT now layout | CORRUPT now field
 
 if not s or over or s.ended and unsent == 0 then return {'NOTFOUND', now} end
-local values = redis.call('HMGET', session, unpack(ARGV, 3))
+local values = redis.call('HMGET', session, unpack(ARGV, fields))
 return {'OK', now, values, redis.call('LLEN', history), waiting, unsent}

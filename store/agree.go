@@ -157,7 +157,7 @@ func (b *Bot) agree(ctx context.Context, knew *settings, text string, sure bool)
 		} else if s.opts.ReadOnly {
 			return nil, nil
 		}
-		r, err := s.run(ctx, lua.Settings, s.noBucket(), b.name, text, knew.text)
+		r, err := s.run(ctx, s.noBucket(), ask(lua.Settings, []string{"bot", b.name, "was", text, "text", knew.text}))
 		if err != nil {
 			return nil, err
 		}
@@ -215,7 +215,7 @@ func (s *Store) putSettings(ctx context.Context, name string, was *settings, opt
 	if err := next.write(); err != nil {
 		return nil, "", err
 	}
-	r, err := s.run(ctx, lua.Settings, at, name, old, next.text)
+	r, err := s.run(ctx, at, ask(lua.Settings, []string{"bot", name, "was", old, "text", next.text}))
 	if err != nil {
 		return nil, "", err
 	}

@@ -114,7 +114,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 		}
 	}
 	began := time.Now()
-	answer, err := b.store.do(ctx, lua.Accept, at, b.acceptArgs(opts, at, event, want, small, record)...)
+	answer, err := b.store.do(ctx, at, b.askAccept(opts, at, event, want, small, record))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.Status() == "OK" {
 		receipt.Created = answer.Int("created") == 1
@@ -129,11 +129,14 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	return receipt, nil
 }
 
-// acceptArgs are the arguments of lua/accept.lua for an event.
-func (b *Bot) acceptArgs(o *BotOptions, at place, e *event, want string, small bool, record string) []string {
+// askAccept asks for an event to be accepted.
+func (b *Bot) askAccept(o *BotOptions, at place, e *event, want string, small bool, record string) request {
 	w := b.words(o)
-	return []string{at.ref.ID, b.name, string(e.digest), string(e.encoded), strconv.FormatInt(e.window, 10),
-		w.limit, w.bytes, want, w.lease, o.Initial, e.Platform, e.User, w.ttl, flag(small), record}
+	return ask(lua.Accept, []string{
+		"id", at.ref.ID, "bot", b.name, "digest", string(e.digest), "event", string(e.encoded), "window", strconv.FormatInt(e.window, 10),
+		"limit", w.limit, "bytes", w.bytes, "want", want, "lease", w.lease,
+		"initial", o.Initial, "platform", e.Platform, "user", e.User, "ttl", w.ttl, "small", flag(small), "known", record,
+	})
 }
 
 // goOn does what an accept left to do: run the turn that was handed out, of which
@@ -166,7 +169,7 @@ func (r *runner) startsOn(e *event, h *hold, s *slot) *promise {
 // bury runs destroy in one of its modes. What is not there (any more) is an error
 // of mode now alone.
 func (s *Store) bury(ctx context.Context, at place, mode string) (Destroyed, error) {
-	r, err := s.do(ctx, lua.Destroy, at, at.ref.ID, at.ref.Bot, mode)
+	r, err := s.do(ctx, at, ask(lua.Destroy, []string{"id", at.ref.ID, "bot", at.ref.Bot, "mode", mode}))
 	if err != nil || r.Status() == "NOTHING" {
 		return Destroyed{}, err
 	}

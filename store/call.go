@@ -14,9 +14,26 @@ import (
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
+// A request is a script and what it is given; ask makes one.
+type request struct {
+	script *lua.Script
+	args   []string
+}
+
+// ask returns a request. named are the arguments, each behind its name in the script's
+// header; see [call.Args].
+func ask(script *lua.Script, named []string, rest ...[]string) request {
+	return request{script, call.Args(script, named, rest...)}
+}
+
+// request is a request for the keys of a place.
+func (s *Store) request(q request, at place) call.Request {
+	return call.Request{Script: q.script, Keys: s.layout.keys(q.script, at), Args: q.args, Node: at.bucket}
+}
+
 // do is run, with a refusal as the error that it means.
-func (s *Store) do(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
-	r, err := s.run(ctx, script, at, args...)
+func (s *Store) do(ctx context.Context, at place, q request) (reply, error) {
+	r, err := s.run(ctx, at, q)
 	if err != nil {
 		return reply{}, err
 	}
@@ -29,23 +46,23 @@ func (s *Store) do(ctx context.Context, script *lua.Script, at place, args ...st
 // run runs a script to its outcome, until ctx ends or the store's Timeout is over;
 // see [call.Call.Run] for what comes back. What has expired and is in the script's
 // way is removed, and the call, the same one, goes on.
-func (s *Store) run(ctx context.Context, script *lua.Script, at place, args ...string) (reply, error) {
+func (s *Store) run(ctx context.Context, at place, q request) (reply, error) {
 	if err := ctx.Err(); err != nil {
 		return reply{}, context.Cause(ctx)
 	}
 	if err := s.usable(); err != nil {
 		return reply{}, err
 	}
-	if script.Writes && s.opts.ReadOnly {
+	if q.script.Writes && s.opts.ReadOnly {
 		return reply{}, session.ErrReadOnly
 	}
-	ctx, cancel := s.caller.Bound(ctx, script, s.opts.Timeout)
+	ctx, cancel := s.caller.Bound(ctx, q.script, s.opts.Timeout)
 	defer cancel()
-	c := s.caller.Begin(call.Request{Script: script, Keys: s.layout.keys(script, at), Args: args, Node: at.bucket})
+	c := s.caller.Begin(s.request(q, at))
 	for removed := 0; ; {
 		r, err := c.Run(ctx)
 		if err != nil {
-			return reply{}, s.explain(ctx, err, script, at)
+			return reply{}, s.explain(ctx, err, q.script, at)
 		}
 		if r.Status() != "EXPIRED" {
 			return r, nil

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/stored"
 )
@@ -15,8 +16,8 @@ const mostPlain = 100
 // A plain is a turn's end by lua/commit.lua: on a session that is as the holder knows
 // it, with everything computed here.
 type plain struct {
-	args  []string       // args are the script's.
-	at    int64          // at is the server's time for which they were computed, ms.
+	request
+	at    int64          // at is the server's time for which it was computed, ms.
 	after *stored.Record // after is what the record is then.
 }
 
@@ -65,11 +66,11 @@ func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
 		till = strconv.FormatInt(p.after.Until(), 10)
 	}
 	line := stored.Line{Status: stored.LineHandled, Forget: forget / 1000, Token: h.token, First: first, Call: rec.Holder().End(), Count: int64(len(w.chat))}.Encode()
-	p.args = make([]string, 0, 16+2*len(w.chat)+len(end.Set)+4)
-	p.args = append(p.args, h.at.ref.ID, b.name, rec.Text(), strconv.FormatInt(p.at, 10), till, string(h.event.digest), line,
-		strconv.FormatInt(p.after.Place(), 10), strconv.FormatInt(rec.Place(), 10), pair, strconv.Itoa(h.opts.HistoryLimit),
-		strconv.FormatInt(rec.Dropped(), 10), state, strconv.FormatInt(p.after.Version(), 10), strconv.Itoa(len(replies)), strconv.Itoa(len(messages)))
-	p.args = append(append(append(p.args, replies...), messages...), end.Set...)
-	p.args = append(p.args, stored.FieldRecord, p.after.Text(), stored.FieldHand, "")
+	p.request = ask(lua.Commit, []string{
+		"id", h.at.ref.ID, "bot", b.name, "rec", rec.Text(), "at", strconv.FormatInt(p.at, 10), "till", till,
+		"digest", string(h.event.digest), "line", line, "score", strconv.FormatInt(p.after.Place(), 10), "before", strconv.FormatInt(rec.Place(), 10),
+		"pair", pair, "limit", strconv.Itoa(h.opts.HistoryLimit), "net", strconv.FormatInt(rec.Dropped(), 10),
+		"state", state, "version", strconv.FormatInt(p.after.Version(), 10), "replies", strconv.Itoa(len(replies)), "chat", strconv.Itoa(len(messages)),
+	}, replies, messages, end.Set, []string{stored.FieldRecord, p.after.Text(), stored.FieldHand, ""})
 	return p, true
 }

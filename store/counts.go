@@ -62,7 +62,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	moves := map[session.Transition]int64{}
 	states := map[int64]*stateCount{}
 	errs := make([]error, len(places)) // errs has why the figures of a bucket are not whole
-	for i, tally := range b.store.readEach(ctx, lua.Tally, places) {
+	for i, tally := range b.store.readEach(ctx, ask(lua.Tally, nil), places) {
 		for state := range tally.Reply.Rows("tally") {
 			first, _ := stored.PlaceParts(state.Int("place"))
 			if states[first] == nil {

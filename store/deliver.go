@@ -54,7 +54,10 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 			rec, next, free = h.known.Text(), sent.Text(), sent
 		}
 	}
-	answer, err := b.store.do(r.calls, lua.Sent, h.at, h.at.ref.ID, b.name, string(h.token), h.parcels[n-1].name.String(), strconv.Itoa(n), r.want(), b.words(h.opts).lease, rec, next)
+	answer, err := b.store.do(r.calls, h.at, ask(lua.Sent, []string{
+		"id", h.at.ref.ID, "bot", b.name, "token", string(h.token), "upto", h.parcels[n-1].name.String(), "count", strconv.Itoa(n),
+		"want", r.want(), "lease", b.words(h.opts).lease, "rec", rec, "after", next,
+	}))
 	if err != nil {
 		return r.gone(h, err)
 	}

@@ -201,7 +201,7 @@ func (d *differential) accept(s *side, r *runner, at place, e session.Event) (*h
 			text = known.Text()
 		}
 	}
-	answer, err := s.st.do(d.Context(), lua.Accept, at, r.bot.acceptArgs(opts, at, ev, opts.room(), small, text)...)
+	answer, err := s.st.do(d.Context(), at, r.bot.askAccept(opts, at, ev, opts.room(), small, text))
 	if err != nil {
 		return nil, errors.Unwrap(err)
 	}
@@ -292,7 +292,7 @@ func (d *differential) drain(s *side, r *runner, at place) any {
 	n := 0
 	for range 20 {
 		opts := r.bot.options()
-		answer, err := s.st.do(d.Context(), lua.Lease, at, at.ref.ID, at.ref.Bot, "serve", millis(s.st.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), "")
+		answer, err := s.st.do(d.Context(), at, r.bot.askLease(opts, at, "serve", ""))
 		if err != nil {
 			return fmt.Sprint(n, errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound))
 		}

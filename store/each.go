@@ -3,27 +3,26 @@ package store
 import (
 	"context"
 
-	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/store/internal/call"
 )
 
 // each runs a script that writes nothing for each place.
-func (s *Store) each(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
-	return s.caller.Each(ctx, s.requests(script, places, args))
+func (s *Store) each(ctx context.Context, q request, places []place) []call.Result {
+	return s.caller.Each(ctx, s.requests(q, places))
 }
 
 // readEach is each for what a user reads: within the store's Timeout it goes on over
 // what is of the moment, such as a fail-over.
-func (s *Store) readEach(ctx context.Context, script *lua.Script, places []place, args ...string) []call.Result {
+func (s *Store) readEach(ctx context.Context, q request, places []place) []call.Result {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	return s.caller.ReadEach(ctx, s.requests(script, places, args))
+	return s.caller.ReadEach(ctx, s.requests(q, places))
 }
 
-func (s *Store) requests(script *lua.Script, places []place, args []string) []call.Request {
+func (s *Store) requests(q request, places []place) []call.Request {
 	requests := make([]call.Request, len(places))
 	for i, at := range places {
-		requests[i] = call.Request{Script: script, Keys: s.layout.keys(script, at), Args: args, Node: at.bucket}
+		requests[i] = s.request(q, at)
 	}
 	return requests
 }

@@ -225,7 +225,7 @@ func (s *Store) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.run(ctx, lua.Beat, s.noBucket(), s.name, strconv.FormatInt(ms, 10), string(text))
+	answer, err := s.run(ctx, s.noBucket(), ask(lua.Beat, []string{"name", s.name, "keep", strconv.FormatInt(ms, 10), "about", string(text)}))
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func TestALineOfAReplicaStaysForAnHourAfterItWasLastSeen(t *testing.T) {
 	url, at := clockwork(t)
 	c, st := client(t, url), opened(t, url, nil)
 	beat := func(name, keep string) []string {
-		r, err := st.run(t.Context(), lua.Beat, st.noBucket(), name, keep, "{}")
+		r, err := st.run(t.Context(), st.noBucket(), ask(lua.Beat, []string{"name", name, "keep", keep, "about", "{}"}))
 		noError(t, err)
 		return r.Texts("there")
 	}
@@ -171,7 +171,7 @@ func TestThereAreAThousandLinesOfReplicasThatAreGoneAtMost(t *testing.T) {
 	}
 	at(time.Second)
 	for i, want := range []int64{1001, 2} {
-		_, err := st.run(t.Context(), lua.Beat, st.noBucket(), fmt.Sprint("new", i), "3000", "{}")
+		_, err := st.run(t.Context(), st.noBucket(), ask(lua.Beat, []string{"name", fmt.Sprint("new", i), "keep", "3000", "about", "{}"}))
 		noError(t, err)
 		if n := c.HLen(t.Context(), "bs:replicas").Val(); n != want {
 			t.Errorf("after the beat of replica %d there are %d lines, want %d", 1001+i, n, want)

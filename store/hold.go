@@ -256,7 +256,7 @@ func (h *hold) tick() {
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
 	b := h.runner.bot
-	answer, err := b.store.do(ctx, lua.Renew, h.at, string(h.token), millis(b.store.opts.Lease))
+	answer, err := b.store.do(ctx, h.at, ask(lua.Renew, []string{"token", string(h.token), "lease", millis(b.store.opts.Lease)}))
 	switch {
 	case err == nil:
 		h.mu.Lock()

@@ -251,12 +251,10 @@ func (w *walk) recent(ctx context.Context) {
 			places = append(places, place{ref: session.Ref{Bot: w.bot.name}, bucket: bucket})
 		}
 	}
-	var args []string
-	for _, n := range []int64{w.from, w.to, since, till, most} {
-		args = append(args, strconv.FormatInt(n, 10))
-	}
+	digits := func(n int64) string { return strconv.FormatInt(n, 10) }
+	recent := ask(lua.Recent, []string{"from", digits(w.from), "to", digits(w.to), "since", digits(since), "till", digits(till), "most", digits(most)})
 	began := int64(math.MaxInt64)
-	for i, r := range w.bot.store.readEach(ctx, lua.Recent, places, args...) {
+	for i, r := range w.bot.store.readEach(ctx, recent, places) {
 		bucket := places[i].bucket
 		if r.Err != nil {
 			w.fail(bucket, r.Err)

@@ -138,7 +138,9 @@ func (s *Store) warnOfShortLease(ctx context.Context, bot string, lease time.Dur
 func (s *Store) probe(ctx context.Context, buckets []int) error {
 	for _, bucket := range buckets {
 		at := place{ref: session.Ref{Bot: "?", ID: s.name}, bucket: bucket} // no bot's name
-		answer, err := s.run(ctx, lua.Probe, at, s.name, s.opts.Namespace+":"+s.identity().id+":probe", flag(!s.opts.ReadOnly))
+		answer, err := s.run(ctx, at, ask(lua.Probe, []string{
+			"id", s.name, "channel", s.opts.Namespace + ":" + s.identity().id + ":probe", "writes", flag(!s.opts.ReadOnly),
+		}))
 		if err != nil {
 			return fmt.Errorf("run a script: %w", err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/redistest"
 	"github.com/botsession/botsession/store/internal/stored"
 )
@@ -136,15 +137,15 @@ func TestAnEventThatLeavesTheHandKeepsItsCall(t *testing.T) {
 	st := opened(t, url, nil)
 	bot := botOf(t, st, "bot", nil)
 	at := st.layout.place(session.Ref{Bot: "bot", ID: "1"})
-	run := func(script *lua.Script, op string, args ...string) reply {
+	run := func(op string, q request) reply {
 		t.Helper()
 		argv := []any{op, "9999999999999"}
-		for _, arg := range args {
+		for _, arg := range q.args {
 			argv = append(argv, arg)
 		}
-		v, err := c.Eval(t.Context(), script.Text(), st.layout.keys(script, at), argv...).Slice()
+		v, err := c.Eval(t.Context(), q.script.Text(), st.layout.keys(q.script, at), argv...).Slice()
 		noError(t, err)
-		return v
+		return call.NewReply(q.script, v)
 	}
 	for i := range 2 {
 		_, err := bot.Accept(t.Context(), "1", session.Event{ID: fmt.Sprint(i), Text: "hi"})
@@ -155,18 +156,19 @@ func TestAnEventThatLeavesTheHandKeepsItsCall(t *testing.T) {
 	e, err := bot.encodeEvent(session.Event{ID: "held", Text: "held"}, bot.options())
 	noError(t, err)
 	e.window = 3_600_000
-	accept := bot.acceptArgs(bot.options(), at, e, bot.options().room(), true, "")
+	accept := bot.askAccept(bot.options(), at, e, bot.options().room(), true, "")
 	own, other := string(st.caller.Name+"#zz1"), string(st.caller.Name+"#zz2")
-	handed := run(lua.Accept, own, accept...).List(3)
-	if handed.Text(0) != "hand" {
+	handed := run(own, accept).Next()
+	if handed.Status() != "hand" {
 		t.Fatalf("the event is not in hand: %v", handed)
 	}
-	token := strings.Fields(handed.Text(1))[1]
-	run(lua.Release, string(st.caller.Name+"#zz3"), "1", "bot", token, "event", "retry", "60000", "no")
-	if status := run(lua.Accept, other, accept...).Status(); status != "DUPLICATE" {
+	run(string(st.caller.Name+"#zz3"), ask(lua.Release, []string{
+		"id", "1", "bot", "bot", "token", string(stored.TokenOf(handed.Text("rec"))), "work", "event", "verdict", "retry", "wait", "60000", "err", "no",
+	}))
+	if status := run(other, accept).Status(); status != "DUPLICATE" {
 		t.Errorf("another call is told %s", status)
 	}
-	if status := run(lua.Accept, own, accept...).Status(); status != "OK" {
+	if status := run(own, accept).Status(); status != "OK" {
 		t.Errorf("its own call, sent again, is told %s", status)
 	}
 }
@@ -238,7 +240,7 @@ func TestWhateverChangesASessionChangesItsRecord(t *testing.T) {
 		}
 	}
 	looked := 0
-	for name, call := range calls {
+	for name, does := range calls {
 		for _, point := range []string{"free", "held", "sent"} {
 			id := name + " " + point
 			at := st.layout.place(session.Ref{Bot: "bot", ID: id})
@@ -265,7 +267,7 @@ func TestWhateverChangesASessionChangesItsRecord(t *testing.T) {
 				}
 			}
 			before := whatATurnReliesOn(t, c, st, at)
-			err := call(bot.Session(id))
+			err := does(bot.Session(id))
 			after := whatATurnReliesOn(t, c, st, at)
 			if err == nil && before.rest != after.rest {
 				looked++

@@ -39,8 +39,11 @@ func (r *runner) bury(h *hold, why string) *hold {
 	c.chat = c.own.chat
 	encoded := b.store.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeWhy(c, letter) })
 	began := time.Now()
-	args := append([]string{h.at.ref.ID, b.name, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), string(encoded), millis(deadLife), strconv.Itoa(h.opts.DeadLimit)}, h.opts.wire(c)...)
-	answer, err := b.store.do(r.calls, lua.Dead, h.at, args...)
+	named, rest := h.opts.wire(c)
+	answer, err := b.store.do(r.calls, h.at, ask(lua.Dead, append([]string{
+		"id", h.at.ref.ID, "bot", b.name, "token", string(h.token), "digest", string(digest), "want", r.want(), "lease", millis(b.store.opts.Lease),
+		"why", string(encoded), "keep", millis(deadLife), "most", strconv.Itoa(h.opts.DeadLimit),
+	}, named...), rest))
 	if err != nil {
 		return r.gone(h, err)
 	}

@@ -82,8 +82,9 @@ func (s *Session) Create(ctx context.Context, o Origin) (created bool, err error
 	if o.TTL != 0 {
 		own = millis(o.TTL)
 	}
-	args := append([]string{s.ref.ID, s.bot.name, o.State, o.Platform, o.User, own, millis(opts.TTL)}, w.set...)
-	r, err := s.bot.store.do(ctx, lua.Create, at, args...)
+	r, err := s.bot.store.do(ctx, at, ask(lua.Create, []string{
+		"id", s.ref.ID, "bot", s.bot.name, "state", o.State, "platform", o.Platform, "user", o.User, "own", own, "ttl", millis(opts.TTL),
+	}, w.set))
 	return r.Status() == "OK", err
 }
 
@@ -128,7 +129,7 @@ func (s *Session) Status(ctx context.Context) (st session.Status, err error) {
 
 // load reads the session with so many of the newest messages, negative for all.
 func (s *Session) load(ctx context.Context, newest int) (*stored.Record, reply, error) {
-	r, err := s.read(ctx, lua.Load, strconv.Itoa(newest))
+	r, err := s.read(ctx, ask(lua.Load, []string{"newest", strconv.Itoa(newest)}))
 	if err != nil {
 		return nil, reply{}, err
 	}
@@ -137,12 +138,12 @@ func (s *Session) load(ctx context.Context, newest int) (*stored.Record, reply, 
 }
 
 // read runs a script that writes nothing.
-func (s *Session) read(ctx context.Context, script *lua.Script, args ...string) (reply, error) {
+func (s *Session) read(ctx context.Context, q request) (reply, error) {
 	at, err := s.bot.place(s.ref.ID)
 	if err != nil {
 		return reply{}, err
 	}
-	return s.bot.store.do(ctx, script, at, args...)
+	return s.bot.store.do(ctx, at, q)
 }
 
 // Get returns a value of the private data in its canonical form; see package
@@ -311,8 +312,11 @@ func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, e
 	if err != nil {
 		return reply{}, err
 	}
-	args := append([]string{s.ref.ID, s.bot.name, strconv.Itoa(s.bot.store.opts.MaxData), strconv.FormatInt(c.IfVersion, 10), string(o.digest), o.window}, s.bot.current(ctx).wire(w)...)
-	r, err := s.bot.store.do(ctx, lua.Change, at, args...)
+	named, rest := s.bot.current(ctx).wire(w)
+	r, err := s.bot.store.do(ctx, at, ask(lua.Change, append([]string{
+		"id", s.ref.ID, "bot", s.bot.name, "most", strconv.Itoa(s.bot.store.opts.MaxData),
+		"ifversion", strconv.FormatInt(c.IfVersion, 10), "once", string(o.digest), "window", o.window,
+	}, named...), rest))
 	if err != nil {
 		var wrong *session.StateError
 		if errors.As(err, &wrong) {
@@ -382,7 +386,10 @@ func (s *Session) history(ctx context.Context, p chatPart) (chat []session.Messa
 	if !p.until.IsZero() {
 		till = strconv.FormatInt(p.until.UnixMilli(), 10)
 	}
-	r, err := s.read(ctx, lua.History, strconv.FormatInt(p.after, 10), since, till, strconv.Itoa(limit), flag(p.newest), flag(p.waiting))
+	r, err := s.read(ctx, ask(lua.History, []string{
+		"after", strconv.FormatInt(p.after, 10), "since", since, "till", till, "limit", strconv.Itoa(limit),
+		"newest", flag(p.newest), "inboxed", flag(p.waiting),
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -423,7 +430,7 @@ func (s *Session) messages(first int64, elements []string) (chat []session.Messa
 // File returns the last file with its bytes, or nil if there is none.
 func (s *Session) File(ctx context.Context) (f *session.File, err error) {
 	defer s.wrap("file of", &err)
-	r, err := s.read(ctx, lua.File)
+	r, err := s.read(ctx, ask(lua.File, nil))
 	if err != nil || r.Text("about") == "" {
 		return nil, err
 	}

@@ -215,12 +215,12 @@ const atOnce = 100
 func (s *Store) move(moves []call.Request, at place) []call.Request {
 	key := s.layout.key("due", at)
 	for i := range moves {
-		if m := &moves[i]; m.Keys[1] == key && len(m.Args) <= atOnce {
+		if m := &moves[i]; slices.Contains(m.Keys, key) && len(m.Args) <= atOnce {
 			m.Args = append(m.Args, at.ref.ID)
 			return moves
 		}
 	}
-	return append(moves, call.Request{Script: lua.Move, Keys: s.layout.keys(lua.Move, at), Args: []string{at.ref.Bot, at.ref.ID}, Node: at.bucket})
+	return append(moves, s.request(ask(lua.Move, []string{"bot", at.ref.Bot}, []string{at.ref.ID}), at))
 }
 
 // A mailbox has what a loop of a runner does next, each thing once: sessions, and, as
@@ -279,7 +279,7 @@ func (b *Bot) passed(ctx context.Context, kind string, buckets []place) (found, 
 	}
 	// In no order, so that one in trouble does not always come before the same others.
 	b.store.caller.Dice("buckets").Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
-	for i, r := range b.store.each(ctx, lua.Look, buckets, b.name, kind, strconv.Itoa(batch)) {
+	for i, r := range b.store.each(ctx, ask(lua.Look, []string{"bot", b.name, "kind", kind, "most", strconv.Itoa(batch)}), buckets) {
 		if e := cmp.Or(r.Err, refusal(r.Reply, session.Ref{Bot: b.name})); e != nil {
 			err, unread = cmp.Or(err, e), append(unread, buckets[i])
 			continue

@@ -190,7 +190,7 @@ func (r *Receipt) gaveUp(ctx context.Context, trouble error) error {
 
 // look reads what is known of the event, once.
 func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
-	answer, err := r.bot.store.do(ctx, lua.Outcome, r.at, string(r.digest))
+	answer, err := r.bot.store.do(ctx, r.at, ask(lua.Outcome, []string{"digest", string(r.digest)}))
 	if err != nil {
 		return o, false, err
 	}

@@ -135,13 +135,21 @@ func (r *runner) spawnClaim(at place, s *slot) {
 	}()
 }
 
+// askLease asks for a session: to serve it, or for an Update, which may be under an id.
+func (b *Bot) askLease(o *BotOptions, at place, mode string, once ids.Digest) request {
+	return ask(lua.Lease, []string{
+		"id", at.ref.ID, "bot", b.name, "mode", mode, "lease", millis(b.store.opts.Lease), "initial", o.Initial, "ttl", millis(o.TTL),
+		"want", o.room(), "once", string(once),
+	})
+}
+
 // claim leases a session, if it is due and free, and does what there is to do.
 // It reports whether there was anything.
 func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	b := r.bot
 	opts := b.current(r.calls)
 	began := time.Now()
-	answer, err := b.store.do(r.calls, lua.Lease, at, at.ref.ID, b.name, "serve", millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), "")
+	answer, err := b.store.do(r.calls, at, b.askLease(opts, at, "serve", ""))
 	switch {
 	case err == nil:
 		h := r.next(at, began, answer.Next())
@@ -368,7 +376,7 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 	}
 	began := time.Now()
 	if p, ok := r.plain(h, c); ok {
-		answer, err := b.store.do(r.calls, lua.Commit, h.at, p.args...)
+		answer, err := b.store.do(r.calls, h.at, p.request)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -377,8 +385,11 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 		}
 		began = time.Now()
 	}
-	args := append([]string{h.at.ref.ID, b.name, string(h.token), string(digest), r.want(), millis(b.store.opts.Lease), string(o.digest), o.window}, h.opts.wire(c)...)
-	answer, err := b.store.do(r.calls, lua.Settle, h.at, args...)
+	named, rest := h.opts.wire(c)
+	answer, err := b.store.do(r.calls, h.at, ask(lua.Settle, append([]string{
+		"id", h.at.ref.ID, "bot", b.name, "token", string(h.token), "digest", string(digest), "want", r.want(), "lease", millis(b.store.opts.Lease),
+		"once", string(o.digest), "window", o.window, "destroy", flag(c.destroy),
+	}, named...), rest))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -442,7 +453,7 @@ func (r *runner) acceptAgain(h *hold) {
 	}
 	opts := *h.opts
 	opts.InboxLimit, opts.InboxBytes = math.MaxInt32, math.MaxInt32 // it was accepted
-	answer, err := b.store.do(r.calls, lua.Accept, h.at, b.acceptArgs(&opts, h.at, e, "", false, "")...)
+	answer, err := b.store.do(r.calls, h.at, b.askAccept(&opts, h.at, e, "", false, ""))
 	if err != nil {
 		h.log().Error("the session's hash is lost, and with it the event in hand", "error", err)
 		return
@@ -460,7 +471,10 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why string
 		return r.gone(h, session.ErrFenced)
 	}
 	ms := max(wait.Milliseconds(), 0)
-	answer, err := r.bot.store.do(r.calls, lua.Release, h.at, h.at.ref.ID, r.bot.name, string(h.token), string(h.work), verdict, strconv.FormatInt(ms, 10), fit(why))
+	answer, err := r.bot.store.do(r.calls, h.at, ask(lua.Release, []string{
+		"id", h.at.ref.ID, "bot", r.bot.name, "token", string(h.token), "work", string(h.work),
+		"verdict", verdict, "wait", strconv.FormatInt(ms, 10), "err", fit(why),
+	}))
 	if err != nil {
 		return r.gone(h, err)
 	}

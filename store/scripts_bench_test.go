@@ -117,7 +117,7 @@ func BenchmarkScripts(b *testing.B) {
 			if known[i] != nil {
 				record = known[i].Text()
 			}
-			return bot.acceptArgs(bot.options(), at, events[i], bot.options().room(), true, record)
+			return bot.askAccept(bot.options(), at, events[i], bot.options().room(), true, record).args
 		})
 		least[0] = min(least[0], micros)
 		ends := make([]plain, sessions)

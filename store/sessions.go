@@ -188,7 +188,7 @@ func (b *Bot) statuses(ctx context.Context, steps []step) []look {
 		places[i] = s.place
 	}
 	looks := make([]look, len(steps))
-	for i, r := range b.store.readEach(ctx, lua.Status, places, stored.StatusFields...) {
+	for i, r := range b.store.readEach(ctx, ask(lua.Status, nil, stored.StatusFields), places) {
 		l, ref := &looks[i], places[i].ref
 		if r.Err != nil {
 			l.err = b.store.explain(ctx, r.Err, lua.Status, places[i])

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
@@ -188,8 +187,7 @@ func (b *Bot) leaseForUpdate(ctx context.Context, at place, o once) (began time.
 		}
 		opts := b.current(ctx)
 		began = time.Now()
-		answer, err = b.store.do(context.WithoutCancel(ctx), lua.Lease, at, at.ref.ID, b.name, "update",
-			millis(b.store.opts.Lease), opts.Initial, millis(opts.TTL), opts.room(), string(o.digest))
+		answer, err = b.store.do(context.WithoutCancel(ctx), at, b.askLease(opts, at, "update", o.digest))
 		switch {
 		case err == nil:
 			return began, answer, nil

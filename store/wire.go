@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -75,49 +76,38 @@ func (b *Bot) encode(w *written) (err error) {
 	return nil
 }
 
-// wire turns a change into the arguments that prelude/change.lua reads: five
-// fixed ones, four counts, the strings they count, and the special part.
-func (o *BotOptions) wire(w written) []string {
-	special := o.special(w)
+// wire turns a change into the arguments that prelude/change.lua reads.
+func (o *BotOptions) wire(w written) (named, rest []string) {
+	own, filed, bytes := "", "", ""
+	switch {
+	case w.change.TTL == nil:
+	case *w.change.TTL == 0:
+		own = "-"
+	default:
+		own = millis(*w.change.TTL)
+	}
+	if file := cmp.Or(w.file, w.own.file); file != nil {
+		filed, bytes = "1", *file
+	}
 	fields := len(w.set) + len(w.own.fields)
-	args := make([]string, 0, 9+len(w.change.Moves)+fields+len(w.del)+2*len(w.chat)+len(special))
-	args = append(args, w.change.From, millis(o.TTL), strconv.Itoa(o.HistoryLimit), flag(w.dirty), flag(len(special) > 0),
-		strconv.Itoa(len(w.change.Moves)), strconv.Itoa(fields), strconv.Itoa(len(w.del)), strconv.Itoa(2*len(w.chat)))
-	args = append(args, w.change.Moves...)
-	args = append(args, w.own.fields...)
-	args = append(args, w.set...)
-	args = append(args, w.del...)
+	named = []string{
+		"from", w.change.From, "ttl", millis(o.TTL), "limit", strconv.Itoa(o.HistoryLimit), "dirty", flag(w.dirty),
+		"reset", string(w.change.Reset), "initial", o.Initial, "own", own, "filed", filed, "bytes", bytes,
+		"entered", strconv.Itoa(len(w.change.Moves)), "set", strconv.Itoa(fields), "del", strconv.Itoa(len(w.del)), "said", strconv.Itoa(2 * len(w.chat)),
+	}
+	rest = make([]string, 0, len(w.change.Moves)+fields+len(w.del)+2*len(w.chat))
+	rest = append(rest, w.change.Moves...)
+	rest = append(rest, w.own.fields...)
+	rest = append(rest, w.set...)
+	rest = append(rest, w.del...)
 	for _, e := range w.chat {
 		send := ""
 		if e.send && !o.RecordOnly {
 			send = "1" + w.event
 		}
-		args = append(args, send, string(e.encoded))
+		rest = append(rest, send, string(e.encoded))
 	}
-	return append(args, special...)
-}
-
-// special is the last part of a change, which most changes do not have.
-func (o *BotOptions) special(w written) []string {
-	bytes := w.file
-	if bytes == nil {
-		bytes = w.own.file
-	}
-	if w.change.Reset == "" && !w.destroy && w.change.TTL == nil && bytes == nil {
-		return nil
-	}
-	reset, ttl := string(w.change.Reset), ""
-	switch {
-	case w.change.TTL == nil:
-	case *w.change.TTL == 0:
-		ttl = "-"
-	default:
-		ttl = millis(*w.change.TTL)
-	}
-	if bytes == nil {
-		return []string{reset, o.Initial, flag(w.destroy), ttl, "", ""}
-	}
-	return []string{reset, o.Initial, flag(w.destroy), ttl, "1", *bytes}
+	return named, rest
 }
 
 func (b *Bot) encodeMessage(m session.Message) (codec.Encoded, error) {

@@ -1,40 +1,30 @@
--- change: a Change as the store sends it, from ARGV[at] on, and writing it.
+-- change: a Change as the store sends it, behind a script's own arguments, and writing it.
 --
---   from       '' | the state it must be in         limit     of the history, 0: none
---   bot ttl    ms (0: for ever)                     dirty     '1' if anything here is a change
---   special    '1' if there is a last part
---   then four counts (moves, set, del, chat) and as many strings: states
---   entered; field, value, ...; fields; send, message, ...: '' or '1' and the id
---   of the event that the message answers
---   and the last part:
---   reset      '' | 'keep' | 'drop' (the chat)      initial   the state of a new life
---   destroy    '' | '1'                             ttl       '' | '-' (the bot's) | ms (0: for ever)
---   file       '' | '1': the next is its bytes      bytes     of the file
+-- ARGV   from ttl limit dirty reset initial own filed bytes entered set del said strings...
+--        from: '' | the state it must be in; ttl: the bot's, ms (0: for ever); limit: of the history, 0: none
+--        dirty: '1' if anything here is a change; reset: '' | 'keep' | 'drop' (the chat); initial: the state of
+--        a new life; own: '' | '-' (the bot's ttl) | ms (0: for ever)
+--        filed: '' | '1': bytes are those of a file
+--        entered, set, del, said: so many strings there are of each: states entered; field, value, ...; fields;
+--        send, message, ...: '' or '1' and the id of the event that the message answers
 
 -- read_change decides which keys apply will write, and reads each of them, but
 -- for the queues, so that one of another type stops the script before its first
 -- write. A session's place in index is written when its state or its minute is
 -- another one. The reaper finds it by its place in expiry and corrects it there: only
 -- one that is missing there, or too late, must be written now.
-local function read_change(at)
-  local c = {from = ARGV[at], limit = ARGV[at + 2] + 0, dirty = ARGV[at + 3] == '1', reset = ''}
-  c.moves = at + 9
-  c.set = c.moves + ARGV[at + 5]
-  c.del = c.set + ARGV[at + 6]
-  c.chat = c.del + ARGV[at + 7]
-  c.last = c.chat + ARGV[at + 8] - 1
-  if ARGV[at + 4] == '1' then
-    local last = c.last
-    c.reset, c.initial, c.destroy = ARGV[last + 1], ARGV[last + 2], ARGV[last + 3] == '1'
-    if ARGV[last + 4] ~= '' then s.ttl = ARGV[last + 4] end
-    c.file = ARGV[last + 5] == '1' and ARGV[last + 6]
-  end
-  c.exp, c.net = lifetime(ARGV[at + 1])
+local function read_change()
+  local c = {set = strings + entered}
+  c.del = c.set + set
+  c.chat = c.del + del
+  c.last = c.chat + said - 1
+  if own ~= '' then s.ttl = own end
+  c.exp, c.net = lifetime(ttl)
   c.expiry = c.exp > 0 and (s.exp == 0 or c.exp < s.exp) or c.exp == 0 and s.exp > 0
   c.minute = math.floor(math.max(now, s.at) / 60000) ~= math.floor(s.at / 60000)
-  if c.reset ~= '' then redis.call('LLEN', history) end -- else it is the first key that is written
+  if reset ~= '' then redis.call('LLEN', history) end -- else it is the first key that is written
   if c.expiry then redis.call('ZCARD', expiry) end
-  if c.minute or c.set > c.moves or c.reset ~= '' then redis.call('ZCARD', index) end
+  if c.minute or c.set > strings or reset ~= '' then redis.call('ZCARD', index) end
   return c
 end
 
@@ -72,9 +62,9 @@ end
 local function apply(c, put)
   local state, deleted, first = s.state, 0, s.seq + 1
   s.at = math.max(now, s.at) -- a server's clock may step back; the chat's times may not
-  if c.reset ~= '' then
-    renew_life(c.reset)
-    state = c.initial
+  if reset ~= '' then
+    renew_life(reset)
+    state = initial
   end
   if c.chat <= c.last then -- the first write, which checks the type of this key
     local when, chat, replies = stamp(s.at), {}, {}
@@ -85,12 +75,12 @@ local function apply(c, put)
     end
     local length = push(history, chat)
     if length == #chat and s.net > 0 then redis.call('PEXPIREAT', history, s.net) end
-    if c.limit > 0 and length > c.limit then redis.call('LTRIM', history, -c.limit, -1) end
+    if limit ~= '0' and length > limit + 0 then redis.call('LTRIM', history, -limit, -1) end
     push(outbox, replies)
     unsent = unsent + #replies
     for _, reply in ipairs(replies) do s.obytes = s.obytes + #reply end
   end
-  for i = c.moves, c.set - 1 do
+  for i = strings, c.set - 1 do
     count_move(state .. '\0' .. ARGV[i])
     state = ARGV[i]
   end
@@ -98,8 +88,8 @@ local function apply(c, put)
   for i = c.del, c.chat - 1, 100 do
     deleted = deleted + redis.call('HDEL', session, unpack(ARGV, i, math.min(i + 99, c.chat - 1)))
   end
-  if c.file then
-    redis.call('SET', file, c.file)
+  if filed == '1' then
+    redis.call('SET', file, bytes)
     if s.net > 0 then redis.call('PEXPIREAT', file, s.net) end
   end
   if c.minute or state ~= s.state then
@@ -111,7 +101,7 @@ local function apply(c, put)
     put[#put + 1] = state
     s.state = state
   end
-  if c.dirty then s.ver = s.ver + 1 end
+  if dirty == '1' then s.ver = s.ver + 1 end
   s.exp = c.exp
   anchor(c.net)
   if c.expiry then
