@@ -1,6 +1,6 @@
 -- history: reads a part of the chat. It writes nothing.
 --
--- USES   clock record list ids hand
+-- USES   clock record list hand
 -- KEYS   session history inbox outbox
 -- ARGV   op deadline after since till limit newest inboxed
 --        after: only messages with a greater number; since, till: only from and

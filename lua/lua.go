@@ -4,7 +4,7 @@
 // Each script is a file with a verb as its name: commit.lua ends a turn. Its
 // header says what it does, and names its inputs and replies:
 //
-//	-- USES   the files of prelude/ that are put before it; those behind a bar are put where its text says so
+//	-- USES   the files of prelude/ that are put before it, each needed by it or by one behind; those behind a bar are put where its text says so
 //	-- KEYS   the keys that it reads or writes, by their names in package store
 //	-- ARGV   its arguments
 //	-- WRITES whether it writes: no; yes; or losable, if the next call makes up for a write that is lost

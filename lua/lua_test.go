@@ -45,14 +45,12 @@ var checks = []struct {
 	{"commands are known, on keys of their type", each(known)},
 	{"arguments are read by their names", each(named)},
 	{"every name is declared", each(declared)},
+	{"every piece is needed", each(needed)},
 	{"guards come before writes", each(guards)},
 }
 
 func TestTheScriptsKeepTheirRules(t *testing.T) {
 	p := given(t)
-	if err := p.load(); err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			for _, wrong := range c.check(p) {
@@ -63,9 +61,9 @@ func TestTheScriptsKeepTheirRules(t *testing.T) {
 }
 
 var (
-	word     = regexp.MustCompile(`[a-z_]+`)
+	word     = regexp.MustCompile(`[A-Za-z_]+`)
 	upper    = regexp.MustCompile(`\b[A-Z]{2,}\b`)
-	topLevel = regexp.MustCompile(`(?m)^local (?:function )?([a-z_]+)`)
+	topLevel = regexp.MustCompile(`(?m)^local (function )?([A-Za-z_]+(?:, [A-Za-z_]+)*)`)
 )
 
 func headerAndCode(_ *program, s *script, wrong func(string, ...any)) {
@@ -79,8 +77,10 @@ func headerAndCode(_ *program, s *script, wrong func(string, ...any)) {
 		}
 	}
 	for _, m := range topLevel.FindAllStringSubmatch(s.code, -1) {
-		if slices.Contains(s.Keys, m[1]) || slices.Contains(s.Args, m[1]) {
-			wrong("%s is a name of the header and of the code", m[1])
+		for _, name := range strings.Split(m[2], ", ") {
+			if slices.Contains(s.Keys, name) || slices.Contains(s.Args, name) || slices.Contains(s.Args, name+"...") {
+				wrong("%s is a name of the header and of the code", name)
+			}
 		}
 	}
 	if len(s.Args) < 2 || s.Args[0] != "op" || s.Args[1] != "deadline" {
@@ -292,6 +292,41 @@ func asks(c *ast.FuncCallExpr) bool {
 // declared finds names that no piece before them declares: they are nil when the
 // script comes to them.
 func declared(_ *program, s *script, wrong func(string, ...any)) {
+	undeclared(s.tree, wrong)
+}
+
+// needed finds pieces that neither the script itself nor a piece behind them uses: of
+// which no function is kept, and no variable is named again. (Two pieces have neither, and
+// REPLY says whether they are there.)
+func needed(p *program, s *script, wrong func(string, ...any)) {
+	all := word.FindAllString(s.code, -1)
+	count := func(words []string, name string) (n int) {
+		for _, w := range words {
+			if w == name {
+				n++
+			}
+		}
+		return n
+	}
+	for _, piece := range s.uses {
+		if piece == "|" || piece == "deadline" || piece == "rights" {
+			continue
+		}
+		text := code(read(p.files, "prelude/"+piece+".lua"))
+		own := word.FindAllString(code(used(text)), -1) // without its functions
+		is := false
+		for _, m := range topLevel.FindAllStringSubmatch(text, -1) {
+			for _, name := range word.FindAllString(m[2], -1) {
+				is = is || m[1] != "" && strings.Contains(s.code, "local function "+name+"(") || m[1] == "" && count(all, name) > count(own, name)
+			}
+		}
+		if !is {
+			wrong("nothing needs the piece %s", piece)
+		}
+	}
+}
+
+func undeclared(tree []ast.Stmt, wrong func(string, ...any)) {
 	builtin := []string{"KEYS", "ARGV", "redis", "string", "math", "table", "type", "tonumber", "ipairs", "unpack"}
 	var look func(p *engine.FunctionProto)
 	look = func(p *engine.FunctionProto) {
@@ -306,7 +341,7 @@ func declared(_ *program, s *script, wrong func(string, ...any)) {
 			look(inner)
 		}
 	}
-	p, err := engine.Compile(s.tree, s.Name)
+	p, err := engine.Compile(tree, "")
 	if err != nil {
 		wrong("it does not compile: %v", err)
 		return

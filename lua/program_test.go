@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -33,12 +34,17 @@ type script struct {
 	head, body string // head and body are the header and the code of its own file.
 	code       string // code is the text without comments and without the lines that declare the names.
 	tree       []ast.Stmt
+	uses       []string // uses are the words of its USES line.
+	same       bool     // same is whether an edit has left it as it was.
 }
 
-// given returns the program as it is in this folder.
+// given returns the program as it is in this folder, loaded.
 func given(t *testing.T) *program {
 	t.Helper()
 	p := &program{files: fstest.MapFS{}}
+	for _, s := range All {
+		p.scripts = append(p.scripts, script{Script: s})
+	}
 	for _, pattern := range []string{"*.lua", "prelude/*.lua"} {
 		names, err := fs.Glob(files, pattern)
 		if err != nil || len(names) == 0 {
@@ -56,29 +62,63 @@ func given(t *testing.T) *program {
 		*text = string(content)
 	}
 	p.callers, p.places = parseCallers(t)
+	if err := p.load(""); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
-// load loads the scripts, and returns why it cannot.
-func (p *program) load() (err error) {
+// edited returns a copy in which a file was changed, with those scripts alone that it
+// is a part of, or with all if it is none; or why they cannot be loaded.
+func (p *program) edited(t *testing.T, file, old, new string) (*program, error) {
+	t.Helper()
+	edit := func(text string) string {
+		if !strings.Contains(text, old) {
+			t.Fatalf("%s does not have the text %q any more", file, old)
+		}
+		return strings.Replace(text, old, new, 1)
+	}
+	q := *p
+	switch file {
+	case "README":
+		q.readme = edit(p.readme)
+		return &q, nil
+	case "layout":
+		q.layout = edit(p.layout)
+		return &q, nil
+	}
+	q.files = maps.Clone(p.files)
+	q.files[file] = &fstest.MapFile{Data: []byte(edit(string(p.files[file].Data)))}
+	q.scripts = slices.Clone(p.scripts)
+	return &q, q.load(file)
+}
+
+// load loads those scripts that the file is a part of, or all. It returns why it cannot.
+func (p *program) load(file string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	p.scripts = nil
-	for _, s := range All {
-		s := script{Script: load(p.files, s.Name)}
-		file := read(p.files, s.Name+".lua")
-		s.head, _, _ = strings.Cut(file, "\n\n")
-		s.body = code(file)
+	piece := strings.TrimSuffix(strings.TrimPrefix(file, "prelude/"), ".lua")
+	for i := range p.scripts {
+		was := p.scripts[i]
+		if file != "" && file != was.Name+".lua" && !slices.Contains(was.uses, piece) {
+			p.scripts[i].same = true
+			continue
+		}
+		s := script{Script: load(p.files, was.Name)}
+		content := read(p.files, s.Name+".lua")
+		s.head, _, _ = strings.Cut(content, "\n\n")
+		s.body = code(content)
+		s.uses = header(content, "USES")
 		_, rest, _ := strings.Cut(s.Text(), "\n")
 		_, rest, _ = strings.Cut(rest, "\n")
 		s.code = code(rest)
 		if s.tree, err = parse.Parse(strings.NewReader(s.Text()), s.Name); err != nil {
 			return fmt.Errorf("%s does not parse: %v", s.Name, err)
 		}
-		p.scripts = append(p.scripts, s)
+		p.scripts[i] = s
 	}
 	return nil
 }
@@ -91,6 +131,9 @@ func each(check func(p *program, s *script, wrong func(format string, args ...an
 	return func(p *program) (found []string) {
 		for i := range p.scripts {
 			s := &p.scripts[i]
+			if s.same {
+				continue
+			}
 			check(p, s, func(format string, args ...any) {
 				found = append(found, s.Name+": "+fmt.Sprintf(format, args...))
 			})
