@@ -4,7 +4,7 @@
 // Each script is a file with a verb as its name: commit.lua ends a turn. Its
 // header says what it does, and names its inputs and replies:
 //
-//	-- USES   the files of prelude/ that are put before it, each needed by it or by one behind; those behind a bar are put where its text says so
+//	-- USES   the files of prelude/ that are put before it, each of use to it or to one behind; those behind a bar are put where its text says so
 //	-- KEYS   the keys that it reads or writes, by their names in package store
 //	-- ARGV   its arguments
 //	-- WRITES whether it writes: no; yes; or losable, if the next call makes up for a write that is lost
@@ -13,12 +13,14 @@
 //	-- NEXT   what next in a reply may be: a word that says what to do, and what follows
 //
 // They are more than comments. Each name of KEYS and ARGV becomes a local variable of
-// the script and its prelude, by which package store, too, gives the keys and the
-// arguments. (A last name that ends in ... is for any number of arguments: the variable
+// the script and its prelude, and by these names package store gives the keys and the
+// arguments. A last name that ends in ... is for any number of arguments: the variable
 // says from where on they stand in ARGV. If it is that of a file of the prelude, the
-// ARGV line there stands in its place.) The names in a reply are those by which package store reads it. A name with others
-// in braces is a list of rows, one behind the other. Two spaces begin a comment.
-// A file of the prelude has a NEXT line of its own, for the scripts that use it.
+// ARGV line there stands in its place. By the names in a reply package store reads it;
+// one with others in braces is a list of rows, one behind the other. Two spaces begin
+// a comment. A file of the prelude has a NEXT line of its own, for the scripts that use
+// it. What a script may call is in commands.go.
+//
 // Some files of the prelude have statements (clock, deadline, rights, record,
 // watch), the others functions; both use the script's names and those of the files
 // before them. A function that a script does not call is left out of it.
