@@ -41,7 +41,7 @@ func TestAFalseEditIsNoticed(t *testing.T) {
 		{"a write by PERSIST before a refusal", "change.lua", "if not s or s.ended or over then", "redis.call('PERSIST', history)\nif not s or s.ended or over then", "behind the write PERSIST"},
 		{"a write by ZADD in a branch before a guard", "dead.lua", "check_due()\n", "if old > 0 then redis.call('ZADD', dead, now, id) end\ncheck_due()\n", "behind the write ZADD"},
 		{"a write by a function before a refusal", "release.lua", "if s.token ~= token", "unhand()\nif s.token ~= token", "behind the write"},
-		{"a write that is tried before a refusal", "accept.lua", "local call = call_of(op)\n", "local call = call_of(op)\nredis.pcall('HSET', session, 'x', '')\n", "behind the write HSET"},
+		{"a write that is tried before a refusal", "accept.lua", "local call = call_end(op)\n", "local call = call_end(op)\nredis.pcall('HSET', session, 'x', '')\n", "behind the write HSET"},
 
 		{"a script that writes says that it does not", "beat.lua", "-- WRITES losable", "-- WRITES no", "says that it writes"},
 		{"a script that writes nothing says that it does", "tally.lua", "-- WRITES no", "-- WRITES yes\n-- FINAL  all", "says that it writes"},

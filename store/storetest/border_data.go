@@ -273,9 +273,13 @@ func sweptInParts(s *scene) {
 		_, err := bot.Accept(s.Context(), "1", session.Event{ID: fmt.Sprint("e", accepts), Text: "x"})
 		s.ok(err)
 		s.drain(bot, echo)
-		left := r.client.HLen(s.Context(), key).Val()
-		last = left
-		return left < 200
+		last = 0
+		for _, id := range r.client.HKeys(s.Context(), key).Val() {
+			if len(id) == 16 && strings.HasPrefix(id, "000000000000") { // one of those, and none of the events'
+				last++
+			}
+		}
+		return last == 0
 	})
 	if _, mini := r.client.Info(s.Context(), "server").Result(); mini == nil && accepts < 5 {
 		s.Errorf("%d ids were swept in %d calls (%d left): not a part at a time", many, accepts, last)
