@@ -73,8 +73,7 @@ func TestAFalseEditIsNoticed(t *testing.T) {
 		{"the README has a right too many", "README", "+persist ", "+persist +flushall ", "right to flushall"},
 		{"what not every server has", "tally.lua", "return {'OK'", "redis.log(1, 'x')\nreturn {'OK'", "uses redis.log"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(c.name, func(t *testing.T) { // not in parallel: compiling a script changes its tree
 			var found []string
 			if edited, err := p.edited(t, c.file, c.old, c.new); err != nil {
 				found = append(found, err.Error())

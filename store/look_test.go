@@ -357,7 +357,7 @@ func TestASessionThatWasHandedOutAndCannotBeReadIsPutOff(t *testing.T) {
 	b := newBelfry(t)
 	bot := botOf(t, b.Store, "bot", nil)
 	at := b.handedOut(bot, "1", 1)
-	noError(t, b.c.HSet(t.Context(), b.layout.key("session", at), "head", "x").Err())
+	noError(t, b.c.HSet(t.Context(), b.layout.key("session", at), "rec", "x").Err())
 	_, err := bot.Drain(t.Context(), func(context.Context, *Turn) error { return nil }, nil)
 	if !errors.Is(err, session.ErrCorrupt) {
 		t.Errorf("the error is %v", err)

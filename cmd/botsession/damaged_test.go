@@ -35,7 +35,7 @@ func TestWhatIsDamagedHidesNothingElse(t *testing.T) {
 		}
 		return keys[i]
 	}
-	if err := client.HSet(t.Context(), key(":s:pizza/b"), "head", "1 2 3").Err(); err != nil {
+	if err := client.HSet(t.Context(), key(":s:pizza/b"), "rec", "1 2 3").Err(); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.LSet(t.Context(), key(":h:pizza/42"), 1, "damage").Err(); err != nil {
@@ -80,13 +80,13 @@ func TestEachErrorHasALine(t *testing.T) {
 			t.Fatal(err)
 		}
 		keys := client.Keys(t.Context(), "bs:{*}:s:pizza/"+id).Val()
-		if err := client.HSet(t.Context(), keys[0], "head", "1 2 3").Err(); err != nil {
+		if err := client.HSet(t.Context(), keys[0], "rec", "1 2 3").Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	damage("a")
 	damage("b")
-	line := `error: sessions of pizza: corrupt: session pizza/\w: field "head": .*` + "\n"
+	line := `error: sessions of pizza: corrupt: session pizza/\w: field "rec": .*` + "\n"
 	if got := rawCommand(t, w.env, "ls"); got.Code != 1 || !regexp.MustCompile("^("+line+"){2}$").MatchString(got.Err) {
 		t.Errorf("of two: exit %d, stderr %q", got.Code, got.Err)
 	}
