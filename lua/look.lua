@@ -4,8 +4,9 @@
 --
 -- USES   clock rights
 -- KEYS   bells due expiry
--- ARGV   op deadline bot kind most
---        kind: of the bell, d or x, see bells; most: so many ids
+-- ARGV   op deadline bot kind most silent
+--        kind: of the bell, d or x, see bells; most: so many ids; silent: for so long the bell does not ring, ms,
+--        though something is due
 -- WRITES losable
 -- FINAL  all
 -- REPLY  OK now ids
@@ -17,6 +18,8 @@ local first = redis.call('ZRANGE', list, 0, 0, 'WITHSCORES')[2]
 local rings = redis.call('ZSCORE', bells, kind .. bot)
 if not first then
   if rings then redis.call('ZREM', bells, kind .. bot) end
+elseif silent ~= '0' and tonumber(first) < now + silent then
+  redis.call('ZADD', bells, now + silent, kind .. bot)
 elseif first ~= rings then
   redis.call('ZADD', bells, first, kind .. bot)
 end

@@ -113,6 +113,16 @@ func stories() []story {
 			}
 			return nil
 		}},
+		{name: "an event in hand that is given up", events: one, begin: free, handle: func(_ *scene, _ bool, t turn) error {
+			echo(t)
+			return store.GiveUp(errNo)
+		}},
+		{name: "an event in hand that a Move overtakes", events: one, begin: free, handle: func(s *scene, first bool, t turn) error {
+			if echo(t); first {
+				return s.session().Move(s.Context(), session.Transition{From: t.State(), To: "s1"})
+			}
+			return nil
+		}},
 		{name: "a turn that renews its lease", events: one, begin: none, handle: func(_ *scene, _ bool, t turn) error {
 			time.Sleep(lease / 2) // the work that it does
 			echo(t)
@@ -279,17 +289,12 @@ func (s *scene) serve(bot *store.Bot, n int, handler store.Handler) (stop func()
 		}
 	})
 	s.Cleanup(stop)
-	// Many scenes of a lab begin to serve at once, and one heartbeat tells of all of them.
-	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Millisecond) {
+	s.eventually("it serves", func() bool {
 		names, err := store.Gather(s.eye.Replicas(s.Context()))
 		s.ok(err)
-		if len(names) == n {
-			return stop
-		}
-		if time.Now().After(end) {
-			s.Fatal("after five minutes it does not serve")
-		}
-	}
+		return len(names) == n
+	})
+	return stop
 }
 
 func TestAnEventIsHandledOnceWhateverTheNetworkDoes(t *testing.T) {

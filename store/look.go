@@ -145,8 +145,7 @@ func (s *Store) looks(ctx context.Context) {
 // look asks buckets which bells ring, and sees to it that somebody does something.
 func (s *Store) look(ctx context.Context, buckets []int) error {
 	rung, err := s.rung(ctx, buckets)
-	var moves []call.Request
-	var late []call.Command
+	var requests []call.Request
 	for _, bell := range rung {
 		r := s.duty.of(bell.at.ref.Bot)
 		switch {
@@ -155,25 +154,27 @@ func (s *Store) look(ctx context.Context, buckets []int) error {
 		case r != nil:
 			r.due.add(bell.at)
 		case bell.kind == bellHanded:
-			moves = s.move(moves, bell.at)
+			requests = s.move(requests, bell.at)
 		case !s.fleet.serves(bell.at.ref.Bot):
-			when := float64(s.caller.Clock.At(bell.at.bucket, time.Now().Add(unheard)))
-			late = append(late, call.ZAddXX(s.layout.key("bells", bell.at), bell.kind+bell.at.ref.Bot, when))
+			requests = append(requests, s.request(askLook(bell.at.ref.Bot, bell.kind, 0, putOff), bell.at))
 		}
 	}
-	if len(moves) > 0 {
-		for _, r := range s.caller.Each(ctx, moves) {
+	if len(requests) > 0 {
+		for _, r := range s.caller.Each(ctx, requests) {
 			err = cmp.Or(err, r.Err, refusal(r.Reply, session.Ref{}))
 		}
-	}
-	if len(late) > 0 {
-		err = cmp.Or(err, s.caller.Do(ctx, late...))
 	}
 	return err
 }
 
-// unheard is by how much a bell of a bot that nobody serves is put off.
-const unheard = 10 * time.Second
+// putOff is by how much a bell of a bot that nobody serves is put off.
+const putOff = 10 * time.Second
+
+// askLook asks for so many of the sessions in a list of a bot, and for its bell to be
+// silent for that long at least.
+func askLook(bot, kind string, most int, silent time.Duration) request {
+	return ask(lua.Look, []string{"bot", bot, "kind", kind, "most", strconv.Itoa(most), "silent", strconv.FormatInt(silent.Milliseconds(), 10)})
+}
 
 // A bell is one that rings: for a list of a bot in a bucket, or for a session that was
 // handed out.
@@ -210,17 +211,17 @@ func (s *Store) rung(ctx context.Context, buckets []int) (rung []bell, err error
 // atOnce is how many sessions are moved by one call.
 const atOnce = 100
 
-// move adds a session to the requests that move sessions: to one of the same bot and
-// bucket, if that has room.
-func (s *Store) move(moves []call.Request, at place) []call.Request {
+// move adds a session to be moved to the requests: to one for the same bot and bucket,
+// if that has room.
+func (s *Store) move(requests []call.Request, at place) []call.Request {
 	key := s.layout.key("due", at)
-	for i := range moves {
-		if m := &moves[i]; slices.Contains(m.Keys, key) && len(m.Args) <= atOnce {
+	for i := range requests {
+		if m := &requests[i]; m.Script == lua.Move && slices.Contains(m.Keys, key) && len(m.Args) <= atOnce {
 			m.Args = append(m.Args, at.ref.ID)
-			return moves
+			return requests
 		}
 	}
-	return append(moves, s.request(ask(lua.Move, []string{"bot", at.ref.Bot}, []string{at.ref.ID}), at))
+	return append(requests, s.request(ask(lua.Move, []string{"bot", at.ref.Bot}, []string{at.ref.ID}), at))
 }
 
 // A mailbox has what a loop of a runner does next, each thing once: sessions, and, as
@@ -279,7 +280,7 @@ func (b *Bot) passed(ctx context.Context, kind string, buckets []place) (found, 
 	}
 	// In no order, so that one in trouble does not always come before the same others.
 	b.store.caller.Dice("buckets").Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
-	for i, r := range b.store.each(ctx, ask(lua.Look, []string{"bot", b.name, "kind", kind, "most", strconv.Itoa(batch)}), buckets) {
+	for i, r := range b.store.each(ctx, askLook(b.name, kind, batch, 0), buckets) {
 		if e := cmp.Or(r.Err, refusal(r.Reply, session.Ref{Bot: b.name})); e != nil {
 			err, unread = cmp.Or(err, e), append(unread, buckets[i])
 			continue

@@ -176,13 +176,19 @@ func TestABellOfABotThatNobodyServesIsPutOff(t *testing.T) {
 	if b.rings("dbot") != before {
 		t.Error("the bell was moved by a process that does not know who serves the bot")
 	}
+	expires := b.rings("xbot")
 	b.set("xbot", before)
+	b.set("dgone", before)
 	b.looks(presence{name: "r", Bots: map[string]service{"other": {}}})
-	now := b.caller.Clock.At(0, time.Now())
-	for _, bell := range []string{"dbot", "xbot"} {
-		if by := b.rings(bell) - before; by < 10_000 || b.rings(bell) > now+10_000 {
-			t.Errorf("the bell %s was put off by %d ms, and rings in %d", bell, by, b.rings(bell)-now)
-		}
+	now := b.c.Time(t.Context()).Val().UnixMilli()
+	if by := b.rings("dbot") - before; by < 10_000 || b.rings("dbot") > now+10_000 {
+		t.Errorf("the bell was put off by %d ms, and rings in %d", by, b.rings("dbot")-now)
+	}
+	if b.rings("xbot") != expires {
+		t.Errorf("a bell for nothing that is due rings at %d, and the first is due at %d", b.rings("xbot"), expires)
+	}
+	if b.rings("dgone") != 0 {
+		t.Error("a bell for an empty list is still there")
 	}
 	b.looks()
 	if b.rings("dbot") > now+10_000 {

@@ -144,7 +144,7 @@ func warmUps(c contender) int {
 }
 
 // expired waits until the server has dropped what lives for a few minutes at
-// most, such as the answers to calls: an idle session does not have it any more.
+// most, such as what calls returned: an idle session does not have it any more.
 func (b *bench) expired(ctx context.Context, prefix string) error {
 	for {
 		short := 0
