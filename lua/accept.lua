@@ -7,8 +7,8 @@
 -- the record stays as it is. What the caller knows is not sent to it again. Whatever
 -- is not so goes on to the general lines, which look at everything.
 --
--- USES   clock deadline tell | rights record watch list bells life index enter handout sweep ids hand
--- KEYS   session inbox outbox events due index users expiry bells bots watch
+-- USES   clock deadline tell | rights record list save watch bells life index enter handout sweep ids hand
+-- KEYS   session inbox outbox events due waits index users expiry bells bots watch
 -- ARGV   op deadline id bot digest event window limit bytes want lease initial platform user ttl small known
 --        small: 1 if the event may wait in hand; known: the record of the free session, if the caller has the
 --        whole of it

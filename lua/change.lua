@@ -3,8 +3,8 @@
 -- lets the head of the inbox run again: each time somewhat later, as long as each
 -- reset meets that head in hand, so that no handler can keep itself running.
 --
--- USES   clock deadline rights record tell watch list bells life index moves change onward sweep calls ids hand
--- KEYS   session history inbox outbox events calls file due index moves expiry bells watch
+-- USES   clock deadline rights record list save tell watch bells life index moves change onward sweep calls ids hand
+-- KEYS   session history inbox outbox events calls file due waits index moves expiry bells watch
 -- ARGV   op deadline id bot most ifversion once window change...
 --        most: bytes of private data that the session may have
 --        ifversion: the version that the session must have; 0 for any
@@ -66,7 +66,7 @@ if reset ~= '' then
   unhand()
   s.token = new_token()
   redis.call('DEL', outbox)
-  unsent, s.obytes = 0, 0
+  unsent, s.obytes, s.moved = 0, 0, true
   if s.lease > now and s.work == 'event' then
     s.backs = s.backs + 1
     s.wait = s.backs > 1 and now + math.min(5 * 2 ^ s.backs, 60000) or 0

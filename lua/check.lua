@@ -2,7 +2,7 @@
 -- of another type than it should be gives nothing. It writes nothing.
 --
 -- USES   clock
--- KEYS   session history inbox outbox events calls letters file index users expiry due bells dead
+-- KEYS   session history inbox outbox events calls letters file index users expiry due waits bells dead
 -- ARGV   op deadline id bot
 -- WRITES no
 -- REPLY  OK now keys{key type expiry size} hash scores{list score}
@@ -41,6 +41,7 @@ end
 look('index', index, id)
 look('expiry', expiry, id)
 look('due', due, id)
+look('waits', waits, id)
 look('bells', bells, 'h' .. bot .. '/' .. id)
 look('dead', dead, id)
 look('users', users, (field.user or '') .. '\0' .. id)

@@ -1,7 +1,7 @@
 -- create: makes a session with its private data, or says that it is there.
 --
--- USES   clock deadline rights record tell watch bells life index enter sweep calls
--- KEYS   session inbox outbox calls index users expiry bells bots watch
+-- USES   clock deadline rights record list save tell watch bells life index enter sweep calls
+-- KEYS   session inbox outbox calls waits index users expiry bells bots watch
 -- ARGV   op deadline id bot state platform user own ttl data...
 --        own is a time to live of the session's own in ms, or empty
 --        data: field, value, ... of the hash

@@ -4,8 +4,8 @@
 -- read, which is written anew. The change holds what stays in the session: the
 -- user's message.
 --
--- USES   clock deadline rights record tell watch list bells life index moves change handout onward sweep calls ids hand done
--- KEYS   session history inbox outbox events calls file due index moves expiry bells letters dead watch
+-- USES   clock deadline rights record list save tell watch bells life index moves change handout onward sweep calls ids hand done
+-- KEYS   session history inbox outbox events calls file due waits index moves expiry bells letters dead watch
 -- ARGV   op deadline id bot token digest want lease why keep most change...
 --        digest is empty for a reply; why is the encoded error and counters; keep is how long a letter lives, ms;
 --        most is how many letters a session keeps
@@ -23,7 +23,7 @@ local c = read_change()
 local old = 0 -- letters whose time is over
 while old < tonumber(most) do
   local letter = redis.call('LINDEX', letters, old)
-  if not letter or (moment(letter) or now) > now - keep then break end
+  if not letter or (moment(letter, 1) or now) > now - keep then break end
   old = old + 1
 end
 check_due()
@@ -39,7 +39,7 @@ local _, first = apply(c, put)
 local kind, head = 'e', nil
 if s.work == 'reply' then
   kind, head = 'r', redis.call('LPOP', outbox) or ''
-  unsent = math.max(unsent - 1, 0)
+  unsent, s.moved = math.max(unsent - 1, 0), true
   s.obytes = unsent == 0 and 0 or math.max(s.obytes - #head, 0)
   s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0
 else

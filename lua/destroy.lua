@@ -3,8 +3,8 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock deadline rights record tell watch list bells life index bury sweep calls ids hand
--- KEYS   session history inbox outbox events calls file due index users expiry bells bots watch
+-- USES   clock deadline rights record list save tell watch bells life index bury sweep calls ids hand
+-- KEYS   session history inbox outbox events calls file due waits index users expiry bells bots watch
 -- ARGV   op deadline id bot mode
 -- WRITES yes
 -- FINAL  OK NOTHING

@@ -23,7 +23,7 @@ local function up_to(ms)
   local low, high = 0, length
   while low < high do
     local middle = math.floor((low + high) / 2)
-    local at = moment(redis.call('LINDEX', history, middle))
+    local at = moment(redis.call('LINDEX', history, middle), 1)
     if not at then return nil end
     if at <= ms then low = middle + 1 else high = middle end
   end

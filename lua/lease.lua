@@ -1,8 +1,8 @@
 -- lease: takes a session that has work waiting or whose holder was never heard
 -- of again (mode serve), or takes it for an Update (mode update).
 --
--- USES   clock deadline rights record list bells life index enter handout onward ids hand
--- KEYS   session inbox outbox events due index users expiry bells bots
+-- USES   clock deadline rights record list save bells life index enter handout onward ids hand
+-- KEYS   session inbox outbox events due waits index users expiry bells bots
 -- ARGV   op deadline id bot mode lease initial ttl want once
 --        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see ids
 -- WRITES yes

@@ -7,8 +7,8 @@
 --
 -- How often each happened to a head is counted, but for wait, which ends by time.
 --
--- USES   clock deadline rights record list bells life onward sweep calls ids hand
--- KEYS   session history inbox outbox events calls file due bells
+-- USES   clock deadline rights record list save bells life onward sweep calls ids hand
+-- KEYS   session history inbox outbox events calls file due waits bells
 -- ARGV   op deadline id bot token work verdict wait err
 --        wait: ms until the head may be handed out again
 -- WRITES yes

@@ -1,15 +1,16 @@
--- renew: keeps a lease for as long again, from now.
+-- renew: keeps a lease for as long again, from now. What its holder does takes long, so
+-- the session is listed among those in which something waits.
 --
--- USES   clock deadline rights record
--- KEYS   session inbox outbox
--- ARGV   op deadline token lease
+-- USES   clock deadline rights record list save
+-- KEYS   session inbox outbox waits
+-- ARGV   op deadline id token lease
 -- WRITES yes
 -- FINAL  all
--- REPLY  OK now rec                    rec: the session's record, as it is now
---        FENCED now
+-- REPLY  OK now | FENCED now
 --        LATE now | NOPERM now command | LAYOUT now layout | CORRUPT now field
 
 if not s or s.token ~= token or s.lease == 0 or over then return {'FENCED', now} end
 s.lease = now + lease
+list_wait(true)
 save({})
-return {'OK', now, s.rec}
+return {'OK', now}

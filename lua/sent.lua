@@ -4,8 +4,8 @@
 -- Its first lines do so for a session that is, byte for byte, as its holder knows it:
 -- all its replies are sent, and nothing waits.
 --
--- USES   clock deadline | rights record list bells handout onward
--- KEYS   session inbox outbox due bells
+-- USES   clock deadline | rights record list save bells handout onward
+-- KEYS   session inbox outbox due waits bells
 -- ARGV   op deadline id bot token upto count want lease rec after
 --        upto is the name of the last reply that was sent, see list; it is number count of the outbox
 --        rec is the record that the holder knows, and after what it becomes when these were the last replies;
@@ -41,7 +41,7 @@ if last and is_reply(last, upto) then -- else it was noted before
   local all = tonumber(count) == unsent
   for _, reply in ipairs(all and {} or redis.call('LRANGE', outbox, 0, count - 1)) do s.obytes = s.obytes - #reply end
   redis.call('LTRIM', outbox, count, -1)
-  unsent = unsent - count
+  unsent, s.moved = unsent - count, true
   if all then s.obytes = 0 end
   s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0
 end

@@ -4,8 +4,8 @@
 -- outbox: all of it, or, if the caller no longer holds the session, nothing. Then it
 -- decides who goes on.
 --
--- USES   clock deadline rights record tell watch list bells life index moves change handout onward sweep calls ids hand done bury
--- KEYS   session history inbox outbox events calls file due index users moves expiry bells bots watch
+-- USES   clock deadline rights record list save tell watch bells life index moves change handout onward sweep calls ids hand done bury
+-- KEYS   session history inbox outbox events calls file due waits index users moves expiry bells bots watch
 -- ARGV   op deadline id bot token digest want lease once window destroy change...
 --        digest is empty for an Update, which has no event
 --        want is empty if the caller takes no event, else how many unsent replies, and bytes of them, it may leave

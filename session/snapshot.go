@@ -42,6 +42,7 @@ type Status struct {
 	Messages int64     `json:"messages"`         // Messages is how many messages the chat has.
 	Waiting  int64     `json:"waiting"`          // Waiting is how many events are not handled yet, with the one in hand.
 	Unsent   int64     `json:"unsent"`           // Unsent is how many replies are not sent yet.
+	Since    time.Time `json:"since,omitzero"`   // Since is when the first of what waits was accepted, or the reply made, if Bot.Waiting lists the session; else zero.
 	Lease    Lease     `json:"lease"`            // Lease says who holds the session, if Lease.Held(Now).
 	Event    Retry     `json:"event"`            // Event says how the first event that waits has failed so far.
 	Reply    Retry     `json:"reply"`            // Reply says how the first reply that is unsent has failed so far.

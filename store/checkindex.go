@@ -87,7 +87,7 @@ func (c *checker) whole(ctx context.Context, name string, at place) error {
 			return err
 		}
 		return c.pages(ctx, name, at, c.listed)
-	case "dead":
+	case "dead", "waits":
 		return c.pages(ctx, name, at, c.listed)
 	case "bells":
 		return c.pages(ctx, name, at, c.bells)

@@ -222,6 +222,29 @@ func (e *exam) listed(name string) int64 {
 
 func moment(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
 
+// waits checks the list of what waits.
+func (e *exam) waits() {
+	since := int64(0)
+	if e.rec != nil {
+		since = e.rec.Since()
+	}
+	_, events := e.keys["inbox"]
+	_, replies := e.keys["outbox"]
+	switch listed := e.listed("waits"); {
+	case e.rec == nil && e.lists("waits") && !events && !replies:
+		e.wrong("waits", "the key waits lists it, and nothing waits")
+	case e.rec == nil:
+	case since == 0 && e.lists("waits"):
+		e.wrong("waits", "the key waits lists it, and the session's record says that it does not")
+	case since > 0 && e.lacks("waits"):
+		e.wrong("waits", "the key waits does not list it, and the session's record says that it does")
+	case since > 0 && e.lists("waits") && listed != since:
+		e.wrong("waits", "the key waits lists it since %s, and the session's record says since %s", moment(listed), moment(since))
+	case since == 0 && e.keys["inbox"].size > 1:
+		e.wrong("waits", "the key waits does not list it, and %d events wait", e.keys["inbox"].size)
+	}
+}
+
 // work checks that replicas are told of work, and in time.
 func (e *exam) work(context.Context) error {
 	if _, hash := e.keys["session"]; hash && e.rec == nil {
@@ -243,6 +266,7 @@ func (e *exam) work(context.Context) error {
 			work = append(work, "its own end")
 		}
 	}
+	e.waits()
 	switch when := e.listed("due"); {
 	case e.lists("due") && len(work) == 0:
 		e.wrong("due", "the key due lists it, and it has no work")

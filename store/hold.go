@@ -256,19 +256,13 @@ func (h *hold) tick() {
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
 	b := h.runner.bot
-	answer, err := b.store.do(ctx, h.at, ask(lua.Renew, []string{"token", string(h.token), "lease", millis(b.store.opts.Lease)}))
+	_, err := b.store.do(ctx, h.at, ask(lua.Renew, []string{"id", h.at.ref.ID, "token", string(h.token), "lease", millis(b.store.opts.Lease)}))
 	switch {
 	case err == nil:
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.until = began.Add(b.store.opts.Lease)
-		if h.known != nil { // else, or if it is not the same, settle looks what happened
-			if renewed, same := h.known.Renewed(answer.Text("rec")); same {
-				h.known = renewed
-			} else {
-				h.known = nil
-			}
-		}
+		h.known = nil // the record is another one now
 		if !h.stopped {
 			h.guard.Reset(time.Until(h.limit()))
 			h.renew.Reset(h.nextRenewal())

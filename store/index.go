@@ -32,7 +32,7 @@ const pageSize = 200
 // began.
 type walk struct {
 	bot   *Bot
-	list  string       // list is the key's name: index, users, due or dead
+	list  string       // list is the key's name: index, users, waits or dead
 	user  string       // user is whose sessions to look for in users
 	from  int64        // from is the first place to look at in index
 	to    int64        // to is the last place to look at in index
@@ -108,32 +108,10 @@ type step struct {
 // firstPage is how many entries the first page of a part has.
 const firstPage = 4
 
-// walkTimes returns a walk through due or dead.
+// walkTimes returns a walk through waits or dead.
 func (b *Bot) walkTimes(list string) *walk {
 	w := &walk{bot: b, list: list, order: byTime}
 	return w.moving().begin(math.Inf(-1))
-}
-
-// walkWaiting returns a walk through the sessions that have work: those in due, and
-// those that were handed out without being listed there.
-func (b *Bot) walkWaiting(ctx context.Context) *walk {
-	w := b.walkTimes("due")
-	var bells []*call.Value[[]call.Member]
-	var commands []call.Command
-	for bucket := range b.store.layout.tags {
-		bells = append(bells, b.bells(bucket))
-		commands = append(commands, bells[bucket])
-	}
-	_ = b.store.read(ctx, commands...) // each has its own error
-	for bucket, of := range bells {
-		if of.Err != nil {
-			w.fail(bucket, of.Err)
-			continue
-		}
-		w.parts = append(w.parts, &part{bucket: bucket, ended: true, read: b.handedOut(of.Val)})
-	}
-	w.queue()
-	return w
 }
 
 // bells is the command that reads a bucket's bells: two for each bot, and one for each

@@ -34,6 +34,7 @@ import (
 //	bs:{256.17.3f}:g:pizza        HASH    from NUL to -> moves made
 //	bs:{256.17.3f}:ttl:pizza      ZSET    ids by expiry (ms), perhaps too early; too late only while work keeps the session alive
 //	bs:{256.17.3f}:due:pizza      ZSET    sessions with work, by when to look at them (ms)
+//	bs:{256.17.3f}:waits:pizza    ZSET    sessions in which something waits, by since when (ms): see lua/prelude/save.lua
 //	bs:{256.17.3f}:dead:pizza     ZSET    sessions with dead letters, by the time of the last
 //	bs:{256.17.3f}:w:pizza        STRING  the channel of those who watch, with a life of seconds
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
@@ -93,6 +94,7 @@ var forms = map[string]keyForm{
 	"moves":    {"g", "hash", ofBot, stays},
 	"expiry":   {"ttl", "zset", ofBot, stays},
 	"due":      {"due", "zset", ofBot, stays},
+	"waits":    {"waits", "zset", ofBot, stays},
 	"dead":     {"dead", "zset", ofBot, stays},
 	"watch":    {"w", "string", ofBot, ends},
 	"bots":     {"b", "hash", ofBucket, stays},

@@ -60,20 +60,22 @@ func (b *Bot) Sessions(ctx context.Context, f Filter) iter.Seq2[session.Status, 
 	}
 }
 
-// Waiting is a loop over the status of the sessions that have work, waiting or
-// in hand: events, replies that are not sent, an Update. Those that are due
-// first come first. The status says why they wait: Waiting and Unsent count,
-// Event and Reply say what failed and when it is tried again, and Lease says
-// who holds the session. Sessions that get work during the loop may be
-// missing. For its errors see Lists in the package comment.
+// Waiting is a loop over the status of the sessions in which events wait, or
+// replies that are not sent, the longest wait first. The status says since when
+// and why: Since is when the first of them came, Waiting and Unsent count, Event
+// and Reply say what failed and when it is tried again, and Lease says who holds
+// the session. What was handed out at once, and is still in its first attempt, is
+// listed when its holder first renews the lease, after a third of it, or
+// when an event comes behind it. Sessions whose first event changes during the
+// loop come once. For its errors see Lists in the package comment.
 func (b *Bot) Waiting(ctx context.Context) iter.Seq2[session.Status, error] {
 	return func(yield func(session.Status, error) bool) {
 		if err := b.store.usable(); err != nil {
 			yield(session.Status{}, fmt.Errorf("waiting: %w", err))
 			return
 		}
-		b.list(ctx, "waiting", b.walkWaiting(ctx), yield, func(st *session.Status, _ step) bool {
-			return st.Waiting > 0 || st.Unsent > 0 || st.Lease.Work != session.WorkNone
+		b.list(ctx, "waiting", b.walkTimes("waits"), yield, func(st *session.Status, _ step) bool {
+			return st.Waiting > 0 || st.Unsent > 0
 		})
 	}
 }

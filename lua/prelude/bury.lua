@@ -18,6 +18,7 @@ local function bury()
     redis.call('DEL', inbox, outbox)
     unlist_due()
     leave(user)
+    redis.pcall('ZREM', waits, id)
     return
   end
   -- The hash is gone without us (its net, an eviction, a DEL by hand), and with
@@ -28,4 +29,5 @@ local function bury()
     if string.sub(member, zero + 1) == id then user = string.sub(member, 1, zero - 1) end
   end
   leave(user)
+  if waiting + unsent == 0 then redis.pcall('ZREM', waits, id) end
 end

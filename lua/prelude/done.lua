@@ -7,9 +7,10 @@
 local function done(status, first, forget, call, made, lost)
   local _, when, _, event = in_hand()
   local head
+  s.moved = true
   if when then
     head = inbox_element(digest, stamp(when), event)
-    s.hand, s.emptied = '', true
+    s.hand, s.held, s.emptied = '', nil, true
   else
     head = redis.call('LPOP', inbox)
   end

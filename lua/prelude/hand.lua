@@ -22,7 +22,7 @@ local function unhand()
   local digest, when, window, event = in_hand()
   if not digest then return end
   local status = read_line(redis.call('HGET', events, digest) or '')
-  s.hand, s.emptied = '', true
+  s.hand, s.held, s.emptied = '', nil, true
   if status == 'd' or status == 'x' or status == 'o' then -- it was ended, and the hash is an older one
     waiting = waiting - 1
     return

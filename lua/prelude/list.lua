@@ -20,10 +20,11 @@ local function stamp(ms)
     math.floor(low / 65536), math.floor(low / 256) % 256, low % 256)
 end
 
--- moment reads the stamp at the beginning of an element of the history or of the
--- letters. It returns nil for one that is too short.
-local function moment(element)
-  local b1, b2, b3, b4, b5, b6 = string.byte(element, 1, 6)
+-- moment reads the stamp that begins at the byte from of an element: the first of the
+-- history and of the letters, the seventeenth of the inbox. It returns nil for an
+-- element that is too short.
+local function moment(element, from)
+  local b1, b2, b3, b4, b5, b6 = string.byte(element, from, from + 5)
   return b6 and ((((b1 * 256 + b2) * 256 + b3) * 256 + b4) * 256 + b5) * 256 + b6
 end
 
@@ -45,6 +46,12 @@ end
 -- is "life:number" (ids.Reply in Go).
 local function is_reply(element, name)
   return string.sub(element, 1, #name + 1) == name .. ':'
+end
+
+-- reply_moment reads when a reply in the outbox was made, or nil.
+local function reply_moment(element)
+  local size, from = string.match(element, '^%d+:%d+:(%d+):()')
+  return size and moment(element, from + size)
 end
 
 local function letter_element(stamp, kind, why, head)

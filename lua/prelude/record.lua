@@ -23,11 +23,12 @@ do
       if layout then return {'LAYOUT', now, layout} end
       return {'CORRUPT', now, 'rec'}
     end
-    local work, token, holder, till, bytes, obytes, ver, seq, turns, at, exp, place, gen, born, net, ttl, ended, chat, sweep, kept, room =
+    local work, token, holder, till, bytes, obytes, ver, seq, turns, at, exp, place, gen, born, net, ttl, ended, chat, sweep, kept, listed, room =
       string.match(rec, '^(%l+) (%d+) %d+ (%S+) (%d+) %d+ (%d+) %d+ (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) | 2 ' ..
-      '(%d+) (%d+) (%d+) (%S+) ([01]) (%d+) (%d+) (%d+) (%d+ %d+ %d+ %d+ %d+)$')
+      '(%d+) (%d+) (%d+) (%S+) ([01]) (%d+) (%d+) (%d+) (%d+) (%d+ %d+ %d+ %d+)$')
     if not work or ttl ~= '-' and not string.find(ttl, '^%d+$') then return {'CORRUPT', now, 'rec'} end
     if not v[3] then return {'CORRUPT', now, 'state'} end
+    local held
     local fails, crashes, backs, wait, ofails, ocrashes, obacks, owait, osince, yield, way = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     if retry then
       fails, crashes, backs, wait, ofails, ocrashes, obacks, owait, osince, yield, way = string.match(retry,
@@ -35,17 +36,18 @@ do
       if not fails then return {'CORRUPT', now, 'retry'} end
     end
     if hand ~= '' then
-      if not string.find(hand, '^%d+ %d+ ', 17) then return {'CORRUPT', now, 'hand'} end
+      held = string.match(hand, '^(%d+) %d+ ', 17)
+      if not held then return {'CORRUPT', now, 'hand'} end
       waiting = waiting + 1
     end
     s = {
       gen = gen, ver = ver + 0, state = v[3], seq = seq + 0, turns = turns + 0, born = born, at = at + 0, exp = exp + 0,
       net = net + 0, ttl = ttl, ended = ended == '1', chat = chat, place = place,
       token = token, lease = till + 0, work = work, holder = holder,
-      bytes = bytes + 0, obytes = obytes + 0, sweep = sweep + 0, kept = kept + 0, room = room,
+      bytes = bytes + 0, obytes = obytes + 0, sweep = sweep + 0, kept = kept + 0, listed = listed + 0, room = room,
       fails = fails + 0, crashes = crashes + 0, backs = backs + 0, wait = wait + 0,
       ofails = ofails + 0, ocrashes = ocrashes + 0, obacks = obacks + 0, owait = owait + 0, osince = osince + 0,
-      yield = yield + 0, way = way + 0, retry = retry, hand = hand
+      yield = yield + 0, way = way + 0, retry = retry, hand = hand, held = held and held + 0
     }
     over = (s.ended or s.exp > 0 and s.exp <= now) and s.lease <= now and waiting + unsent == 0
   elseif redis.call('EXISTS', session) == 1 then
@@ -58,39 +60,4 @@ end
 -- and always more than the last token and than the life's number.
 local function new_token()
   return string.format('%d', math.max(s.token + 1, s.gen + 1, time[1] * 1000000 + time[2]))
-end
-
--- save writes the session as a script left it, in one command with the pairs of
--- fields in put. Until the moment calm the first lines of accept may hand the session
--- out without a further look at it: nothing waits, nothing is to be sent or tried
--- again, it has not expired, and the ids of its events need no sweep. Texts are
--- joined, not formatted, which would cost as much as formatting a number.
-local function save(put)
-  local n, calm = #put, 0
-  if s.fails + s.crashes + s.backs + s.wait + s.ofails + s.ocrashes + s.obacks + s.owait + s.osince + s.yield + s.way > 0 then
-    put[n + 1] = 'retry'
-    put[n + 2] = string.format('%d %d %d %d %d %d %d %d %d %d %d', s.fails, s.crashes, s.backs, s.wait,
-      s.ofails, s.ocrashes, s.obacks, s.owait, s.osince, s.yield, s.way)
-    n = n + 2
-  else
-    if s.retry then redis.call('HDEL', session, 'retry', 'err', 'oerr') end
-    if waiting + unsent == 0 and not s.ended and s.token + 0 >= s.gen + 0 then
-      calm = s.exp > 0 and math.min(s.exp, s.sweep) or s.sweep
-    end
-  end
-  if s.emptied then -- what was in hand is done, or in the inbox
-    put[n + 1] = 'hand'
-    put[n + 2] = ''
-    n = n + 2
-  end
-  s.rec = s.work .. ' ' .. s.token .. ' ' .. calm .. ' ' .. s.holder ..
-    string.format(' %d %d %d %d %d %d %d %d %d %d ', s.lease, waiting, s.bytes, unsent, s.obytes, s.ver, s.seq, s.turns, s.at, s.exp) ..
-    s.place .. ' | 2 ' .. s.gen .. ' ' .. s.born .. ' ' .. s.net .. ' ' .. s.ttl .. (s.ended and ' 1 ' or ' 0 ') .. s.chat ..
-    string.format(' %d %d ', s.sweep, s.kept) .. s.room
-  put[n + 1] = 'rec'
-  put[n + 2] = s.rec
-  n = n + 2
-  for i = 1, n, 100 do -- bounded: a caller's data never decides how much is unpacked
-    redis.call('HSET', session, unpack(put, i, math.min(i + 99, n)))
-  end
 end

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -30,7 +31,7 @@ var theHand = []check{
 	{promise: "replicas that take turns on a session each see what the other did", run: handTurnsTaken},
 	{promise: "an event that does not fit the hand waits in the inbox", run: handTooLarge},
 	{promise: "a session whose hash is damaged is handed out no event", run: handDamaged},
-	{promise: "a long turn in hand renews its lease, and ends by commit", run: handRenewed},
+	{promise: "a long turn in hand renews its lease, is listed from then on, and ends by settle", run: handRenewed},
 }
 
 // A handScene has a session with an event in hand, whose handler waits at the gate.
@@ -137,12 +138,7 @@ func handEnds(s *scene) {
 func handWaits(s *scene) {
 	h := s.inHand(&options{Lease: longLease})
 	equal(s, "waiting", s.status(h.sess).Waiting, 1)
-	var listed []string
-	for st, err := range h.bot.Waiting(s.Context()) {
-		s.ok(err)
-		listed = append(listed, st.Ref.ID+" "+string(st.Lease.Work))
-	}
-	equal(s, "sessions with work", listed, []string{"1 event"})
+	equal(s, "sessions that wait: one whose event was handed out at once is none", len(all(s, h.bot.Waiting(s.Context()))), 0)
 	counts, err := h.bot.Counts(s.Context())
 	s.ok(err)
 	equal(s, "sessions with work, counted", counts.Due, 1)
@@ -359,7 +355,13 @@ func handRenewed(s *scene) {
 		return err
 	})
 	s.happens("the lease is renewed", renewed)
+	s.eventually("it is listed", func() bool { return len(all(s, h.bot.Waiting(s.Context()))) == 1 })
+	before := len(h.r.scripts(lua.Commit, lua.Settle))
 	h.ends()
 	h.said("held")
 	s.free(h.sess)
+	if ended := h.r.scripts(lua.Commit, lua.Settle)[before:]; !slices.Contains(ended, "settle") {
+		s.Errorf("the turn ended by %v, want settle", ended)
+	}
+	equal(s, "sessions that wait, after the turn", len(all(s, h.bot.Waiting(s.Context()))), 0)
 }

@@ -121,7 +121,7 @@ func bucketKeys(hash string, ref session.Ref) []string {
 	for _, kind := range []string{"s", "h", "q", "o", "e", "p", "x", "f"} {
 		keys = append(keys, tag+kind+":"+ref.String())
 	}
-	for _, kind := range []string{"i", "u", "g", "ttl", "due", "dead", "w"} {
+	for _, kind := range []string{"i", "u", "g", "ttl", "due", "waits", "dead", "w"} {
 		keys = append(keys, tag+kind+":"+ref.Bot)
 	}
 	return keys

@@ -19,6 +19,7 @@ var theLists = []check{
 	{promise: "a cursor goes on in another replica, and misses none that stays, though sessions are created, move and go", run: cursorGoesOn},
 	{promise: "a cursor that is none, or is another filter's, is refused", run: badCursors},
 	{promise: "what waits is listed with why, and what does not is not", run: waitingSessions},
+	{promise: "the longest wait is listed first, and what ends a wait corrects the list", run: longestWait},
 	{promise: "dead letters of all sessions are listed, oldest first, of those too that are gone", run: lettersOfAll},
 	{promise: "a session that cannot be read comes as an error that names it, and the loop goes on", run: listOfCorrupt},
 }
@@ -125,6 +126,7 @@ func badCursors(s *scene) {
 	r := s.replica()
 	bot := r.bot("bot", nil)
 	s.create(bot.Session("1"), store.Origin{State: "s", User: "u"})
+	time.Sleep(5 * time.Millisecond) // by the server's clock: what is active since a list began comes at its end
 	cursor := all(s, bot.Sessions(s.Context(), store.Filter{}))[0].Cursor
 	ofState := all(s, bot.Sessions(s.Context(), store.Filter{State: "s"}))[0].Cursor
 	equal(s, "behind the last of a state", len(all(s, bot.Sessions(s.Context(), store.Filter{State: "s"}.After(ofState)))), 0)
@@ -211,13 +213,62 @@ func waitingSessions(s *scene) {
 		s.Errorf("%+v does not say why it waits", of)
 	}
 	s.ok(second(bot.Update(s.Context(), "held", func(ctx context.Context, _ *store.Turn) error {
-		held := false
-		for _, st := range all(s, bot.Waiting(ctx)) {
-			held = held || st.Ref.ID == "held" && st.Lease.Work == session.WorkUpdate && st.Lease.Holder != ""
+		held := func() (found bool) {
+			for _, st := range all(s, bot.Waiting(ctx)) {
+				found = found || st.Ref.ID == "held" && st.Lease.Work == session.WorkUpdate && st.Lease.Holder != ""
+			}
+			return found
 		}
-		equal(s, "a session in an Update's hand is listed", held, true)
+		equal(s, "a session in an Update's hand is listed", held(), false)
+		s.accept(bot, "held", "1")
+		equal(s, "a session in an Update's hand, with an event behind it, is listed", held(), true)
 		return nil
 	})))
+}
+
+// The longest wait comes first, whatever happens to the first of what waits; and what
+// has ended is not listed any more.
+func longestWait(s *scene) {
+	r := s.replica()
+	var sent record[store.Delivery]
+	bot := r.bot("bot", sender(longLease, &sent))
+	listed := func() (ids []string) {
+		for _, st := range all(s, bot.Waiting(s.Context())) {
+			ids = append(ids, st.Ref.ID)
+		}
+		return ids
+	}
+	since := func(id string) time.Time { return s.status(bot.Session(id)).Since }
+	later := func() { time.Sleep(5 * time.Millisecond) } // by the server's clock
+	for _, id := range []string{"0", "1", "2"} {
+		s.accept(bot, id, "first")
+		later()
+	}
+	equal(s, "with one event each", listed(), []string{"0", "1", "2"})
+	began, failed := since("0"), since("1")
+	s.accept(bot, "0", "second")
+	later()
+	s.accept(bot, "1", "second")
+	equal(s, "with a second event behind it, since when", since("0"), began)
+	equal(s, "with two events each", listed(), []string{"0", "1", "2"})
+	s.drain(bot, func(_ context.Context, t *store.Turn) error {
+		if t.Event().Text == "first" && t.Ref().ID == "0" {
+			return store.GiveUp(errors.New("never"))
+		}
+		return store.RetryAfter(time.Hour, errors.New("not today"))
+	})
+	equal(s, "after a failure, since when", since("1"), failed)
+	if at := since("0"); !at.After(began) {
+		s.Errorf("with its second event first it waits since %v, want later than %v", at, began)
+	}
+	equal(s, "with the second event of 0 first", listed(), []string{"1", "2", "0"})
+	s.ok(second(bot.Session("2").Destroy(s.Context())))
+	equal(s, "after a destroy", listed(), []string{"1", "0"})
+	s.ok(bot.Session("0").Reply(s.Context(), "unsent"))
+	s.accept(bot, "3", "handled")
+	s.drain(bot, func(_ context.Context, t *store.Turn) error { t.Reply("done"); return nil })
+	equal(s, "after a turn, and replies that are sent", listed(), []string{"1", "0"})
+	equal(s, "with nothing left, since when", since("3"), time.Time{})
 }
 
 func lettersOfAll(s *scene) {

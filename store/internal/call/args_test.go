@@ -19,10 +19,10 @@ func TestArgumentsAreGivenByTheNamesInTheHeader(t *testing.T) {
 
 func TestArgumentsThatTheHeaderDoesNotHavePanic(t *testing.T) {
 	for name, args := range map[string]func(){
-		"in another order": func() { Args(lua.Renew, []string{"lease", "1", "token", "2"}) },
-		"too few":          func() { Args(lua.Renew, []string{"token", "2"}) },
-		"too many":         func() { Args(lua.Renew, []string{"token", "2", "lease", "1", "bot", "b"}) },
-		"without a name":   func() { Args(lua.Renew, []string{"token", "2", "lease", "1"}, []string{"x"}) },
+		"in another order": func() { Args(lua.Renew, []string{"id", "i", "lease", "1", "token", "2"}) },
+		"too few":          func() { Args(lua.Renew, []string{"id", "i", "token", "2"}) },
+		"too many":         func() { Args(lua.Renew, []string{"id", "i", "token", "2", "lease", "1", "bot", "b"}) },
+		"without a name":   func() { Args(lua.Renew, []string{"id", "i", "token", "2", "lease", "1"}, []string{"x"}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

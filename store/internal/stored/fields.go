@@ -53,7 +53,8 @@ const Layout = 2
 //	        chat     the number of the life in which the chat began
 //	        sweep    when the event ids that were seen are swept next
 //	        kept     until when the key of those ids lives at least
-//	        and five words for what is to come, 0 each
+//	        listed   since when something waits, as the key waits lists it; 0: it does not
+//	        and four words for what is to come, 0 each
 //
 //	retry   fails    failures of the event that is first
 //	        crashes  hand-outs of that event that were never heard of again

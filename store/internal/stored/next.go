@@ -114,18 +114,6 @@ func (r *Record) write() {
 	r.text = string(append(append(b, "| "...), r.lastingText...))
 }
 
-// Renewed returns the record with the text that it has after a renewal of its lease,
-// and false if more than the lease has changed.
-func (r *Record) Renewed(text string) (renewed *Record, same bool) {
-	renewed, err := r.With(text)
-	if err != nil || renewed.lasting != r.lasting {
-		return nil, false
-	}
-	was := renewed.turned
-	was.until = r.until
-	return renewed, was == r.turned
-}
-
 // Holder returns the id of the call that the session was handed out to, or "-".
 func (r *Record) Holder() ids.Call { return ids.Call(r.holder) }
 

@@ -305,6 +305,10 @@ func (r *Record) Latest() int64 {
 	return max(r.until, r.yield, r.retry.event.wait, r.retry.reply.wait)
 }
 
+// Since returns since when something waits as the list of what waits has it, in ms; 0 if
+// the session is not listed there.
+func (r *Record) Since() int64 { return r.listed }
+
 // Held reports whether a replica has the session's lease, even one that is over.
 func (r *Record) Held() bool { return r.until != 0 }
 

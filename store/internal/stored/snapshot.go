@@ -62,6 +62,7 @@ func (r *Record) Status() session.Status {
 		Platform: r.Platform(),
 		User:     r.User(),
 		Version:  r.Version(),
+		Since:    moment(r.listed),
 		Lease:    session.Lease{Holder: holder, Work: session.Work(work), Token: r.token, Until: moment(r.until)},
 		Event:    r.retry.event.status(r.fields.value(FieldError)),
 		Reply:    r.retry.reply.status(r.fields.value(FieldReplyError)),
