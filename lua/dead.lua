@@ -45,11 +45,12 @@ if s.work == 'reply' then
 else
   head = done('x', first, forget, call, made, lost)
 end
-redis.call('RPUSH', letters, letter_element(stamp(now), kind, why, head))
+local when = math.max(now, (moment(redis.call('LINDEX', letters, -1) or '', 1) or 0) + 1)
+redis.call('RPUSH', letters, letter_element(stamp(when), kind, why, head))
 if old > 0 then redis.call('LTRIM', letters, old, -1) end
 redis.call('LTRIM', letters, -most, -1)
 redis.call('PEXPIRE', letters, keep)
-redis.call('ZADD', dead, now, id)
+redis.call('ZADD', dead, when, id)
 redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - keep)
 remember('', sweep)
 local step = onward(want)

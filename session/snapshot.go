@@ -22,15 +22,6 @@ type Snapshot struct {
 	Expires  time.Time       `json:"expires"`  // Expires is when it expires unless it changes. Zero means never.
 }
 
-// Flag reports whether the named flag is up.
-func (s Snapshot) Flag(name string) bool { return s.Flags[name] }
-
-// Get returns a value of the private data. A stored nil is found.
-func (s Snapshot) Get(key string) (value any, found bool) {
-	value, found = s.Data[key]
-	return value, found
-}
-
 // A Status says who holds a session and what waits in it. It has none of the
 // private data. Times are the server's.
 type Status struct {
@@ -96,5 +87,6 @@ type DeadLetter struct {
 	Error    string    `json:"error"`           // Error is the text of the last failure.
 	Failures int       `json:"failures"`        // Failures is how often the handler, or Send, failed.
 	Crashes  int       `json:"crashes"`         // Crashes is how often a replica had it in hand and was not heard of again.
+	Holder   string    `json:"holder"`          // Holder is the replica that gave it up.
 	Time     time.Time `json:"time"`            // Time is when it was given up, by the server's clock.
 }

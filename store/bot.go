@@ -133,7 +133,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 func (b *Bot) askAccept(o *BotOptions, at place, e *event, want string, small bool, record string) request {
 	w := b.words(o)
 	return ask(lua.Accept, []string{
-		"id", at.ref.ID, "bot", b.name, "digest", string(e.digest), "event", string(e.encoded), "window", strconv.FormatInt(e.window, 10),
+		"id", at.ref.ID, "bot", b.name, "digest", string(e.digest), "event", e.extras.With(e.encoded), "window", strconv.FormatInt(e.window, 10),
 		"limit", w.limit, "bytes", w.bytes, "want", want, "lease", w.lease,
 		"initial", o.Initial, "platform", e.Platform, "user", e.User, "ttl", w.ttl, "small", flag(small), "known", record,
 	})
@@ -180,6 +180,7 @@ func (s *Store) bury(ctx context.Context, at place, mode string) (Destroyed, err
 type event struct {
 	session.Event
 	payload codec.Encoded
+	extras  stored.Extras
 	encoded codec.Encoded
 	digest  ids.Digest // names it in the inbox and among the events seen
 	err     error      // it could not be decoded
@@ -247,7 +248,7 @@ func decodeElement(element string) *event {
 	if err != nil {
 		return &event{digest: ids.DigestOf(element), err: err} // under some digest it becomes a dead letter
 	}
-	e := &event{digest: a.Digest, encoded: a.Event}
+	e := &event{digest: a.Digest, extras: a.Extras, encoded: a.Event}
 	e.Event, e.payload, e.err = stored.DecodeEvent(e.encoded)
 	return e
 }

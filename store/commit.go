@@ -45,13 +45,14 @@ func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
 	}
 	first := rec.Seq() + 1
 	var replies []string
+	to := stored.Extras{}.With([]byte(w.event))
 	messages := make([]string, 0, len(w.chat))
 	for i, e := range w.chat {
 		entry := stored.EntryAt(p.at, e.encoded)
 		messages = append(messages, entry)
 		if e.send && !h.opts.RecordOnly {
 			name := ids.Reply{Life: strconv.FormatInt(rec.Life(), 10), Number: first + int64(i)}
-			replies = append(replies, stored.UnsentElement(name, w.event, entry))
+			replies = append(replies, stored.UnsentElement(name, to, entry))
 			end.ReplyBytes += len(replies[len(replies)-1])
 		}
 	}

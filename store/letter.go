@@ -20,7 +20,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 	if !h.finish() {
 		return r.gone(h, session.ErrFenced)
 	}
-	letter := session.DeadLetter{Ref: h.at.ref, Error: fit(why), Failures: h.fails, Crashes: h.crashes, Time: b.store.caller.Clock.Now(h.at.bucket)}
+	letter := session.DeadLetter{Ref: h.at.ref, Error: fit(why), Failures: h.fails, Crashes: h.crashes, Holder: b.store.Name(), Time: b.store.caller.Clock.Now(h.at.bucket)}
 	digest := ids.Digest("")
 	var c written
 	if h.work == session.WorkReply {

@@ -150,7 +150,7 @@ func seen(s session.Snapshot) mind {
 		fmt.Sscan(fmt.Sprint(n), &m.n)
 	}
 	for i, name := range flagNames {
-		m.up[i] = s.Flag(name)
+		m.up[i] = s.Flags[name]
 	}
 	return m
 }

@@ -200,8 +200,9 @@ func (r *Receipt) look(ctx context.Context) (o Outcome, done bool, err error) {
 	case "DEAD":
 		o.Status = session.Dead
 		if why := answer.Text("why"); why != "" {
-			if o.Reason, _, _, err = stored.DecodeWhy([]byte(why)); err != nil {
-				err = &session.CorruptError{Ref: r.Ref, Field: "letters", Reason: err}
+			letter, fault := stored.DecodeWhy([]byte(why))
+			if o.Reason = letter.Error; fault != nil {
+				err = &session.CorruptError{Ref: r.Ref, Field: "letters", Reason: fault}
 			}
 		}
 		return o, true, err

@@ -103,7 +103,7 @@ func (o *BotOptions) wire(w written) (named, rest []string) {
 	for _, e := range w.chat {
 		send := ""
 		if e.send && !o.RecordOnly {
-			send = "1" + w.event
+			send = stored.Extras{}.With([]byte(w.event))
 		}
 		rest = append(rest, send, string(e.encoded))
 	}

@@ -6,7 +6,7 @@
 --        a new life; own: '' | '-' (the bot's ttl) | ms (0: for ever)
 --        filed: '' | '1': bytes are those of a file
 --        entered, set, del, said: so many strings there are of each: states entered; field, value, ...; fields;
---        send, message, ...: '' or '1' and the id of the event that the message answers
+--        send, message, ...: '', or what the message is sent as a reply to, see list
 
 -- read_change decides which keys apply will write, and reads each of them, but
 -- for the queues, so that one of another type stops the script before its first
@@ -71,7 +71,7 @@ local function apply(c, put)
     for i = c.chat, c.last, 2 do
       s.seq = s.seq + 1
       chat[#chat + 1] = when .. ARGV[i + 1]
-      if ARGV[i] ~= '' then replies[#replies + 1] = outbox_element(s.gen, int(s.seq), string.sub(ARGV[i], 2), chat[#chat]) end
+      if ARGV[i] ~= '' then replies[#replies + 1] = outbox_element(s.gen, int(s.seq), ARGV[i], chat[#chat]) end
     end
     local length = push(history, chat)
     if length == #chat and s.net > 0 then redis.call('PEXPIREAT', history, s.net) end

@@ -4,14 +4,16 @@
 --
 --   history   stamp, message                                  DecodeEntry
 --   inbox     16 bytes of digest of the event's id,           ReadAccepted
---             stamp, event
+--             stamp, extras, event
 --   outbox    life, ':', number, ':', n, ':', n bytes of      ReadUnsent
---             the event's id, an element of the history
+--             extras and the event's id, an element of the history
 --   letters   stamp, 'e' or 'r', n, ':', n bytes of why,      DecodeDeadLetter
 --             an element of the inbox (e) or outbox (r)
 --
--- A number is in decimal. n is 0 of a reply to no event. A stamp is six bytes: when the
--- element was made, in ms of Unix time, big-endian.
+-- A number is in decimal. The id is empty of a reply to no event. Extras are Extras of
+-- package stored, and to the scripts a part of what is behind them. A stamp is six bytes:
+-- when the element was made, in ms of Unix time, big-endian. No two letters of a session
+-- have the same one, so that it is a letter's name, too.
 
 local function stamp(ms)
   local low = ms % 16777216
@@ -38,8 +40,8 @@ end
 
 -- outbox_element is made of a message that is in the history: said is its element
 -- there. life and number are texts.
-local function outbox_element(life, number, event, said)
-  return life .. ':' .. number .. ':' .. #event .. ':' .. event .. said
+local function outbox_element(life, number, to, said)
+  return life .. ':' .. number .. ':' .. #to .. ':' .. to .. said
 end
 
 -- is_reply tells whether an element of the outbox is the reply of that name, which

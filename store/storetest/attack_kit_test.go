@@ -24,7 +24,7 @@ func TestAChatInUseIsKeptWhole(t *testing.T) {
 	kit := New(t, echo, nil, nil)
 	for i := range 20 { // twice as long as its time to live
 		kit.Say("ann", "hello")
-		chat, err := kit.Session("ann").History(t.Context(), session.All())
+		chat, err := kit.Bot().Session("ann").History(t.Context(), session.All())
 		if err != nil || len(chat) != 2*(i+1) {
 			t.Fatalf("at the visit on day %d there are %d messages, %v; want %d", 3*i, len(chat), err, 2*(i+1))
 		}

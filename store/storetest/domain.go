@@ -65,7 +65,7 @@ func newIsEmpty(s *scene) {
 // empty reports what a session should have lost, or not have yet.
 func empty(s *scene, snap session.Snapshot) {
 	s.Helper()
-	if snap.Flag(session.FlagIntent) || snap.Flag(session.FlagFile) || len(snap.Flags) > 0 {
+	if snap.Flags[session.FlagIntent] || snap.Flags[session.FlagFile] || len(snap.Flags) > 0 {
 		s.Errorf("flags up: %v", snap.Flags)
 	}
 	equal(s, "message", snap.Message, "")
@@ -110,7 +110,7 @@ func intentRaisesFlag(s *scene) {
 	s.create(sess, store.Origin{})
 	s.ok(sess.SetIntent(s.Context(), nil))
 	snap := s.load(sess)
-	equal(s, "flag after a nil intent", snap.Flag(session.FlagIntent), true)
+	equal(s, "flag after a nil intent", snap.Flags[session.FlagIntent], true)
 	equal(s, "intent", snap.Intent, nil)
 
 	want := &session.Intent{Name: "order", Score: 0.75, Sentence: "I want # pizza",
@@ -118,7 +118,7 @@ func intentRaisesFlag(s *scene) {
 	s.ok(sess.SetFlag(s.Context(), session.FlagIntent, false))
 	s.ok(sess.SetIntent(s.Context(), want))
 	snap = s.load(sess)
-	equal(s, "flag after an intent", snap.Flag(session.FlagIntent), true)
+	equal(s, "flag after an intent", snap.Flags[session.FlagIntent], true)
 	equal(s, "intent", snap.Intent, want)
 
 	var in []bool
@@ -137,7 +137,7 @@ func fileRaisesFlag(s *scene) {
 	s.create(sess, store.Origin{})
 	s.ok(sess.SetFile(s.Context(), session.File{Name: "a.pdf", Type: "application/pdf", Data: []byte("%PDF\x00")}))
 	snap := s.load(sess)
-	equal(s, "flag", snap.Flag(session.FlagFile), true)
+	equal(s, "flag", snap.Flags[session.FlagFile], true)
 	equal(s, "file", snap.File, &session.File{Name: "a.pdf", Type: "application/pdf", Size: 5})
 	file, err := sess.File(s.Context())
 	s.ok(err)
@@ -149,7 +149,7 @@ func fileRaisesFlag(s *scene) {
 		return nil
 	})
 	equal(s, "flag in the turn of a file", up, true)
-	equal(s, "flag after it", s.load(bot.Session("2")).Flag(session.FlagFile), false)
+	equal(s, "flag after it", s.load(bot.Session("2")).Flags[session.FlagFile], false)
 }
 
 // A small state machine: from s0, k = 1 leads to s1, else the intent hi to s2;
@@ -179,7 +179,7 @@ func intentFiresOnce(s *scene) {
 	s.say(bot, "1", session.Event{Text: "hi"}, machine)
 	snap := s.load(sess)
 	equal(s, "state after hi with k = 1", snap.State, "s1")
-	equal(s, "flag", snap.Flag(session.FlagIntent), false)
+	equal(s, "flag", snap.Flags[session.FlagIntent], false)
 	s.say(bot, "1", session.Event{Text: "mumble"}, machine)
 	equal(s, "state after a message without a prediction", s.load(sess).State, "s1")
 	s.say(bot, "1", session.Event{Text: "hi"}, machine)
@@ -200,7 +200,7 @@ func intentUnmatched(s *scene) {
 		return nil
 	})
 	snap := s.load(bot.Session("1"))
-	equal(s, "flag", snap.Flag(session.FlagIntent), false)
+	equal(s, "flag", snap.Flags[session.FlagIntent], false)
 	equal(s, "state", snap.State, "s0")
 	equal(s, "intent", snap.Intent, intent)
 }
@@ -268,7 +268,7 @@ func noPrediction(s *scene) {
 	equal(s, "message", snap.Message, "the classifier is down")
 	equal(s, "chat", s.chat(sess), []string{"u hi", "u the classifier is down"})
 	equal(s, "intent", snap.Intent, intent)
-	equal(s, "flag", snap.Flag(session.FlagIntent), false)
+	equal(s, "flag", snap.Flags[session.FlagIntent], false)
 }
 
 func moveFromWrong(s *scene) {

@@ -30,7 +30,7 @@ func missingAndNil(s *scene) {
 		if v != want || !found || err != nil {
 			s.Errorf("key %q: %#v, found %v, error %v; want %#v", key, v, found, err, want)
 		}
-		if v, found := snap.Get(key); v != want || !found {
+		if v, found := snap.Data[key]; v != want || !found {
 			s.Errorf("key %q in a snapshot: %#v, found %v; want %#v", key, v, found, want)
 		}
 	}
@@ -103,7 +103,7 @@ func turnReadsItself(s *scene) {
 	})
 	snap := s.load(sess)
 	equal(s, "data", snap.Data, map[string]any{"new": "2"})
-	equal(s, "flag", snap.Flag("vip"), true)
+	equal(s, "flag", snap.Flags["vip"], true)
 	equal(s, "state", snap.State, "there")
 	equal(s, "chat", s.chat(sess), []string{"u hi", "b done"})
 }

@@ -103,7 +103,7 @@ func hostileIDs(s *scene) {
 		s.Helper()
 		for id, state := range states {
 			snap := s.load(bot.Session(id))
-			own, _ := snap.Get("id")
+			own := snap.Data["id"]
 			if snap.State != state || string(own.([]byte)) != id || snap.Ref.ID != id {
 				s.Errorf("session %q: state %q, id %q, ref %q; want state %q", id, snap.State, own, snap.Ref.ID, state)
 			}

@@ -142,12 +142,8 @@ func (k *Kit) Advance(d time.Duration) {
 // every test.
 func (k *Kit) Now() time.Time { return k.now }
 
-// Bot returns the kit's bot, for everything else that can be done with one.
+// Bot returns the kit's bot, for everything else: to prepare a session, or to look into it.
 func (k *Kit) Bot() *store.Bot { return k.bot }
-
-// Session returns a handle on the session with that id, to prepare it or to
-// look into it.
-func (k *Kit) Session(id string) *store.Session { return k.bot.Session(id) }
 
 // Sent returns all replies that were sent so far, in order. If New was given a
 // Send, those that it returned an error for are left out.

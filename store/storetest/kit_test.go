@@ -55,11 +55,11 @@ func TestSayReportsWhatCameOfAMessage(t *testing.T) {
 	if other := kit.Say("bob", "hello"); other.State != "ordering" {
 		t.Errorf("another user's session: %+v", other)
 	}
-	size, found, err := kit.Session("ann").Get(t.Context(), "size")
+	size, found, err := kit.Bot().Session("ann").Get(t.Context(), "size")
 	if size != "big" || !found || err != nil {
 		t.Errorf("size %v, found %v, error %v", size, found, err)
 	}
-	snap, err := kit.Session("ann").Load(t.Context())
+	snap, err := kit.Bot().Session("ann").Load(t.Context())
 	if err != nil || snap.User != "ann" || !snap.Active.Equal(kit.Now()) {
 		t.Errorf("session %+v, %v; want ann's, active now", snap, err)
 	}
@@ -141,7 +141,7 @@ func TestTheKitsClockRunsOutTimesToLive(t *testing.T) {
 		t.Errorf("within the hour: %+v", got)
 	}
 	kit.Advance(61 * time.Minute)
-	if _, err := kit.Session("ann").Load(t.Context()); !errors.Is(err, session.ErrNotFound) {
+	if _, err := kit.Bot().Session("ann").Load(t.Context()); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("after the hour: %v, want %v", err, session.ErrNotFound)
 	}
 	if got := kit.Say("ann", "hello"); got.Replies[0] != "Which size?" {
@@ -202,7 +202,7 @@ func TestWhatIsPutOffAndWhatIsDeadEnds(t *testing.T) {
 	}})
 	letters := func() []session.DeadLetter {
 		t.Helper()
-		all, err := kit.Session("ann").DeadLetters(t.Context())
+		all, err := kit.Bot().Session("ann").DeadLetters(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,5 +223,25 @@ func TestWhatIsPutOffAndWhatIsDeadEnds(t *testing.T) {
 	}
 	if all := letters(); len(all) != 3 {
 		t.Errorf("%d dead letters, want those of the last thirty days", len(all))
+	}
+}
+
+func TestNoTwoDeadLettersOfASessionHaveOneTime(t *testing.T) {
+	t.Parallel()
+	kit := storetest.New(t, pizza, nil, nil)
+	for range 3 { // while the kit's clock stands still
+		kit.Say("ann", "never")
+	}
+	letters, err := kit.Bot().Session("ann").DeadLetters(t.Context())
+	if err != nil || len(letters) != 3 {
+		t.Fatalf("%d dead letters, %v", len(letters), err)
+	}
+	for i, letter := range letters {
+		if want := letters[0].Time.Add(time.Duration(i) * time.Millisecond); !letter.Time.Equal(want) {
+			t.Errorf("letter %d is of %v, want %v", i, letter.Time, want)
+		}
+		if letter.Holder == "" {
+			t.Errorf("letter %d does not say who gave it up", i)
+		}
 	}
 }

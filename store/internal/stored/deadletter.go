@@ -8,17 +8,17 @@ import (
 	"github.com/botsession/botsession/session"
 )
 
-// EncodeWhy writes why a letter is dead: the list [error, failures, crashes].
+// EncodeWhy writes why a letter is dead: the list [error, failures, crashes, holder].
 func EncodeWhy(c codec.Codec, d session.DeadLetter) (codec.Encoded, error) {
-	return c.EncodeAny([]any{d.Error, d.Failures, d.Crashes})
+	return c.EncodeAny([]any{d.Error, d.Failures, d.Crashes, d.Holder})
 }
 
 // DecodeWhy reads what [EncodeWhy] wrote. It returns [session.ErrCorrupt]
 // for anything else.
-func DecodeWhy(b []byte) (text string, failures, crashes int, err error) {
-	r := readRow(b, "why a letter is dead", 3)
-	text, failures, crashes = cell[string](r, 0), int(cell[int64](r, 1)), int(cell[int64](r, 2))
-	return text, failures, crashes, r.err
+func DecodeWhy(b []byte) (d session.DeadLetter, err error) {
+	r := readRow(b, "why a letter is dead", 4)
+	d = session.DeadLetter{Error: cell[string](r, 0), Failures: int(cell[int64](r, 1)), Crashes: int(cell[int64](r, 2)), Holder: cell[string](r, 3)}
+	return d, r.err
 }
 
 // DecodeDeadLetter reads an element of the list of dead letters, which a script made
@@ -30,7 +30,6 @@ func DecodeDeadLetter(b []byte) (d session.DeadLetter, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.Time = at
 	kind, rest := byte(0), b
 	if len(b) > 0 {
 		kind, rest = b[0], b[1:]
@@ -40,7 +39,9 @@ func DecodeDeadLetter(b []byte) (d session.DeadLetter, err error) {
 	if err != nil || n < 0 || n > len(rest) {
 		return d, corrupt("a dead letter that does not say how long its reason is")
 	}
-	if d.Error, d.Failures, d.Crashes, err = DecodeWhy(rest[:n]); err != nil {
+	d, err = DecodeWhy(rest[:n])
+	d.Time = at
+	if err != nil {
 		return d, err
 	}
 	head := rest[n:]

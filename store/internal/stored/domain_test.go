@@ -174,13 +174,13 @@ func letter(c codec.Codec, d session.DeadLetter) (codec.Encoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind, head := "e", strings.Repeat("d", AcceptedHead)
+	kind, head := "e", strings.Repeat("d", AcceptedHead-1)+"\x00"
 	var body codec.Encoded
 	if d.Event != nil {
 		body, err = EncodeEvent(c, *d.Event)
 	} else {
 		body, err = EncodeMessage(c, *d.Reply)
-		kind, head = "r", fmt.Sprintf("1758:%d:3:u:1%s", d.Reply.Seq, element(d.Reply.Time, nil))
+		kind, head = "r", fmt.Sprintf("1758:%d:4:\x00u:1%s", d.Reply.Seq, element(d.Reply.Time, nil))
 	}
 	return codec.Encoded(fmt.Sprintf("%s%d:%s%s%s", kind, len(why), why, head, body)), err
 }
@@ -236,7 +236,7 @@ func TestCorruptRows(t *testing.T) {
 		"an intent":      {[]any{"n", 0.5, "s", []any{param}}, nil, 4, func(b []byte) error { _, err := DecodeIntent(b); return err }},
 		"a file":         {[]any{"n", "t", 1}, nil, 3, func(b []byte) error { _, err := DecodeFile(b); return err }},
 		"an event":       {event, nil, 8, func(b []byte) error { _, _, err := DecodeEvent(b); return err }},
-		"why it is dead": {[]any{"no", 1, 0}, nil, 3, func(b []byte) error { _, _, _, err := DecodeWhy(b); return err }},
+		"why it is dead": {[]any{"no", 1, 0, "bot-1"}, nil, 4, func(b []byte) error { _, err := DecodeWhy(b); return err }},
 	}
 	for name, tc := range rows {
 		t.Run(name, func(t *testing.T) {

@@ -12,11 +12,13 @@ import (
 type Accepted struct {
 	Digest ids.Digest
 	Time   time.Time     // Time is when it was accepted.
-	Event  codec.Encoded // Event is what EncodeEvent wrote.
+	Extras
+	Event codec.Encoded // Event is what EncodeEvent wrote.
 }
 
-// AcceptedHead is how many bytes an element of the inbox has before its event.
-const AcceptedHead = ids.DigestSize + stampSize
+// AcceptedHead is how many bytes an element of the inbox has before its event, if it has
+// no extras but their flags.
+const AcceptedHead = ids.DigestSize + stampSize + 1
 
 // ReadAccepted reads an element of the inbox; lua/prelude/list.lua shows its form. It
 // returns [session.ErrCorrupt] for one that is too short.
@@ -25,7 +27,10 @@ func ReadAccepted(b []byte) (a Accepted, err error) {
 		return a, corrupt("an inbox element of %d bytes", len(b))
 	}
 	a.Digest = ids.Digest(b[:ids.DigestSize])
-	a.Time, b, err = cut(b[ids.DigestSize:])
+	if a.Time, b, err = cut(b[ids.DigestSize:]); err != nil {
+		return a, err
+	}
+	a.Extras, b, err = readExtras(b)
 	a.Event = b
 	return a, err
 }

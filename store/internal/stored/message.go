@@ -62,7 +62,8 @@ func DecodeEntry(b []byte) (session.Message, error) {
 
 // An Unsent is an element of the outbox: a reply that waits to be sent.
 type Unsent struct {
-	Reply   ids.Reply
+	Reply ids.Reply
+	Extras
 	EventID string        // EventID is of the event whose turn made it; empty if there is none.
 	Time    time.Time     // Time is that of the message in the chat.
 	Message codec.Encoded // Message is what EncodeMessage wrote.
@@ -83,11 +84,15 @@ func ReadUnsent(b []byte) (u Unsent, err error) {
 	if err != nil || n < 0 || n > len(parts[3]) {
 		return u, corrupt("a reply that does not say how long its event's id is")
 	}
+	extras, event, err := readExtras(parts[3][:n])
+	if err != nil {
+		return u, err
+	}
 	at, message, err := cut(parts[3][n:])
 	if err != nil {
 		return u, err
 	}
-	return Unsent{Reply: ids.Reply{Life: string(parts[0]), Number: number}, EventID: string(parts[3][:n]), Time: at, Message: message}, nil
+	return Unsent{Reply: ids.Reply{Life: string(parts[0]), Number: number}, Extras: extras, EventID: string(event), Time: at, Message: message}, nil
 }
 
 // messageTypes are the types that are stored as a number, their position here. New

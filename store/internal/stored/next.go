@@ -159,16 +159,16 @@ func EntryAt(at int64, message codec.Encoded) string {
 	return b.String()
 }
 
-// UnsentElement returns a reply as the outbox has it: to the event of that id, and with its
-// entry in the chat.
-func UnsentElement(name ids.Reply, eventID, entry string) string {
+// UnsentElement returns a reply as the outbox has it: with the id of the event that it
+// is to, behind its extras, and with its entry in the chat.
+func UnsentElement(name ids.Reply, to, entry string) string {
 	var b strings.Builder
-	b.Grow(len(name.Life) + len(eventID) + len(entry) + 32)
+	b.Grow(len(name.Life) + len(to) + len(entry) + 32)
 	b.WriteString(name.String())
 	b.WriteByte(':')
-	b.WriteString(strconv.Itoa(len(eventID)))
+	b.WriteString(strconv.Itoa(len(to)))
 	b.WriteByte(':')
-	b.WriteString(eventID)
+	b.WriteString(to)
 	b.WriteString(entry)
 	return b.String()
 }
