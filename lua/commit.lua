@@ -10,11 +10,12 @@
 --
 -- USES   clock deadline tell moves
 -- KEYS   session history outbox events bells moves index watch
--- ARGV   op deadline id bot rec at till digest line score before pair limit net state version replies chat all...
+-- ARGV   op deadline id bell rec at till digest line score pair limit net state version replies chat all...
 --        at: the server's time by which all this was computed, ms; not ahead, at most a second ago, and a
 --        second before the end of the lease
---        till: when the lease on the replies ends, ms; empty if there are none, and the session is free
---        line: what became of the event, see ids; score: the session's place in the index; before: until now
+--        bell: the session's own, see bells; till: when the lease on the replies ends, ms; empty if there are
+--        none, and the session is free
+--        line: what became of the event, see ids; score: the session's new place in the index, empty if it stays
 --        pair: the states of a move, see moves, or empty; limit: of the history, 0: none; net: when Redis drops
 --        it, 0: never; state, version: the next ones; replies, chat: how many of each there are
 --        all: the replies, the messages, then field, value, ... of the hash
@@ -25,15 +26,14 @@
 
 local call, try, may = redis.call, redis.pcall, redis.acl_check_cmd
 if now < at + 0 or now - at > 1000 or try('HGET', session, 'rec') ~= rec then return {'CHANGED', now} end
-if may and not (may('HSET', session, 'rec', '') and may('DEL', outbox)) then return {'CHANGED', now} end
+if may and not (may('HSET', session, 'rec', '') and (replies == '0' or may('DEL', outbox))) then return {'CHANGED', now} end
 
-local bell = 'h' .. bot .. '/' .. id
 local first = all + replies -- the messages begin there
 local fields = first + chat
 local wrote = 0
 if replies ~= '0' then wrote = try('RPUSH', outbox, unpack(ARGV, all, first - 1)) end
 if type(wrote) == 'number' then
-  if score ~= before then wrote = try('ZADD', index, score, id) end
+  if score ~= '' then wrote = try('ZADD', index, score, id) end
   if type(wrote) == 'number' then
     wrote = try('HSET', events, digest, line)
     if type(wrote) == 'number' then
@@ -53,7 +53,7 @@ if type(wrote) == 'number' then
       end
       call('HSET', events, digest, 'v' .. string.rep('\0', 24)) -- void, see ids
     end
-    if score ~= before then call('ZADD', index, before, id) end
+    if score ~= '' then call('ZADD', index, string.match(rec, '(%d+) |'), id) end
   end
   if replies ~= '0' then call('DEL', outbox) end
 end

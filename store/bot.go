@@ -193,7 +193,7 @@ type event struct {
 // text becomes the last message there anyway, or a very small one.
 func (e *event) fitsHand() bool {
 	if e.File == nil && e.payload == nil {
-		return len(e.encoded) <= 4096
+		return len(e.encoded) <= 4096+512 // a text of 4 KiB, with ids and names
 	}
 	return len(e.encoded) <= 400
 }

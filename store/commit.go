@@ -62,14 +62,17 @@ func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
 		return p, false
 	}
 	p.after = rec.After(end)
-	till := ""
+	score, till := "", ""
+	if p.after.Place() != rec.Place() {
+		score = strconv.FormatInt(p.after.Place(), 10)
+	}
 	if end.Replies > 0 {
 		till = strconv.FormatInt(p.after.Until(), 10)
 	}
 	line := stored.Line{Status: stored.LineHandled, Forget: forget / 1000, Token: h.token, First: first, Call: rec.Holder().End(), Count: int64(len(w.chat))}.Encode()
 	p.request = ask(lua.Commit, []string{
-		"id", h.at.ref.ID, "bot", b.name, "rec", rec.Text(), "at", strconv.FormatInt(p.at, 10), "till", till,
-		"digest", string(h.event.digest), "line", line, "score", strconv.FormatInt(p.after.Place(), 10), "before", strconv.FormatInt(rec.Place(), 10),
+		"id", h.at.ref.ID, "bell", bellHanded + h.at.ref.String(), "rec", rec.Text(), "at", strconv.FormatInt(p.at, 10), "till", till,
+		"digest", string(h.event.digest), "line", line, "score", score,
 		"pair", pair, "limit", strconv.Itoa(h.opts.HistoryLimit), "net", strconv.FormatInt(rec.Dropped(), 10),
 		"state", state, "version", strconv.FormatInt(p.after.Version(), 10), "replies", strconv.Itoa(len(replies)), "chat", strconv.Itoa(len(messages)),
 	}, replies, messages, end.Set, []string{stored.FieldRecord, p.after.Text(), stored.FieldHand, ""})

@@ -26,6 +26,10 @@ func (s *Store) AskForSettings(every time.Duration) {
 	s.bots.age = every
 }
 
+// Serves reports whether this process takes sessions of the bot. That others know of it
+// takes a heartbeat, which a busy machine may hold up.
+func (b *Bot) Serves() bool { return b.store.duty.of(b.name) != nil }
+
 // Whole returns an error that says all that Check finds, or why it cannot; nil means
 // that the data is whole.
 func (s *Store) Whole(ctx context.Context) error {

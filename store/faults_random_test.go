@@ -47,7 +47,7 @@ func TestAFleetOnABadNetworkHandlesEachEventOnceAndInOrder(t *testing.T) {
 	var bots []*store.Bot
 	for i, l := range labs {
 		bots = append(bots, botWith(t, l.far, s.name, s.opts, s.brings))
-		defer s.serve(bots[i], i+1, func(_ context.Context, t *store.Turn) error { echo(t); return nil })()
+		defer s.serve(bots[i], func(_ context.Context, t *store.Turn) error { echo(t); return nil })()
 	}
 	faults := append([]faultnet.Fault{faultnet.DropRequest, faultnet.DropReply, faultnet.Delay(overtaken), loading}, faultnet.Cuts...)
 	for i, l := range labs {

@@ -185,7 +185,7 @@ func (p plight) play(t *testing.T, l *lab) (end ending, seen faultnet.Counts) {
 		l.net.Strike(p.rules...)
 		first()
 	case serves:
-		defer s.serve(s.bot, 1, handler)()
+		defer s.serve(s.bot, handler)()
 		for i := range p.rules {
 			p.rules[i].Match = s.name + "/" + theID // beside what Serve sends by itself
 		}
@@ -276,8 +276,8 @@ func (s *scene) deliver(bot *store.Bot, text string) {
 	}
 }
 
-// serve has a replica serve the bot, the n-th to do so, until stop is called.
-func (s *scene) serve(bot *store.Bot, n int, handler store.Handler) (stop func()) {
+// serve has a replica serve the bot until stop is called.
+func (s *scene) serve(bot *store.Bot, handler store.Handler) (stop func()) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan error, 1)
@@ -289,11 +289,7 @@ func (s *scene) serve(bot *store.Bot, n int, handler store.Handler) (stop func()
 		}
 	})
 	s.Cleanup(stop)
-	s.eventually("it serves", func() bool {
-		names, err := store.Gather(s.eye.Replicas(s.Context()))
-		s.ok(err)
-		return len(names) == n
-	})
+	s.eventually("it serves", bot.Serves)
 	return stop
 }
 
