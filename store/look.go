@@ -18,10 +18,14 @@ import (
 // bucket of its share, in one plain command for all bots, which bells ring (see
 // lua/prelude/bells.lua). Then
 //
-//	a session that was handed out, its lease over, of a bot that it serves:  is leased
-//	the same, of another bot:                          is moved to that bot's list due
-//	a bell of a bot that it serves:      its list is read, and the bell set to the first
-//	a bell of a bot that nobody serves:                   is put off for ten seconds
+//	a session that was handed out, its lease over, of a bot that it serves
+//	    is leased
+//	the same, of another bot
+//	    is moved to that bot's list due
+//	a bell of a bot that it serves
+//	    its list is read, and the bell set to what is first in it, or taken away
+//	a bell of a bot that nobody serves
+//	    is set likewise, but does not ring for the next ten seconds
 //
 // What is of a bot that others serve is left to them. A bot's list is read by that
 // bot's own loops (dues and expiries), so that one that has no room keeps nobody
