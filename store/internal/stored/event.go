@@ -11,7 +11,7 @@ import (
 // An Accepted is an element of the inbox: an event that waits to be handled.
 type Accepted struct {
 	Digest ids.Digest
-	Time   time.Time     // Time is when it was accepted.
+	Time   time.Time // Time is when it was accepted.
 	Extras
 	Event codec.Encoded // Event is what EncodeEvent wrote.
 }
