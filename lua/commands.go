@@ -39,7 +39,7 @@ var commands = []command{
 	{name: "HLEN", typ: "hash", early: true},
 	{name: "LLEN", typ: "list", early: true},
 	{name: "LRANGE", typ: "list", behind: ", '0', '0'"},
-	{name: "LINDEX", typ: "list", early: true},
+	{name: "LINDEX", typ: "list", behind: ", '0'"},
 	{name: "GET", typ: "string", early: true},
 	{name: "ZCARD", typ: "zset", early: true},
 	{name: "ZCOUNT", typ: "zset", early: true},

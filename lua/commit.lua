@@ -8,9 +8,13 @@
 -- what was written before a failure is taken back by a command whose right, on that
 -- key, is proven by then.
 --
+-- A turn that was run before its event was accepted (eager) is the same: then the
+-- record is that of the free session, nothing is in hand, and the line is the first
+-- that is known of the event.
+--
 -- USES   clock deadline tell moves
 -- KEYS   session history outbox events bells moves index watch
--- ARGV   op deadline id bell rec at till digest line score pair limit net state version replies chat all...
+-- ARGV   op deadline id bell rec eager at till digest line score pair limit net state version replies chat all...
 --        at: the server's time by which all this was computed, ms; not ahead, at most a second ago, and a
 --        second before the end of the lease
 --        bell: the session's own, see bells; till: when the lease on the replies ends, ms; empty if there are
@@ -25,7 +29,10 @@
 --        LATE now
 
 local call, try, may = redis.call, redis.pcall, redis.acl_check_cmd
-if now < at + 0 or now - at > 1000 or try('HGET', session, 'rec') ~= rec then return {'CHANGED', now} end
+local known = eager == '1' and try('HGET', events, digest)
+if known == line then return {'OK', now} end -- this call did it, and only the reply was lost
+local found = try('HMGET', session, 'rec', 'state')
+if known or now < at + 0 or now - at > 1000 or found[1] ~= rec or not found[2] then return {'CHANGED', now} end
 if may and not (may('HSET', session, 'rec', '') and (replies == '0' or may('DEL', outbox))) then return {'CHANGED', now} end
 
 local first = all + replies -- the messages begin there
@@ -37,7 +44,8 @@ if type(wrote) == 'number' then
   if type(wrote) == 'number' then
     wrote = try('HSET', events, digest, line)
     if type(wrote) == 'number' then
-      if till == '' then wrote = try('ZREM', bells, bell) else wrote = try('ZADD', bells, till, bell) end
+      if till ~= '' then wrote = try('ZADD', bells, till, bell)
+      elseif eager ~= '1' then wrote = try('ZREM', bells, bell) end
       if type(wrote) == 'number' then
         local length = try('RPUSH', history, unpack(ARGV, first, fields - 1))
         if type(length) == 'number' then
@@ -46,10 +54,13 @@ if type(wrote) == 'number' then
           if length == chat + 0 and net ~= '0' then try('PEXPIREAT', history, net) end
           if pair ~= '' then count_move(pair) end
           local channel = try('GET', watch)
-          if type(channel) == 'string' then tell(channel, 'committed', version, state, digest) end
+          if type(channel) == 'string' then
+            if eager == '1' then tell(channel, 'accepted', version, state, '') end
+            tell(channel, 'committed', version, state, digest)
+          end
           return {'OK', now}
         end
-        call('ZADD', bells, string.match(rec, '^%l+ %d+ %d+ %S+ (%d+)'), bell)
+        if eager ~= '1' then call('ZADD', bells, string.match(rec, '^%l+ %d+ %d+ %S+ (%d+)'), bell) end
       end
       call('HSET', events, digest, 'v' .. string.rep('\0', 24)) -- void, see ids
     end

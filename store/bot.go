@@ -113,6 +113,9 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 			record = known.Text()
 		}
 	}
+	if known != nil && r.serve.Eager && r.tries.may() {
+		return b.acceptEagerly(ctx, r, s, at, event, opts, known)
+	}
 	began := time.Now()
 	answer, err := b.store.do(ctx, at, b.askAccept(opts, at, event, want, small, record))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}

@@ -11,6 +11,7 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
@@ -18,17 +19,18 @@ import (
 type request struct {
 	script *lua.Script
 	args   []string
+	id     ids.Call // of the call, if it has more than one request; else empty
 }
 
 // ask returns a request. named are the arguments, each behind its name in the script's
 // header; see [call.Args].
 func ask(script *lua.Script, named []string, rest ...[]string) request {
-	return request{script, call.Args(script, named, rest...)}
+	return request{script: script, args: call.Args(script, named, rest...)}
 }
 
 // request is a request for the keys of a place.
 func (s *Store) request(q request, at place) call.Request {
-	return call.Request{Script: q.script, Keys: s.layout.keys(q.script, at), Args: q.args, Node: at.bucket}
+	return call.Request{Script: q.script, Keys: s.layout.keys(q.script, at), Args: q.args, Node: at.bucket, ID: q.id}
 }
 
 // do is run, with a refusal as the error that it means.
@@ -55,6 +57,9 @@ func (s *Store) run(ctx context.Context, at place, q request) (reply, error) {
 	}
 	if q.script.Writes && s.opts.ReadOnly {
 		return reply{}, session.ErrReadOnly
+	}
+	if err := s.landed(ctx, at.ref); err != nil {
+		return reply{}, err
 	}
 	ctx, cancel := s.caller.Bound(ctx, q.script, s.opts.Timeout)
 	defer cancel()

@@ -22,8 +22,9 @@ type plain struct {
 }
 
 // plain returns how commit ends a turn; ok is false for a turn that does more than is
-// usual, on which settle decides.
-func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
+// usual, on which settle decides. free is the record of the session before its event
+// was accepted, if the turn was run eagerly; else empty.
+func (r *runner) plain(h *hold, w written, free string) (p plain, ok bool) {
 	b, rec := r.bot, h.known
 	if rec == nil || h.event == nil || w.change.Reset != "" || w.destroy || w.change.TTL != nil || w.file != nil || w.own.file != nil ||
 		len(w.change.Moves) > 1 || len(w.chat) == 0 || len(w.chat)+(len(w.set)+len(w.own.fields))/2 > mostPlain ||
@@ -70,11 +71,15 @@ func (r *runner) plain(h *hold, w written) (p plain, ok bool) {
 		till = strconv.FormatInt(p.after.Until(), 10)
 	}
 	line := stored.Line{Status: stored.LineHandled, Forget: forget / 1000, Token: h.token, First: first, Call: rec.Holder().End(), Count: int64(len(w.chat))}.Encode()
+	is, eager, hand := rec.Text(), "", []string{stored.FieldHand, ""}
+	if free != "" {
+		is, eager, hand = free, "1", nil
+	}
 	p.request = ask(lua.Commit, []string{
-		"id", h.at.ref.ID, "bell", bellHanded + h.at.ref.String(), "rec", rec.Text(), "at", strconv.FormatInt(p.at, 10), "till", till,
+		"id", h.at.ref.ID, "bell", bellHanded + h.at.ref.String(), "rec", is, "eager", eager, "at", strconv.FormatInt(p.at, 10), "till", till,
 		"digest", string(h.event.digest), "line", line, "score", score,
 		"pair", pair, "limit", strconv.Itoa(h.opts.HistoryLimit), "net", strconv.FormatInt(rec.Dropped(), 10),
 		"state", state, "version", strconv.FormatInt(p.after.Version(), 10), "replies", strconv.Itoa(len(replies)), "chat", strconv.Itoa(len(messages)),
-	}, replies, messages, end.Set, []string{stored.FieldRecord, p.after.Text(), stored.FieldHand, ""})
+	}, replies, messages, end.Set, []string{stored.FieldRecord, p.after.Text()}, hand)
 	return p, true
 }

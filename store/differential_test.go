@@ -258,7 +258,7 @@ func (d *differential) end(s *side, r *runner, h *hold, what uint64) any {
 	noError(d.T, err)
 	if s.general {
 		h.known = nil
-	} else if _, short := r.plain(h, w); short {
+	} else if _, short := r.plain(h, w, ""); short {
 		d.commits++
 	}
 	after, version, err := r.write(h, w, once{})

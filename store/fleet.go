@@ -44,9 +44,10 @@ type presence struct {
 
 // A service is what a replica does for one bot.
 type service struct {
-	Revision int64 `json:"revision"` // Revision is that of the settings by which it goes.
-	Slots    int   `json:"slots"`    // Slots is how many sessions it handles at once.
-	Free     int   `json:"free"`     // Free is how many of them it could take now.
+	Revision int64 `json:"revision"`        // Revision is that of the settings by which it goes.
+	Slots    int   `json:"slots"`           // Slots is how many sessions it handles at once.
+	Free     int   `json:"free"`            // Free is how many of them it could take now.
+	Eager    int   `json:"eager,omitempty"` // Eager is how many of a hundred eager runs became their event's turn, of the last thousand.
 }
 
 var presenceLine = regexp.MustCompile(`^(\d{1,18}) (\d{1,18}) (\d{1,18}) (\{.*\})$`)
@@ -242,7 +243,7 @@ func (s *Store) presence() presence {
 	p := presence{Version: moduleVersion(), Bots: map[string]service{}}
 	for _, r := range s.duty.all() {
 		slots := cap(r.slots)
-		p.Bots[r.bot.name] = service{r.bot.kept.Load().Revision, slots, slots - len(r.slots)}
+		p.Bots[r.bot.name] = service{Revision: r.bot.kept.Load().Revision, Slots: slots, Free: slots - len(r.slots), Eager: r.tries.rate()}
 	}
 	p.Leaving = len(p.Bots) == 0
 	return p

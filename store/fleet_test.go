@@ -62,7 +62,7 @@ func TestAReplicaSaysWhatItServesInOneLine(t *testing.T) {
 	stopA, stopB := served(t, a, 3), served(t, b, 5)
 	eventually(t, "both bots are in the line", func() bool { p, _, _, _ := line(); return len(p.Bots) == 2 })
 	p, since, seen, until := line()
-	if p.Bots["a"] != (service{1, 3, 3}) || p.Bots["b"] != (service{2, 5, 5}) || p.Leaving || since == 0 || seen < since || until < seen+3000 {
+	if p.Bots["a"] != (service{Revision: 1, Slots: 3, Free: 3}) || p.Bots["b"] != (service{Revision: 2, Slots: 5, Free: 5}) || p.Leaving || since == 0 || seen < since || until < seen+3000 {
 		t.Errorf("the line is %+v, since %d, seen %d, until %d", p, since, seen, until)
 	}
 	stopB()

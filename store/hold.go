@@ -35,10 +35,11 @@ type hold struct {
 	rec      *stored.Record // the session as it was handed out
 	bad      error          // the hash could not be read
 	event    *event
-	inHand   bool  // the event waits in the session's hash, and is lost with it
-	accepted int64 // when it was accepted, by the server's clock, ms; of an event in hand, as is what follows
-	window   int64 // for how long its id is remembered, ms
-	turn     *Turn // that runs on the event
+	eager    *eager // the run that began before the event was accepted; else nil
+	inHand   bool   // the event waits in the session's hash, and is lost with it
+	accepted int64  // when it was accepted, by the server's clock, ms; of an event in hand, as is what follows
+	window   int64  // for how long its id is remembered, ms
+	turn     *Turn  // that runs on the event
 	parcels  []parcel
 	began    time.Time // of the handler, or of the reply that is being sent
 
@@ -188,13 +189,24 @@ func decodeParcel(element string) parcel {
 	return parcel{name: u.Reply, event: u.EventID, err: err, entry: entry{encoded: u.Message, message: session.Message{Seq: u.Reply.Number, Time: u.Time}}}
 }
 
-// begin starts the renewals and the context of what is to be done.
+// begin starts the renewals and the context of what is to be done. An eager run has
+// no lease yet.
 func (h *hold) begin(parent context.Context) context.Context {
 	h.ctx, h.cancel = context.WithCancelCause(parent)
-	overdue := func() { h.lose(errors.New("the lease could not be renewed in time")) }
 	h.mu.Lock()
 	h.began = time.Now()
 	h.turnEnd = h.began.Add(h.runner.bot.store.opts.MaxTurn)
+	h.mu.Unlock()
+	if h.eager == nil {
+		h.leased()
+	}
+	return h.ctx
+}
+
+// leased starts the renewals.
+func (h *hold) leased() {
+	overdue := func() { h.lose(errors.New("the lease could not be renewed in time")) }
+	h.mu.Lock()
 	h.renew = time.AfterFunc(h.nextRenewal(), h.tick)
 	left := time.Until(h.limit())
 	h.guard = time.AfterFunc(left, overdue)
@@ -202,7 +214,6 @@ func (h *hold) begin(parent context.Context) context.Context {
 	if left <= 0 { // the answer took that long: nothing is begun any more
 		overdue()
 	}
-	return h.ctx
 }
 
 // extend gives what is done next, one reply of several, its full MaxTurn. It
@@ -290,8 +301,12 @@ func (h *hold) lose(why error) {
 }
 
 // finish ends the renewals, so that none crosses the script that gives the
-// session back, and reports whether the session is still in our hands.
+// session back, and reports whether the session is still in our hands. The event of an
+// eager run is accepted now, if it is not yet.
 func (h *hold) finish() bool {
+	if h.eager != nil && !h.eager.lands() {
+		return false
+	}
 	h.mu.Lock()
 	h.stopped = true
 	h.renew.Stop()

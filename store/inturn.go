@@ -18,6 +18,7 @@ type mark struct {
 	store *Store
 	ref   session.Ref
 	turn  bool        // a handler's or an Update's; false: that of Send
+	eager *eager      // the run, if the handler's began before its event was accepted; else nil
 	over  atomic.Bool // the user's function has returned
 }
 

@@ -15,12 +15,14 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/warm"
 )
 
 // What the store says of the troubles that these tests make would hide what they
 // find.
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
+	warm.Set(0)
 	redistest.Main(m)
 }
 

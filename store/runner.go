@@ -13,6 +13,7 @@ import (
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/ids"
+	"github.com/botsession/botsession/store/internal/warm"
 )
 
 // A runner handles what this replica is handed out, with one handler.
@@ -46,6 +47,8 @@ type runner struct {
 	due      mailbox         // for dues
 	expired  mailbox         // for expiries
 
+	tries tries // of eager runs
+
 	mu    sync.Mutex
 	holds map[*hold]struct{}
 	wg    sync.WaitGroup
@@ -57,7 +60,7 @@ func (b *Bot) newRunner(ctx context.Context, h Handler, serve ServeOptions, slot
 	base, stop := context.WithCancelCause(calls)
 	return &runner{
 		bot: b, handle: h, serve: serve, base: base, stop: stop, calls: calls, stopping: make(chan struct{}),
-		slots: make(chan struct{}, slots), due: newMailbox(), expired: newMailbox(), holds: map[*hold]struct{}{},
+		slots: make(chan struct{}, slots), tries: tries{pause: time.Now().Add(warm.Up())}, due: newMailbox(), expired: newMailbox(), holds: map[*hold]struct{}{},
 	}
 }
 
@@ -197,7 +200,9 @@ func (r *runner) next(at place, began time.Time, next reply) *hold {
 func (r *runner) run(h *hold, s *slot) {
 	for h != nil {
 		h.slot = s
-		h.begin(r.base)
+		if h.eager == nil { // else it has begun
+			h.begin(r.base)
+		}
 		h = r.once(h)
 	}
 }
@@ -234,7 +239,7 @@ func (r *runner) do(h *hold) *hold {
 // abandon ends a hold whose user function does not return, as a failure, and
 // goes on with the session in that function's place.
 func (r *runner) abandon(h *hold, why error) {
-	if !h.take() {
+	if !h.take() || h.eager != nil && !h.eager.lands() {
 		return
 	}
 	s := h.slot.move()
@@ -268,6 +273,7 @@ func (r *runner) turn(h *hold) *hold {
 	t := newTurn(b, h.opts, h.at.ref, h.rec, h.event, h.attempt(), h.log)
 	h.runs(t)
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, true)
+	ctx.eager = h.eager
 	itsOwn := false // the error that the handler returned is that of a verb
 	fail := protect(t.log, "the handler", func() error {
 		defer lower()
@@ -367,6 +373,11 @@ func (r *runner) commit(h *hold, c written) *hold {
 // made. o is empty, or that of an Update.
 func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, err error) {
 	b := r.bot
+	if h.eager != nil {
+		if after, done := h.eager.turn(c); done {
+			return after, 0, nil
+		}
+	}
 	if !h.finish() {
 		return nil, 0, session.ErrFenced
 	}
@@ -375,7 +386,7 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 		digest = h.event.digest
 	}
 	began := time.Now()
-	if p, ok := r.plain(h, c); ok {
+	if p, ok := r.plain(h, c, ""); ok {
 		answer, err := b.store.do(r.calls, h.at, p.request)
 		if err != nil {
 			return nil, 0, err
@@ -412,9 +423,11 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 // committed is what comes after commit: the replies, or nothing more.
 func (r *runner) committed(h *hold, c written, p plain, began time.Time, now int64) *hold {
 	said := numbered(c.chat, h.known.Seq()+1, p.at)
+	if p.after.Free() { // before anybody hears of it, who may go on
+		r.bot.store.known.keep(r.bot.store.identity().id, p.after)
+	}
 	h.event.settle(session.Handled, "", said)
 	if p.after.Free() {
-		r.bot.store.known.keep(r.bot.store.identity().id, p.after)
 		return nil
 	}
 	// The lease counts from at, which the server's clock had passed by then.
@@ -437,6 +450,9 @@ func numbered(chat []entry, first, at int64) []entry {
 
 // gone is the end of a hold that somebody else has, or may have, by now.
 func (r *runner) gone(h *hold, err error) *hold {
+	if h.eager != nil && h.eager.dropped() { // nothing is lost: the event runs again, or its caller has the error
+		return nil
+	}
 	h.log().Info("turn lost", "error", err)
 	if h.inHand && errors.Is(err, errGone) {
 		r.acceptAgain(h)

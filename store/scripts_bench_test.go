@@ -135,7 +135,7 @@ func BenchmarkScripts(b *testing.B) {
 				b.Fatal(err)
 			}
 			short := false
-			if ends[i], short = r.plain(h, w); !short {
+			if ends[i], short = r.plain(h, w, ""); !short {
 				b.Fatalf("session %d: its turn is one for settle", i)
 			}
 			known[i] = ends[i].after

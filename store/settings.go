@@ -42,6 +42,7 @@ type ServeOptions struct {
 	Send        func(context.Context, Delivery) error     // Send sends one reply to the platform. On an error it is called again after a back-off; see [RetryAfter] and [GiveUp]. It is called for many sessions at once, for one session in order. Nil is for bots with BotOptions.RecordOnly, and only for them.
 	Dead        func(context.Context, session.DeadLetter) // Dead is called by the replica that made a dead letter, once, for instance to tell the user with [Session.Reply]. If that replica dies first, it is never called. It runs beside the session's next turns, so the order of two calls may differ from that of their letters. Nil means that nobody is told.
 	Grace       time.Duration                             // Grace is how long turns may go on when Serve's ctx has ended. Zero means 10 s.
+	Eager       bool                                      // Eager has this replica run a handler before the event is accepted, and accept and commit it in one trip, where it knows the session; see Eager in the package comment for what that costs.
 	Concurrency int                                       // Concurrency is how many sessions this replica handles at once. Zero means 64; Drain handles one.
 }
 

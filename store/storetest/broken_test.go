@@ -28,7 +28,7 @@ var breaks = map[string]struct {
 	"a noted reply not looked for":       {lua.Sent, "if last and is_reply(last, upto) then", "if last then", "outbox/a_replica_that_dies_between_send_and_note"},
 	"an Update that lets nobody pass":    {lua.Lease, "if mode == 'update' and s.way > now and", "if false and", "border/at_most_one_Update"},
 	"hand-backs that are not counted":    {lua.Release, "s.backs + back", "s.backs", "border/an_event_that_live_Moves"},
-	"a record that is not compared":      {lua.Commit, "or try('HGET', session, 'rec') ~= rec", "", "in_hand/events_that_come_during"},
+	"a record that is not compared":      {lua.Commit, "or found[1] ~= rec", "", "in_hand/events_that_come_during"},
 	"a line that is not written":         {lua.Commit, "try('HSET', events, digest, line)", "1", "in_hand/an_event_in_hand_is_a_duplicate"},
 	"a token that is used again":         {lua.Accept, "math.max(token + 1, time[1] * 1000000 + time[2])", "token + 0", "in_hand/a_turn_on_an_event_in_hand"},
 	"a hash withheld for any record":     {lua.Accept, "rec ~= known and", "known == '' and", "in_hand/replicas_that_take_turns"},

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/botsession/botsession/store/internal/warm"
 )
 
 // Conformance tests on one server everything that package store promises. The
@@ -19,6 +21,7 @@ import (
 // to end, so a -parallel of several times the number of processors makes the
 // suite faster.
 func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient) {
+	warm.Set(0) // what is promised of eager runs is tried at once
 	for _, part := range []struct {
 		name   string
 		checks []check
@@ -31,6 +34,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"failures", theFailures},
 		{"takeover", theTakeover},
 		{"in hand", theHand},
+		{"eager", theEager},
 		{"outbox", theOutbox},
 		{"calls beside turns", theCalls},
 		{"shutdown", theShutdown},

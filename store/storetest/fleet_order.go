@@ -184,7 +184,7 @@ func twoRoundTrips(s *scene) {
 	before := make(chan []string, 1)
 	steps := []*lua.Script{lua.Accept, lua.Lease, lua.Load, lua.Commit, lua.Settle, lua.Sent, lua.Change}
 	var skip int
-	opts := &options{Lease: longLease, Send: func(context.Context, store.Delivery) error {
+	opts := &options{Lease: longLease, Lazy: true, Send: func(context.Context, store.Delivery) error {
 		before <- r.scripts(steps...)[skip:]
 		return nil
 	}}

@@ -50,6 +50,7 @@ type handScene struct {
 func (s *scene) inHand(opts *options) *handScene {
 	s.Helper()
 	h := &handScene{scene: s, r: s.replica(), gate: s.gate()}
+	opts.Lazy = true
 	h.bot = h.r.bot("bot", opts)
 	h.sess = h.bot.Session("1")
 	s.serve(h.bot, h.handle)

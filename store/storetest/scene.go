@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -60,6 +61,7 @@ type options struct {
 	MaxWait      time.Duration
 	DeadLimit    int
 
+	Eager, Lazy bool                                        // Lazy is for what is true of turns alone that are not run eagerly
 	Send        func(context.Context, store.Delivery) error // nil: the bot records its replies only
 	Dead        func(context.Context, session.DeadLetter)
 	Grace       time.Duration
@@ -107,10 +109,14 @@ func (r *replica) tryBot(name string, o *options) (*store.Bot, error) {
 	bot, err := r.Bot(r.s.Context(), name, o.settings())
 	if err == nil {
 		r.bots++
-		r.s.brings.Store(bot, &store.ServeOptions{Send: o.Send, Dead: o.Dead, Grace: o.Grace, Concurrency: o.Concurrency})
+		r.s.brings.Store(bot, &store.ServeOptions{Send: o.Send, Dead: o.Dead, Grace: o.Grace, Concurrency: o.Concurrency, Eager: o.Eager || eagerly && !o.Lazy})
 	}
 	return bot, err
 }
+
+// eagerly is whether all replicas run their turns eagerly, which the project's own tests
+// try, too.
+var eagerly = os.Getenv("BOTSESSION_TEST_EAGER") == "1"
 
 // with returns what a bot is served with.
 func (s *scene) with(bot *store.Bot) *store.ServeOptions {

@@ -18,6 +18,7 @@ type Request struct {
 	Keys   []string
 	Args   []string // Args follow the call's id and its deadline
 	Node   int      // Node is where the Clock has the server of the keys
+	ID     ids.Call // ID is the call's id; empty for one of its own. Requests with one id are one call to the scripts
 }
 
 // Bound gives ctx the deadline by which a call's outcome is settled, timeout from
@@ -75,9 +76,16 @@ type Call struct {
 	telling  error // the last cause that says more than that time was over
 }
 
-// Begin returns a call of its own id that was not attempted yet.
+// NewID returns the id of a new call.
+func (c *Caller) NewID() ids.Call { return ids.NewCall(c.Name, c.calls.Add(1)) }
+
+// Begin returns a call that was not attempted yet.
 func (c *Caller) Begin(r Request) Call {
-	words, deadline := r.words(ids.NewCall(c.Name, c.calls.Add(1)))
+	id := r.ID
+	if id == "" {
+		id = c.NewID()
+	}
+	words, deadline := r.words(id)
 	return Call{caller: c, script: r.Script, node: r.Node, key: r.Keys[0], words: words, deadline: deadline}
 }
 

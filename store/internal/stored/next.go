@@ -40,6 +40,24 @@ func (r *Record) InHand(e Ended, forget int64) bool {
 		forget <= r.kept && kept && expires >= r.expires && (expires == 0) == (r.expires == 0) && e.At >= r.active
 }
 
+// Begun returns the free record as it is when accept's first lines have handed out an
+// event: under the token, to that call, with a lease until the moment until. It is false
+// if they would not at the moment at.
+func (r *Record) Begun(token ids.Token, by ids.Call, at, until int64) (begun *Record, ok bool) {
+	if r.work != "free" || r.waiting+r.bytes+r.unsent+r.replyBytes != 0 || at >= r.calm {
+		return nil, false
+	}
+	held := *r
+	held.work, held.token, held.holder, held.until, held.waiting = "event", string(token), string(by), until, 1
+	return &held, true
+}
+
+// Token returns the fencing token of the last hand-out, as a number.
+func (r *Record) Token() (token int64) {
+	token, _ = strconv.ParseInt(r.token, 10, 64)
+	return token
+}
+
 // After returns the record as a turn leaves it for which InHand is true.
 func (r *Record) After(e Ended) *Record {
 	after := *r
