@@ -33,7 +33,9 @@ local known = eager == '1' and try('HGET', events, digest)
 if known == line then return {'OK', now} end -- this call did it, and only the reply was lost
 local found = try('HMGET', session, 'rec', 'state')
 if known or now < at + 0 or now - at > 1000 or found[1] ~= rec or not found[2] then return {'CHANGED', now} end
-if may and not (may('HSET', session, 'rec', '') and (replies == '0' or may('DEL', outbox))) then return {'CHANGED', now} end
+if may and not (may('HSET', session, 'rec', '') and (replies == '0' or may('DEL', outbox) and may('ZREM', bells, bell))) then
+  return {'CHANGED', now}
+end
 
 local first = all + replies -- the messages begin there
 local fields = first + chat
@@ -60,7 +62,8 @@ if type(wrote) == 'number' then
           end
           return {'OK', now}
         end
-        if eager ~= '1' then call('ZADD', bells, string.match(rec, '^%l+ %d+ %d+ %S+ (%d+)'), bell) end
+        if eager ~= '1' then call('ZADD', bells, string.match(rec, '^%l+ %d+ %d+ %S+ (%d+)'), bell)
+        elseif till ~= '' then call('ZREM', bells, bell) end
       end
       call('HSET', events, digest, 'v' .. string.rep('\0', 24)) -- void, see ids
     end

@@ -95,6 +95,32 @@
 // ends any turn. They leave the same bytes.
 // (TestTheShortWayWritesWhatTheGeneralScriptsWrite, TestAScriptIsWholeWhateverTypeOrRightIsGone)
 //
+// # Eager
+//
+// With [ServeOptions.Eager] a replica that knows a session from its last turn runs the
+// handler before the event is accepted, and then has event and turn written in one trip,
+// which costs the server about half. Nothing that is promised above changes: the event
+// is handled once, in order, and its turn is committed whole or not at all. But the
+// handler runs more often. Its run is dropped, with what it did to the [Turn] and with
+// its error, if the session has changed since, or the event was accepted before; then
+// the event is handled anew, or not at all. So Eager is for bots
+//
+//   - that serve and accept in one process, with most of a user's events in the same one:
+//     where less than half of the last thousand runs became their event's turn, a replica
+//     stops for a minute; the rate stands in its line among the replicas;
+//   - whose handlers do nothing outside of the Turn that must not be done for an event that
+//     is handled elsewhere. What a handler does outside is not undone.
+//
+// Accept returns when the turn is committed, or after ten milliseconds, when the event is
+// accepted as always and the handler goes on under the lease. The same happens as soon as
+// the handler reads the chat, or calls with its context for its own session, and when it
+// fails or does what commit cannot write (a reset, a file, a second move): a failure so
+// counts, as any other. If Accept's context ends first, nothing was accepted. At most one
+// event of a session is run eagerly in a process, and none in the first minute of a
+// Serve, so that a program that dies again and again has its events accepted and the
+// crashes counted. (The part "eager" of storetest.Conformance; the faults, the simulation
+// and the linearizability tests run eager replicas, too.)
+//
 // # A bot's settings
 //
 // [BotOptions] are kept on the server, and are the same for all processes, whatever

@@ -159,6 +159,7 @@ func (l *lab) sceneWith(t *testing.T, opts store.BotOptions, brings store.ServeO
 		return nil
 	}
 	l.net.Strike()
+	brings.Eager = true // as far as this replica knows a session
 	s.opts, s.brings = opts, brings
 	near := brings
 	near.Send = func(ctx context.Context, d store.Delivery) error { s.inHand(); return brings.Send(ctx, d) }

@@ -207,7 +207,7 @@ func stage(t *testing.T, spoil spoiler) (p *past, broken *store.Bot) {
 	}
 	p = &past{lifetime: l, id: "1"}
 	p.do(t.Context(), l.near, 0, act{verb: "create"}, patience)
-	return p, newBot(t, st)
+	return p, newBot(t, st, false)
 }
 
 // end looks at the session, and returns the verdict.

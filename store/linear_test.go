@@ -113,14 +113,15 @@ func TestConcurrentCallsAndTurnsAreLinearizable(t *testing.T) {
 func newLifetime(t *testing.T, spoil spoiler) *lifetime {
 	l := &lifetime{t: t, addr: strings.TrimPrefix(redistest.Single(t), "redis://"), spoil: spoil, epoch: time.Now(), kinds: map[string]int{}}
 	st, _ := openLab(t, l.addr, "linear", patience, patience, mortalLease)
-	l.near = newBot(t, st)
+	l.near = newBot(t, st, false)
 	return l
 }
 
 const mortalLease = 250 * time.Millisecond
 
-func newBot(t *testing.T, st *store.Store) *store.Bot {
-	return botWith(t, st, "bot", store.BotOptions{Initial: "s0", Backoff: 5 * time.Millisecond, MaxAttempts: 1000}, store.ServeOptions{Grace: 50 * time.Millisecond})
+func newBot(t *testing.T, st *store.Store, eager bool) *store.Bot {
+	return botWith(t, st, "bot", store.BotOptions{Initial: "s0", Backoff: 5 * time.Millisecond, MaxAttempts: 1000},
+		store.ServeOptions{Grace: 50 * time.Millisecond, Eager: eager})
 }
 
 // run has total operations done and checked, or until one history is wrong. It
@@ -187,7 +188,7 @@ func (l *lifetime) replace(ctx context.Context, i int, seed uint64) {
 	if l.spoil != nil {
 		client.AddHook(l.spoil)
 	}
-	r.bot = newBot(l.t, st)
+	r.bot = newBot(l.t, st, seed%2 == 0)
 	ctx, r.stop = context.WithCancel(ctx)
 	l.serve.Go(func() {
 		if err := r.bot.Serve(ctx, handle, with(r.bot)); err != nil {

@@ -233,7 +233,9 @@ func (s *simulation) join() {
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(s.ctx)
 	s.note("%s joins", name)
-	s.serving.Go(func() { r.ended <- r.bot.Serve(ctx, s.handler(r), &s.brings) })
+	brings := s.brings
+	brings.Eager = choice.IntN(2) == 0
+	s.serving.Go(func() { r.ended <- r.bot.Serve(ctx, s.handler(r), &brings) })
 	s.mu.Lock()
 	s.replicas = append(s.replicas, r)
 	s.mu.Unlock()

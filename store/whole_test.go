@@ -26,10 +26,10 @@ import (
 // nothing, and say so.
 func TestAScriptIsWholeWhateverTypeOrRightIsGone(t *testing.T) {
 	t.Parallel()
-	for _, script := range []*lua.Script{lua.Accept, lua.Commit, lua.Sent} {
-		t.Run(script.Name, func(t *testing.T) {
+	for name, script := range map[string]*lua.Script{"accept": lua.Accept, "commit": lua.Commit, "commit, eagerly": lua.Commit, "sent": lua.Sent} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWhole(t, script)
+			w := newWhole(t, script, strings.HasSuffix(name, "eagerly"))
 			commands := w.commands()
 			var harms []harm
 			for _, key := range w.keys {
@@ -87,7 +87,7 @@ type kept struct {
 	life time.Duration
 }
 
-func newWhole(t *testing.T, script *lua.Script) *whole {
+func newWhole(t *testing.T, script *lua.Script, eager bool) *whole {
 	url := redistest.Single(t)
 	w := &whole{admin: client(t, url).(*redis.Client), script: script}
 	ctx := t.Context()
@@ -113,7 +113,7 @@ func newWhole(t *testing.T, script *lua.Script) *whole {
 		turn.Move("other " + turn.Event().Text)
 		turn.Reply("said")
 		return nil
-	}, &ServeOptions{Send: func(context.Context, Delivery) error { return nil }})
+	}, &ServeOptions{Eager: eager, Send: func(context.Context, Delivery) error { return nil }})
 	for bot.serving.Load() == nil {
 		time.Sleep(time.Millisecond)
 	}
