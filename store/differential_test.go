@@ -5,13 +5,15 @@ import (
 	"errors"
 	flags "flag" // flag is a function here
 	"fmt"
+	"maps"
 	"math/rand/v2"
-	"regexp"
+	"reflect"
+	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/botsession/botsession/lua"
@@ -28,56 +30,77 @@ var differentialTurns = flags.Int("differential.turns", 1000, "how many turns Te
 // by the general scripts alone; after each step all that is stored is compared.
 func TestTheShortWayWritesWhatTheGeneralScriptsWrite(t *testing.T) {
 	t.Parallel()
-	const turnsEach = 200
-	commits := 0
-	for seed := range uint64(max(*differentialTurns/turnsEach, 1)) {
-		d := newDifferential(t, seed)
-		for range turnsEach {
-			d.step()
-			if t.Failed() {
-				t.Fatalf("seed %d: the steps were\n%s", seed, strings.Join(d.steps, "\n"))
-			}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // each script makes a Lua state
+	var commits atomic.Int64
+	t.Run("seeds", func(t *testing.T) {
+		for seed := range uint64(max(*differentialTurns/turnsOfASeed, 1)) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				commits.Add(newDifferential(t, seed, time.UnixMilli(1_800_000_000_000), newSimulated(t), newSimulated(t)).run())
+			})
 		}
-		commits += d.commits
+	})
+	enoughCommits(t, int(commits.Load()), *differentialTurns)
+}
+
+// The same on two real servers, with their own Lua and their own numbers: a tenth as
+// many turns.
+func TestTheShortWayWritesWhatTheGeneralScriptsWriteOnServers(t *testing.T) {
+	t.Parallel()
+	servers := [2]engine{newReal(t), newReal(t)}
+	commits, turns := 0, max(*differentialTurns/10, 2*turnsOfASeed)
+	begin := time.Now().Truncate(24 * time.Hour).Add(48 * time.Hour) // so that the server itself drops nothing
+	for seed := range uint64(turns / turnsOfASeed) {
+		commits += int(newDifferential(t, seed, begin, servers[0], servers[1]).run())
 	}
-	t.Logf("%d of the turns ended by commit", commits)
-	if commits < *differentialTurns/8 {
-		t.Errorf("%d of %d turns ended by commit: too few to say much", commits, *differentialTurns)
+	enoughCommits(t, commits, turns)
+}
+
+// turnsOfASeed is how many turns are made of one seed.
+const turnsOfASeed = 200
+
+func enoughCommits(t *testing.T, commits, turns int) {
+	t.Logf("%d of %d turns ended by commit", commits, turns)
+	if commits < turns/8 {
+		t.Errorf("%d of %d turns ended by commit: too few to say much", commits, turns)
 	}
 }
 
 // A differential is two servers to which the same happens.
 type differential struct {
 	*testing.T
+	seed    uint64
 	dice    *rand.Rand
 	now     time.Time
 	sides   [2]*side // the short way, the general one
 	steps   []string
-	commits int
+	commits int64
 	events  int
 }
 
 type side struct {
-	server  *miniredis.Miniredis
+	server  engine
 	st      *Store
+	way     *road
 	bots    []*Bot
 	runners []*runner
 	general bool
 }
 
-func newDifferential(t *testing.T, seed uint64) *differential {
-	d := &differential{T: t, dice: rand.New(rand.NewPCG(seed, 1)), now: time.UnixMilli(1_800_000_000_000)}
+func newDifferential(t *testing.T, seed uint64, begin time.Time, short, general engine) *differential {
+	d := &differential{T: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 1)), now: begin}
 	// An id is remembered for longer than a turn and its call take: what is due to the call's deadline is in this
 	// process' time.
 	window, limit, ttl := d.pick(time.Hour, time.Minute, 2*time.Minute), d.dice.IntN(2)*5, d.pick(time.Hour, -1, 20*24*time.Hour)
-	for i := range d.sides {
-		server := miniredis.RunT(t)
-		server.SetTime(d.now)
-		st, err := Open(t.Context(), "redis://"+server.Addr(), &Options{Buckets: 1, Timeout: 5 * time.Second, Lease: 30 * time.Second})
+	for i, server := range []engine{short, general} {
+		c := server.begin(t, d.now)
+		way := &road{time: server.time()}
+		c.AddHook(way)
+		st, err := New(t.Context(), c, &Options{Buckets: 1, Timeout: 5 * time.Second, Lease: 30 * time.Second})
 		noError(t, err)
 		t.Cleanup(func() { st.Close() })
 		st.caller.Name = "replica-0123456789abcdef"
-		s := &side{server: server, st: st, general: i == 1}
+		s := &side{server: server, st: st, way: way, general: i == 1}
 		for _, recordOnly := range []bool{true, false} {
 			bot := botOf(t, st, fmt.Sprint("bot-", recordOnly), &BotOptions{RecordOnly: recordOnly, DedupeWindow: window, HistoryLimit: limit, TTL: ttl, Backoff: time.Second})
 			s.bots = append(s.bots, bot)
@@ -88,16 +111,24 @@ func newDifferential(t *testing.T, seed uint64) *differential {
 	return d
 }
 
+// run makes the turns of a seed, and returns how many of them ended by commit.
+func (d *differential) run() int64 {
+	for range turnsOfASeed {
+		d.step()
+		if d.Failed() {
+			d.Fatalf("seed %d: the steps were\n%s", d.seed, strings.Join(d.steps, "\n"))
+		}
+	}
+	return d.commits
+}
+
 func (d *differential) pick(from ...time.Duration) time.Duration { return from[d.dice.IntN(len(from))] }
 
 // at has both servers at the same moment, and both processes know it.
 func (d *differential) at(step time.Duration) {
 	d.now = d.now.Add(step)
 	for _, s := range d.sides {
-		if step > 0 {
-			s.server.FastForward(step)
-		}
-		s.server.SetTime(d.now)
+		s.server.at(d.now, step)
 		s.st.caller.Clock.Heard(0, d.now.UnixMilli()+1)
 	}
 }
@@ -117,22 +148,25 @@ func (d *differential) both(what string, do func(s *side) any) (results [2]any) 
 		less.caller.Begin(call.Request{Script: lua.Load, Keys: []string{""}})
 	}
 	d.steps = append(d.steps, fmt.Sprintf("%d %s: %v", d.now.UnixMilli(), what, results[0]))
-	if diff := cmp.Diff(results[1], results[0]); diff != "" {
-		d.Errorf("%s (-general +short):\n%s", what, diff)
+	if !reflect.DeepEqual(results[1], results[0]) {
+		d.Errorf("%s (-general +short):\n%s", what, cmp.Diff(results[1], results[0]))
 	}
 	return results
 }
 
 func (d *differential) step() {
-	d.at(d.pick(0, 1, 20, 999, 5000, 61_000, 1_200_000, 40*3_600_000) * time.Millisecond)
-	if d.dice.IntN(40) == 0 {
+	d.at(d.pick(0, 1, 20, 999, 5000, 61_000, 1_200_000) * time.Millisecond)
+	switch d.dice.IntN(40) {
+	case 0:
+		d.at(40 * time.Hour)
+	case 1:
 		d.at(-d.pick(1, 500, 3000) * time.Millisecond)
 	}
 	bot, id := d.dice.IntN(2), fmt.Sprint(d.dice.IntN(2))
 	ref := func(s *side) place { return s.st.layout.place(session.Ref{Bot: s.bots[bot].name, ID: id}) }
 	if d.dice.IntN(5) == 0 {
 		d.live(bot, id, 6)
-		d.compare()
+		d.compare(place{})
 	}
 	e := session.Event{ID: fmt.Sprint("event ", d.events), Text: fmt.Sprint("text ", d.events), Platform: "web", User: "u" + id}
 	d.events++
@@ -140,14 +174,15 @@ func (d *differential) step() {
 		e.Text = strings.Repeat("long", 1100)
 	}
 	var holds [2]*hold
-	d.both("accept", func(s *side) any {
+	lost := d.dice.IntN(10) == 0
+	d.both(fmt.Sprint("accept, its reply lost: ", lost), func(s *side) any {
+		s.way.again = lost
 		h, told := d.accept(s, s.runners[bot], ref(s), e)
 		holds[map[bool]int{true: 1}[s.general]] = h
 		return told
 	})
 	if holds[0] == nil || holds[1] == nil {
-		d.both("what waits", func(s *side) any { return d.drain(s, s.runners[bot], ref(s)) })
-		d.compare()
+		d.rest(bot, ref)
 		return
 	}
 	d.at(d.pick(0, 1, 300, 20_000) * time.Millisecond)
@@ -176,17 +211,30 @@ func (d *differential) step() {
 			return nil
 		})
 		d.at(2 * time.Second)
-		d.both("what waits", func(s *side) any { return d.drain(s, s.runners[bot], ref(s)) })
-		d.compare()
+		d.rest(bot, ref)
 		return
 	}
 	what := d.dice.Uint64()
-	d.both("turn", func(s *side) any {
-		h := holds[map[bool]int{true: 1}[s.general]]
-		return d.end(s, s.runners[bot], h, what)
+	lost = d.dice.IntN(10) == 0
+	d.both(fmt.Sprint("turn, its reply lost: ", lost), func(s *side) any {
+		s.way.again = lost
+		told := d.end(s, s.runners[bot], holds[map[bool]int{true: 1}[s.general]], what)
+		if lost {
+			told.version = 0 // settle does not know it any more
+		}
+		return fmt.Sprint(told)
 	})
+	d.rest(bot, ref)
+}
+
+// rest compares what is stored, and does what waits for a session.
+func (d *differential) rest(bot int, ref func(*side) place) {
+	waits := d.compare(ref(d.sides[0]))
+	if !waits && d.dice.IntN(20) > 0 {
+		return
+	}
 	d.both("what waits", func(s *side) any { return d.drain(s, s.runners[bot], ref(s)) })
-	d.compare()
+	d.compare(place{})
 }
 
 // accept accepts an event as Bot.Accept does, on the general side without the first lines.
@@ -225,7 +273,7 @@ func (d *differential) accept(s *side, r *runner, at place, e session.Event) (*h
 }
 
 // end ends a turn that did something, by the number what, and sends its replies.
-func (d *differential) end(s *side, r *runner, h *hold, what uint64) any {
+func (d *differential) end(s *side, r *runner, h *hold, what uint64) (told ended) {
 	dice := rand.New(rand.NewPCG(what, 2))
 	h.begin(d.Context())
 	defer h.cancel(nil)
@@ -265,7 +313,13 @@ func (d *differential) end(s *side, r *runner, h *hold, what uint64) any {
 	for err == nil && after != nil {
 		after = d.finish(s, r, after)
 	}
-	return fmt.Sprint(version, errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrWrongState))
+	return ended{version, errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrWrongState)}
+}
+
+// ended is what became of a turn.
+type ended struct {
+	version           int64
+	fenced, otherwise bool
 }
 
 // finish ends a hold: replies are noted as sent, and an event has a turn that says one thing.
@@ -335,56 +389,45 @@ func (d *differential) live(bot int, id string, kinds int) {
 }
 
 // compare compares all that is stored, but for what is empty or absent, and until when
-// the lines of events are kept, which the general scripts look at more often.
-func (d *differential) compare() {
+// the lines of events are kept, which the general scripts look at more often. It
+// reports whether the session at that place has events or replies that wait.
+func (d *differential) compare(at place) (waits bool) {
 	d.Helper()
-	var all [2]map[string]string
+	var all [2]map[string]stands
 	for i, s := range d.sides {
-		all[i] = map[string]string{}
-		for _, key := range s.server.Keys() {
-			db := s.server.DB(0)
-			life := db.TTL(key)
-			name, _, known := s.st.layout.parse(key)
-			switch db.Type(key) {
-			case "hash":
-				fields := map[string]string{}
-				names, _ := db.HKeys(key)
-				for _, field := range names {
-					if value := db.HGet(key, field); value != "" && !(name == "events" && d.forgotten(value)) {
-						fields[field] = value
-					}
-				}
-				if rec, ok := fields[stored.FieldRecord]; ok {
-					fields[stored.FieldRecord] = keptWord.ReplaceAllString(rec, "kept$1")
-				}
-				if all[i][key] = fmt.Sprintf("%q", fields); len(fields) == 0 {
-					delete(all[i], key)
-				}
-			case "list":
-				list, _ := db.List(key)
-				all[i][key] = fmt.Sprintf("%q", list)
-			case "zset":
-				set, _ := db.SortedSet(key)
-				all[i][key] = fmt.Sprint(set)
-			case "string":
-				all[i][key], _ = db.Get(key)
+		all[i] = s.server.keys()
+		for key, has := range all[i] {
+			name, of, known := s.st.layout.parse(key)
+			if name == "meta" || name == "settings" || name == "calls" && has.until != "" || !known {
+				delete(all[i], key)
+				continue
 			}
-			switch {
-			case known && name == "events" || name == "calls":
-				if life <= 0 {
-					d.Errorf("%s has no expiry", key)
-				}
-			case name != "replicas" && name != "meta":
-				all[i][key] += " until " + fmt.Sprint(life)
+			waits = waits || of.ref == at.ref && (name == "inbox" || name == "outbox")
+			switch form := forms[name]; {
+			case form.life == ends && has.until == "":
+				d.Errorf("%s has no expiry", key)
+			case form.life == stays && has.until != "":
+				d.Errorf("%s has an expiry: %s", key, has.until)
+			case form.life == ends: // by relative times, or later than it must be
+				has.until = "some time"
+				all[i][key] = has
 			}
-			if name == "meta" || name == "settings" || name == "calls" {
+			for field, value := range has.fields {
+				if value == "" || name == "events" && d.forgotten(value) {
+					delete(has.fields, field)
+				} else if field == stored.FieldRecord {
+					has.fields[field] = withoutKept(value)
+				}
+			}
+			if has.fields != nil && len(has.fields) == 0 {
 				delete(all[i], key)
 			}
 		}
 	}
-	if diff := cmp.Diff(all[1], all[0]); diff != "" {
-		d.Errorf("what is stored (-general +short):\n%s", diff)
+	if !maps.EqualFunc(all[0], all[1], stands.equal) {
+		d.Errorf("what is stored (-general +short):\n%s", cmp.Diff(all[1], all[0], cmp.AllowUnexported(stands{})))
 	}
+	return waits
 }
 
 // forgotten reports whether the line of an event counts no more: it is there or not.
@@ -393,5 +436,11 @@ func (d *differential) forgotten(line string) bool {
 	return err == nil && (l.Status == stored.LineVoid || l.Status != stored.LineWaits && l.Forget*1000 <= d.now.UnixMilli())
 }
 
-// keptWord finds the word kept of a record.
-var keptWord = regexp.MustCompile(`\d+((?: \d+){5})$`)
+// withoutKept returns a record without its word kept, which has five behind it.
+func withoutKept(rec string) string {
+	end := len(rec)
+	for range 5 {
+		end = max(strings.LastIndexByte(rec[:end], ' '), 0)
+	}
+	return rec[:strings.LastIndexByte(rec[:end], ' ')+1] + "kept" + rec[end:]
+}
