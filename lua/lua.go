@@ -87,6 +87,7 @@ func (s *Script) IsFinal(status string) bool {
 // The scripts.
 var (
 	Accept   = load(files, "accept")
+	Alone    = load(files, "alone")
 	Beat     = load(files, "beat")
 	Change   = load(files, "change")
 	Check    = load(files, "check")
@@ -113,7 +114,7 @@ var (
 )
 
 // All has all scripts, sorted by name.
-var All = []*Script{Accept, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Move, Outcome, Probe, Recent, Release, Renew, Sent, Settings, Settle, Status, Tally}
+var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Move, Outcome, Probe, Recent, Release, Renew, Sent, Settings, Settle, Status, Tally}
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.

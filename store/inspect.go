@@ -1,12 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/botsession/botsession/lua"
@@ -22,12 +24,13 @@ const oldest = 6
 // error, and what should not be so, which is a warning.
 func (s *Store) inspect(ctx context.Context) error {
 	var mu sync.Mutex
+	other := ""
 	err := s.caller.EachServer(ctx, func(ctx context.Context, server call.Server) error {
 		at := server.Addr
 		if at == "" {
 			at = address(s.client)
 		}
-		warnings, err := inspectServer(ctx, server, s.opts.Acks)
+		engine, warnings, err := inspectServer(ctx, server, s.opts.Acks)
 		if err == nil && !s.opts.ReadOnly {
 			err = s.tryToWait(ctx, server)
 		}
@@ -36,6 +39,7 @@ func (s *Store) inspect(ctx context.Context) error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		other = cmp.Or(other, engine)
 		for _, w := range warnings {
 			s.warnings = append(s.warnings, at+": "+w)
 		}
@@ -52,7 +56,10 @@ func (s *Store) inspect(ctx context.Context) error {
 	for _, w := range s.warnings {
 		s.log.Warn(w)
 	}
-	return s.probe(ctx, buckets)
+	if err := s.probe(ctx, buckets); err != nil || other == "" || s.opts.ReadOnly {
+		return err
+	}
+	return s.tryToBeAlone(ctx, buckets, other)
 }
 
 // tryToWait finds out whether the server can wait as Acks and Fsync ask.
@@ -66,12 +73,47 @@ func (s *Store) tryToWait(ctx context.Context, server call.Server) error {
 	}
 	var err error
 	if s.opts.Acks > 0 {
-		err = try("Options.Acks needs the right to WAIT", "WAIT", 0, 1)
+		err = try("Options.Acks needs the command WAIT, and the right to it", "WAIT", 0, 1)
 	}
 	if err == nil && s.opts.Fsync {
 		err = try("Options.Fsync needs Redis 7.2 or Valkey, appendonly yes, and the right to WAITAOF", "WAITAOF", 1, 0, 1)
 	}
 	return err
+}
+
+// How often the script alone looks at its key, and how long the key lives if this
+// process dies meanwhile.
+const (
+	looksAlone = 100_000 // about 50 ms
+	lifeAlone  = 10 * time.Second
+)
+
+// tryToBeAlone finds out whether a server of another engine than Redis and Valkey runs
+// other commands in the middle of a script. Garnet does unless it is told not to. What a
+// script has checked may not be so any more then when it writes.
+func (s *Store) tryToBeAlone(ctx context.Context, buckets []int, engine string) error {
+	for _, bucket := range buckets {
+		at := place{ref: session.Ref{Bot: "?", ID: s.name}, bucket: bucket}
+		key := s.layout.key("file", at)
+		var done atomic.Bool
+		wrote := make(chan error, 1)
+		go func() {
+			var err error
+			for i := 0; err == nil && !done.Load(); i++ {
+				err = s.caller.Do(ctx, call.Set(key, strconv.Itoa(i), lifeAlone))
+			}
+			wrote <- cmp.Or(err, s.caller.Do(ctx, call.Set(key, "", time.Millisecond))) // so the server removes it
+		}()
+		answer, err := s.run(ctx, at, ask(lua.Alone, []string{"times", strconv.Itoa(looksAlone)}))
+		done.Store(true)
+		if err = cmp.Or(err, <-wrote); err != nil {
+			return fmt.Errorf("write to a key while a script runs: %w", err)
+		}
+		if answer.Text("alone") != "1" {
+			return fmt.Errorf("%w: the server is %s, and runs other commands in the middle of a script, so nothing that a script does would be whole; Garnet does not with --lua --lua-transaction-mode", session.ErrUnsupported, engine)
+		}
+	}
+	return nil
 }
 
 // spread returns n buckets evenly apart, and so in a cluster on all its masters
@@ -84,26 +126,30 @@ func (s *Store) spread(n int) []int {
 	return buckets
 }
 
-// inspectServer asks one server about itself. A server that does not tell, or
-// not this user, is not inspected: the probe shows whether it works.
-func inspectServer(ctx context.Context, server call.Server, acks int) (warnings []string, err error) {
+// inspectServer asks one server about itself, and returns its name and version if it
+// is of another engine than Redis and Valkey. A server that does not tell, or not this
+// user, is not inspected: the probe shows whether it works.
+func inspectServer(ctx context.Context, server call.Server, acks int) (other string, warnings []string, err error) {
 	info := map[string]string{}
 	text, err := server.Info(ctx)
 	if call.FromServer(err) {
-		return nil, nil
+		return "", nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	for line := range strings.Lines(text) {
 		if key, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
 			info[key] = value
+			if name, is := strings.CutSuffix(key, "_version"); is && !slices.Contains([]string{"redis", "valkey", "gcc"}, name) {
+				other = name + " " + value
+			}
 		}
 	}
 	if version := info["redis_version"]; version != "" {
 		major, _, _ := strings.Cut(version, ".")
 		if n, err := strconv.Atoi(major); err == nil && n < oldest {
-			return nil, fmt.Errorf("%w: the server is Redis %s; needed is %d or newer", session.ErrUnsupported, version, oldest)
+			return "", nil, fmt.Errorf("%w: the server is Redis %s; needed is %d or newer", session.ErrUnsupported, version, oldest)
 		}
 	}
 	if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
@@ -115,7 +161,7 @@ func inspectServer(ctx context.Context, server call.Server, acks int) (warnings 
 	if replicas, err := strconv.Atoi(info["connected_slaves"]); err == nil && replicas < acks {
 		warnings = append(warnings, fmt.Sprintf("Options.Acks asks for %d replicas, and the server has %d: until there are more, each write waits in vain and returns ErrNotAcked", acks, replicas))
 	}
-	return warnings, nil
+	return other, warnings, nil
 }
 
 // warnOfShortLease tells of a lease that a few slow round trips would end.
@@ -141,6 +187,9 @@ func (s *Store) probe(ctx context.Context, buckets []int) error {
 		answer, err := s.run(ctx, at, ask(lua.Probe, []string{
 			"id", s.name, "channel", s.opts.Namespace + ":" + s.identity().id + ":probe", "writes", flag(!s.opts.ReadOnly),
 		}))
+		if call.FromServer(err) && !call.Passing(err) {
+			return fmt.Errorf("%w: Lua scripts are needed, and the server does not run them: %w", call.Cannot(err.Error()), err)
+		}
 		if err != nil {
 			return fmt.Errorf("run a script: %w", err)
 		}

@@ -124,8 +124,9 @@ type Store struct {
 // The errors are
 //
 //   - [session.ErrInvalid] for a bad URL or bad options;
-//   - [session.ErrUnsupported] for a server that is too old or cannot do what
-//     Acks or Fsync ask, and for data of an older layout;
+//   - [session.ErrUnsupported] for a server that is too old, runs no scripts,
+//     runs other commands in the middle of one, as Garnet does by default, or
+//     cannot do what Acks or Fsync ask; and for data of an older layout;
 //   - [session.ErrNoPermission], with the commands, for a user who lacks the
 //     right to some;
 //   - [session.ErrNewerLayout] for data of a newer layout;

@@ -165,6 +165,11 @@ func PTTL(key string) *Value[time.Duration] {
 	return &Value[time.Duration]{make: func(ctx context.Context, c redis.Cmdable) result[time.Duration] { return c.PTTL(ctx, key) }}
 }
 
+// Set writes a text that lives for so long.
+func Set(key, value string, life time.Duration) *Value[string] {
+	return &Value[string]{make: func(ctx context.Context, c redis.Cmdable) result[string] { return c.Set(ctx, key, value, life) }}
+}
+
 // Publish tells those who listen.
 func Publish(channel, message string) *Value[int64] {
 	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.Publish(ctx, channel, message) }}
