@@ -21,21 +21,23 @@ var breaks = map[string]struct {
 	old, new string
 	noticed  string // by this check
 }{
-	"a release without its token check":  {lua.Release, "s.token ~= token or s.work ~= work", "s.work ~= work", "border/a_late_release"},
-	"a repeated commit not recognised":   {lua.Settle, "if status == 'd' and by == token then before = first end", "", "once/a_call_whose_reply_is_lost"},
-	"a lease taken early":                {lua.Lease, "if s.lease > now then\n  if still()", "if s.lease > now + 200 then\n  if still()", "border/a_lease_is_not_taken"},
-	"replies retried early":              {lua.Lease, "elseif unsent > 0 and s.owait <= now then", "elseif unsent > 0 then", "border/the_failures_of_event"},
-	"a noted reply not looked for":       {lua.Sent, "if last and is_reply(last, upto) then", "if last then", "outbox/a_replica_that_dies_between_send_and_note"},
-	"an Update that lets nobody pass":    {lua.Lease, "if mode == 'update' and s.way > now and", "if false and", "border/at_most_one_Update"},
-	"hand-backs that are not counted":    {lua.Release, "s.backs + back", "s.backs", "border/an_event_that_live_Moves"},
-	"a record that is not compared":      {lua.Commit, "or found[1] ~= rec", "", "in_hand/events_that_come_during"},
-	"a line that is not written":         {lua.Commit, "try('HSET', events, digest, line)", "1", "in_hand/an_event_in_hand_is_a_duplicate"},
-	"a token that is used again":         {lua.Accept, "math.max(token + 1, time[1] * 1000000 + time[2])", "token + 0", "in_hand/a_turn_on_an_event_in_hand"},
-	"a hash withheld for any record":     {lua.Accept, "rec ~= known and", "known == '' and", "in_hand/replicas_that_take_turns"},
-	"a hand that is not counted":         {lua.Load, "      waiting = waiting + 1", "", "in_hand/an_event_in_hand_waits"},
-	"a hand that leaves no line":         {lua.Lease, "redis.call('HSET', events, digest, hand_line(when, window))", "", "in_hand/an_event_in_hand_that_nobody_finishes"},
-	"a lost hash that is a lost lease":   {lua.Settle, "return {'GONE', now}", "return {'FENCED', now}", "in_hand/an_event_in_hand_whose_session_loses"},
-	"a head that is not kept in letters": {lua.Dead, "why .. head", "why", "border/a_session_keeps_its_newest"},
+	"a release without its token check":   {lua.Release, "s.token ~= token or s.work ~= work", "s.work ~= work", "border/a_late_release"},
+	"a repeated commit not recognised":    {lua.Settle, "if status == 'd' and by == token then before = first end", "", "once/a_call_whose_reply_is_lost"},
+	"a lease taken early":                 {lua.Lease, "if s.lease > now then\n  if still()", "if s.lease > now + 200 then\n  if still()", "border/a_lease_is_not_taken"},
+	"replies retried early":               {lua.Lease, "elseif unsent > 0 and s.owait <= now then", "elseif unsent > 0 then", "border/the_failures_of_event"},
+	"a noted reply not looked for":        {lua.Sent, "if last and is_reply(last, upto) then", "if last then", "outbox/a_replica_that_dies_between_send_and_note"},
+	"an Update that lets nobody pass":     {lua.Lease, "if mode == 'update' and s.way > now and", "if false and", "border/at_most_one_Update"},
+	"hand-backs that are not counted":     {lua.Release, "s.backs + back", "s.backs", "border/an_event_that_live_Moves"},
+	"a record that is not compared":       {lua.Commit, "or found[1] ~= rec", "", "in_hand/events_that_come_during"},
+	"a line that is not written":          {lua.Commit, "try('HSET', events, digest, line)", "1", "in_hand/an_event_in_hand_is_a_duplicate"},
+	"a token that is used again":          {lua.Accept, "math.max(token + 1, time[1] * 1000000 + time[2])", "token + 0", "in_hand/a_turn_on_an_event_in_hand"},
+	"a hash withheld for any record":      {lua.Accept, "rec ~= known and", "known == '' and", "in_hand/replicas_that_take_turns"},
+	"a hash withheld by the record's end": {lua.Accept, "rec ~= known and", "string.match(rec, ' %d+ %d+ | .*$') ~= string.match(known, ' %d+ %d+ | .*$') and", "in_hand/a_replica_whose_last_turn"},
+	"a hand that is not counted":          {lua.Load, "      waiting = waiting + 1", "", "in_hand/an_event_in_hand_waits"},
+	"a hand that leaves no line":          {lua.Lease, "redis.call('HSET', events, digest, hand_line(when, window))", "", "in_hand/an_event_in_hand_that_nobody_finishes"},
+	"a hand without its call":             {lua.Change, "write_line('p', math.ceil((when + window) / 1000), call_end(s.holder)", "write_line('p', math.ceil((when + window) / 1000), NOBODY", "in_hand/an_event_that_leaves_the_hand"},
+	"a lost hash that is a lost lease":    {lua.Settle, "return {'GONE', now}", "return {'FENCED', now}", "in_hand/an_event_in_hand_whose_session_loses"},
+	"a head that is not kept in letters":  {lua.Dead, "why .. head", "why", "border/a_session_keeps_its_newest"},
 }
 
 const breakName = "BOTSESSION_TEST_BREAK"
