@@ -97,3 +97,31 @@ func TestATurnIsOneForSettle(t *testing.T) {
 		})
 	}
 }
+
+// What the first lines of sent would leave as it is, and the rest of it does not.
+func TestRepliesThatAreNotAllThereIsAreForTheGeneralLines(t *testing.T) {
+	t.Parallel()
+	end := someEnd
+	end.Replies, end.ReplyBytes, end.Lease = 1, 70, 30_000
+	r := inHand(t).After(end)
+	for name, c := range map[string]struct {
+		word int
+		by   string
+	}{
+		"it is held for something else": {0, "event"}, "an event waits": {5, "1"}, "another reply is unsent": {7, "2"},
+		"its own turn has ended it": {21, "1"}, "it is listed as waiting": {25, "1"}, "it is paused": {26, "1"},
+	} {
+		all := strings.Fields(r.Text())
+		all[c.word] = c.by
+		other, err := r.With(strings.Join(all, " "))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, all := other.Sent(1); all {
+			t.Errorf("%s: %s is free once one reply is sent", name, other.Text())
+		}
+	}
+	if _, all := r.Sent(1); !all {
+		t.Errorf("%s is not free once its reply is sent", r.Text())
+	}
+}
