@@ -34,7 +34,7 @@ end
 if s.lease > now then
   if still() ~= 'idle' then return answer({'OK', now}, s.work) end
   if mode == 'serve' then
-    list_due(s.lease)
+    put_off()
   elseif s.work ~= 'update' then
     s.yield = now + 250 -- the next turn waits for this Update that long
     save({})

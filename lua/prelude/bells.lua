@@ -46,6 +46,19 @@ local function unlist_due()
   unring()
 end
 
+-- put_off has a session that somebody holds looked at when the lease ends. If it has a
+-- bell of its own it keeps that, and is listed nowhere: a turn's end by commit removes
+-- the bell alone.
+local function put_off()
+  local bell = 'h' .. bot .. '/' .. id
+  if redis.call('ZSCORE', bells, bell) then
+    redis.call('ZADD', bells, s.lease, bell)
+    redis.call('ZREM', due, id)
+  else
+    list_due(s.lease)
+  end
+end
+
 -- list_expiry has somebody look at the moment when whether the session has expired.
 local function list_expiry(when)
   redis.call('ZADD', expiry, when, id)
