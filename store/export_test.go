@@ -11,6 +11,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // Simulate gives a new store a name of the simulation's, and has each command of
@@ -74,3 +75,41 @@ func Gather[T any](list iter.Seq2[T, error]) (items []T, err error) {
 
 // Rest has the store behave as if it had not asked for settings for so long.
 func (s *Store) Rest(d time.Duration) { s.bots.asked.Add(-int64(d)) }
+
+// ForgetRecords has the store forget what it knows of sessions.
+func (s *Store) ForgetRecords() {
+	s.known.mu.Lock()
+	defer s.known.mu.Unlock()
+	for s.known.order.Len() > 0 {
+		s.known.drop(s.known.order.Front())
+	}
+}
+
+// LearnRecords has the store know, too, what another one knows of sessions.
+func (s *Store) LearnRecords(from *Store) {
+	for _, r := range from.known.all() {
+		s.known.keep(s.identity().id, r)
+	}
+}
+
+// SwapRecords has two stores each know what the other one knew of sessions.
+func SwapRecords(one, other *Store) {
+	of, those := one.known.all(), other.known.all()
+	one.ForgetRecords()
+	other.ForgetRecords()
+	for _, r := range of {
+		other.known.keep(other.identity().id, r)
+	}
+	for _, r := range those {
+		one.known.keep(one.identity().id, r)
+	}
+}
+
+func (k *known) all() (records []*stored.Record) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for e := k.order.Front(); e != nil; e = e.Next() {
+		records = append(records, e.Value.(*stored.Record))
+	}
+	return records
+}

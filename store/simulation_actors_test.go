@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"runtime"
 	"slices"
 	"sync"
@@ -18,12 +19,21 @@ import (
 // platform gives up: then what was not accepted by then never is.
 func (s *simulation) talk(u *customer) {
 	dice := s.dice("talk", u.id)
-	for n := range 1 + dice.IntN(4) {
-		s.sleep(dur(dice.Int64N, 500*time.Millisecond))
-		id := fmt.Sprintf("%s/%d", u.id, n)
+	times, pause := 1+dice.IntN(4), 500*time.Millisecond
+	if s.brisk {
+		times, pause = 8+dice.IntN(8), 300*time.Millisecond
+	}
+	usual := 1 + dice.IntN(4) // the replica to which a brisk user's events come
+	for n := range times {
+		s.sleep(dur(dice.Int64N, pause))
+		id, began := fmt.Sprintf("%s/%d", u.id, n), time.Now()
 		for try := 0; ; try++ {
-			accepted, first := s.post(u, id, dice.IntN(100), 1+dice.IntN(5)/3)
-			if try == 0 && accepted && first != 1 {
+			pick, copies := dice.IntN(100), 1+dice.IntN(5)/3
+			if s.brisk && dice.IntN(4) > 0 {
+				pick, copies = usual, 1
+			}
+			accepted, first := s.post(u, id, pick, copies)
+			if try == 0 && accepted && first != 1 && !s.shaken(span{began, time.Now()}) {
 				s.find("%s: %d deliveries of %s were the first one", u.id, first, id)
 			}
 			if !accepted && dice.IntN(2) == 0 {
@@ -40,7 +50,7 @@ func (s *simulation) talk(u *customer) {
 				accepted = true
 			}
 			if accepted {
-				u.events = append(u.events, id)
+				u.events, u.when[id] = append(u.events, id), span{began, time.Now()}
 				break
 			}
 			s.sleep(dur(dice.Int64N, 300*time.Millisecond))
@@ -111,6 +121,7 @@ func (s *simulation) operate(u *customer) {
 			u.resets = true
 			err = sess.Reset(s.ctx, session.KeepChat)
 		default:
+			began := time.Now()
 			ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
 			_, err = bot.Update(ctx, u.id, func(_ context.Context, t *store.Turn) error {
 				v, _ := simUpdates.Get(t)
@@ -120,10 +131,10 @@ func (s *simulation) operate(u *customer) {
 			cancel()
 			switch {
 			case err == nil:
-				u.updates[0]++
-				u.updates[1]++
+				u.updates = append(u.updates, span{began, time.Now()})
+				u.perhaps++
 			case errors.Is(err, session.ErrUnknownOutcome):
-				u.updates[1]++
+				u.perhaps++
 			}
 		}
 		s.note("operator of %s: %v", u.id, err)
@@ -133,7 +144,16 @@ func (s *simulation) operate(u *customer) {
 const (
 	simUpdates = store.Key[int]("updates")
 	simTurns   = store.Key[int]("turns")
+	simTrail   = store.Key[uint32]("trail")
 )
+
+// trail is what a turn on an event leaves of the turns before it and of itself: no two
+// sessions have the same unless they had the same turns.
+func trail(before uint32, event string) uint32 {
+	h := fnv.New32a()
+	fmt.Fprint(h, before, event)
+	return h.Sum32()
+}
 
 var errSimulated = errors.New("simulated")
 
@@ -154,11 +174,15 @@ func (s *simulation) handler(r *replica) store.Handler {
 		dice := s.dice("handle", id, run)
 		s.note("%s handles %s, attempt %d", r.name, id, t.Attempt())
 		defer s.note("%s has handled %s", r.name, id)
-		if st, err := s.eye.Session(t.Ref().ID).Status(s.ctx); err == nil && st.Lease.Work == session.WorkEvent && st.Event.At.After(st.Now) {
+		if st, err := s.eye.Session(t.Ref().ID).Status(s.ctx); err == nil && s.undoes().from.IsZero() && st.Lease.Work == session.WorkEvent && st.Event.At.After(st.Now) {
 			s.find("%s handles %s before its back-off is over: %+v", r.name, id, st)
 		}
 		var takes time.Duration
-		switch dice.IntN(8) {
+		faults, kinds := 30, dice.IntN(8)
+		if s.brisk {
+			faults, kinds = 200, dice.IntN(80)/20
+		}
+		switch kinds {
 		case 0, 1, 2:
 		case 3, 4, 5:
 			takes = dur(dice.Int64N, simLease/2)
@@ -179,7 +203,7 @@ func (s *simulation) handler(r *replica) store.Handler {
 				}
 			}
 		}
-		switch dice.IntN(30) {
+		switch dice.IntN(faults) {
 		case 25: // deaf to its context, for longer than MaxTurn
 			s.sleep(4*time.Second + dur(dice.Int64N, time.Second))
 		case 26:
@@ -217,6 +241,8 @@ func (s *simulation) handler(r *replica) store.Handler {
 		}
 		n, _ := simTurns.Get(t)
 		simTurns.Set(t, n+1)
+		before, _ := simTrail.Get(t)
+		simTrail.Set(t, trail(before, id))
 		t.Reply("re " + id)
 		more := dice.IntN(3) / 2
 		if dice.IntN(40) == 0 { // around what is sent before it is noted
@@ -239,8 +265,12 @@ func (s *simulation) send(_ context.Context, d store.Delivery) error {
 	s.mu.Unlock()
 	s.note("send %s to %s", d.Message, d.Ref.ID)
 	dice := s.dice("send", d.Ref.ID, d.Key, try)
-	s.sleep(time.Millisecond + dur(dice.Int64N, simLease/4))
-	switch dice.IntN(20) {
+	takes, faults := simLease/4, 20
+	if s.brisk {
+		takes, faults = simLease/40, 200
+	}
+	s.sleep(time.Millisecond + dur(dice.Int64N, takes))
+	switch dice.IntN(faults) {
 	case 0, 1:
 		return errSimulated
 	case 2:

@@ -69,7 +69,7 @@ func (s *simulation) checkUser(u *customer) {
 	// The chat: each event once, in order, and right behind it its replies, if it
 	// was handled. An operator may speak between two turns.
 	var said, replies []string
-	handled, last := map[string]int{}, ""
+	handled, last, left := map[string]int{}, "", uint32(0)
 	for i, m := range chat {
 		if m.Seq != int64(i+1) {
 			s.find("%s: message %d has the number %d", u.id, i+1, m.Seq)
@@ -82,16 +82,22 @@ func (s *simulation) checkUser(u *customer) {
 		switch text := m.String(); {
 		case text == "re "+last:
 			handled[last]++
+			left = trail(left, last)
 		case !strings.HasPrefix(text, "more on "+last+", ") && !strings.HasPrefix(text, "operator "):
 			s.find("%s: the reply %q comes after %q", u.id, text, last)
 		}
 	}
-	if !slices.Equal(said, u.events) {
-		s.find("%s: the chat has the events %v, accepted were %v", u.id, said, u.events)
+	certain := s.certain(u)
+	forgotten := func(id string) bool { return !slices.Contains(certain, id) }
+	if s.undoes().from.IsZero() && !slices.Equal(said, u.events) || !slices.Equal(slices.DeleteFunc(slices.Clone(said), forgotten), certain) {
+		s.find("%s: the chat has the events %v, accepted were %v, for certain %v", u.id, said, u.events, certain)
 	}
 	for _, id := range u.events {
-		if handled[id]+dead[id] != 1 {
+		if n := handled[id] + dead[id]; n > 1 || n < 1 && !forgotten(id) {
 			s.find("%s: event %s was handled %d times, and is %d dead letters", u.id, id, handled[id], dead[id])
+		} else if n == 0 {
+			s.stats.forgotten++
+			continue
 		}
 		outcome, err := s.eye.Receipt(u.id, id).Wait(s.ctx)
 		want := session.Handled
@@ -103,12 +109,12 @@ func (s *simulation) checkUser(u *customer) {
 		}
 	}
 	s.stats.dead += len(letters)
-	s.checkData(u, len(handled))
+	s.checkData(u, len(handled), left)
 	s.checkSent(u, replies, dead)
 }
 
-// checkData compares the counters that turns and Updates left.
-func (s *simulation) checkData(u *customer, handled int) {
+// checkData compares what turns and Updates left.
+func (s *simulation) checkData(u *customer, handled int, left uint32) {
 	if u.resets {
 		return
 	}
@@ -117,14 +123,19 @@ func (s *simulation) checkData(u *customer, handled int) {
 		s.find("%s: %d turns left their mark (%v), want %d", u.id, n, err, handled)
 	}
 	n, _, err = simUpdates.Load(s.ctx, s.eye.Session(u.id))
-	if err != nil || n < u.updates[0] || n > u.updates[1] {
-		s.find("%s: %d Updates left their mark (%v), want %d to %d", u.id, n, err, u.updates[0], u.updates[1])
+	if found, _, err := simTrail.Load(s.ctx, s.eye.Session(u.id)); err != nil || found != left {
+		s.find("%s: a turn found another state than the turns before it had left (%v)", u.id, err)
+	}
+	least := len(slices.DeleteFunc(slices.Clone(u.updates), s.shaken))
+	if err != nil || n < least || n > u.perhaps {
+		s.find("%s: %d Updates left their mark (%v), want %d to %d", u.id, n, err, least, u.perhaps)
 	}
 }
 
 // checkSent compares what the platform got with the chat.
 func (s *simulation) checkSent(u *customer, replies []string, dead map[string]int) {
 	sent, keys, most := map[string]bool{}, map[string]string{}, map[string]int64{}
+	undone := !s.undoes().from.IsZero() // then turns may be made again, and what they say is said again
 	for _, d := range s.sends {
 		if d.user != u.id {
 			continue
@@ -132,14 +143,14 @@ func (s *simulation) checkSent(u *customer, replies []string, dead map[string]in
 		// In order within a life: a live Reset drops what is unsent, but who has it in
 		// hand sends it until his next renewal, perhaps behind the next life's first.
 		life, _, _ := strings.Cut(d.key, ":")
-		if key, again := keys[d.text]; again && key != d.key {
+		if key, again := keys[d.text]; again && key != d.key && !undone {
 			s.find("%s: %q was sent under two keys, %s and %s", u.id, d.text, key, d.key)
-		} else if !again && d.seq <= most[life] {
+		} else if !again && d.seq <= most[life] && !undone {
 			s.find("%s: %q, number %d, was first sent after number %d", u.id, d.text, d.seq, most[life])
 		}
 		keys[d.text], most[life] = d.key, max(most[life], d.seq)
 		sent[d.text] = sent[d.text] || d.ok
-		if !slices.Contains(replies, d.text) {
+		if !slices.Contains(replies, d.text) && !undone {
 			s.find("%s: %q was sent and is not in the chat", u.id, d.text)
 		}
 	}
@@ -185,7 +196,7 @@ func (s *simulation) left(when string, names ...string) {
 type simTally struct {
 	mu                                                   sync.Mutex
 	seeds, events, runs, sends, crashes, shutdowns, dead int
-	givenUp, refused, lines                              int
+	givenUp, refused, lines, undone, forgotten, withheld int
 }
 
 func (t *simTally) add(s *simulation) {
@@ -197,9 +208,10 @@ func (t *simTally) add(s *simulation) {
 	}
 	t.runs, t.sends, t.crashes, t.shutdowns = t.runs+s.stats.runs, t.sends+s.stats.sends, t.crashes+s.stats.crashes, t.shutdowns+s.stats.shutdowns
 	t.dead, t.givenUp, t.refused, t.lines = t.dead+s.stats.dead, t.givenUp+s.stats.givenUp, t.refused+s.stats.refused, t.lines+len(s.log)
+	t.undone, t.forgotten, t.withheld = t.undone+s.stats.undone, t.forgotten+s.stats.forgotten, t.withheld+int(s.withheld.Load())
 }
 
 func (t *simTally) log(to *testing.T) {
-	to.Logf("%d seeds: %d events (%d given up, %d times too large for whom they came to), %d runs of the handler, %d sends, %d dead letters, %d crashes, %d shutdowns; %d lines of log",
-		t.seeds, t.events, t.givenUp, t.refused, t.runs, t.sends, t.dead, t.crashes, t.shutdowns, t.lines)
+	to.Logf("%d seeds: %d events (%d given up, %d times too large for whom they came to), %d runs of the handler, %d hand-outs without a hash, %d sends, %d dead letters, %d crashes, %d shutdowns, %d fail-overs and %d events that they lost; %d lines of log",
+		t.seeds, t.events, t.givenUp, t.refused, t.runs, t.withheld, t.sends, t.dead, t.crashes, t.shutdowns, t.undone, t.forgotten, t.lines)
 }

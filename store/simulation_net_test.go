@@ -26,12 +26,13 @@ import (
 // A world is one simulation's server, clock, network and log. Its time is that
 // of a synctest bubble: it moves when everybody waits.
 type world struct {
-	t      *testing.T
-	seed   uint64
-	server *miniredis.Miniredis
-	start  time.Time
-	calm   time.Time     // from when on nothing goes wrong any more
-	far    time.Duration // the most that a request, or an answer, is on its way
+	t        *testing.T
+	seed     uint64
+	server   *miniredis.Miniredis
+	start    time.Time
+	calm     time.Time     // from when on nothing goes wrong any more
+	withheld atomic.Int64  // hand-outs without a hash
+	far      time.Duration // the most that a request, or an answer, is on its way
 
 	mu    sync.Mutex
 	clock time.Time    // the server's
@@ -223,6 +224,7 @@ func (l *link) carry(ctx context.Context, cmds []redis.Cmder, next func() error)
 		l.world.tick()
 		l.world.note("%s %s #%d", l.name, label, n)
 		err = next()
+		l.world.count(cmds)
 		if e := l.until(ctx, l.world.own(time.Now().Add(back))); e != nil {
 			err = e
 		} else if !calm && fate < 0.07 {
@@ -243,6 +245,21 @@ func (l *link) carry(ctx context.Context, cmds []redis.Cmder, next func() error)
 		}
 	}
 	return err
+}
+
+// count counts the hand-outs without a hash.
+func (w *world) count(cmds []redis.Cmder) {
+	for _, cmd := range cmds {
+		script, is := cmd.(interface{ Val() any })
+		if !is || scriptName(text(cmd.Args()[1])) != "accept" {
+			continue
+		}
+		if reply, _ := script.Val().([]any); len(reply) == 4 {
+			if next, _ := reply[3].([]any); len(next) == 2 && next[0] == "hand" {
+				w.withheld.Add(1)
+			}
+		}
+	}
 }
 
 // describeAll names a request of one command or of several.

@@ -34,8 +34,9 @@ var (
 // what users say, how long handlers take and how
 // they fail, which requests and replies are lost, delayed, or delivered after
 // their caller gave up, which replicas stand still for longer than their lease,
-// die, or are shut down, and what operators do in between. Then the network is
-// good, and when all is quiet the promises of doc.go are checked.
+// die, or are shut down, whether the server falls back to an older state, what
+// processes believe to know of sessions, and what operators do in between. Then the
+// network is good, and when all is quiet the promises of doc.go are checked.
 //
 // A seed replays: the same seed gives the same log, line by line. All that is
 // drawn is drawn by the seed and a name ("the second request of r3 to commit
@@ -124,6 +125,8 @@ type simulation struct {
 	sends   []sending      // in the order in which they began
 	tries   map[string]int // to send, by key
 	stats   simTally
+	undone  span           // see failOver; zero if there is none
+	brisk   bool           // users say much, and handlers are quick: then processes know records
 	serving sync.WaitGroup // what belongs to replicas
 	late    sync.WaitGroup // duplicates
 }
@@ -143,8 +146,10 @@ type replica struct {
 type customer struct {
 	id      string
 	events  []string
-	resets  bool   // an operator reset the session, so that its data tells nothing
-	updates [2]int // that were certainly, and perhaps, made
+	resets  bool            // an operator reset the session, so that its data tells nothing
+	updates []span          // in which an Update was made for certain
+	perhaps int             // Updates that were made, or perhaps
+	when    map[string]span // from an event's first delivery until it was known to be accepted
 }
 
 type sending struct {
@@ -155,6 +160,7 @@ type sending struct {
 
 const (
 	simLease  = 300 * time.Millisecond
+	simLong   = 3 * time.Second // a turn ends by commit up to a second before its lease does
 	simCalm   = 4 * time.Second
 	simQuiet  = 2 * time.Minute
 	simWindow = time.Minute
@@ -167,8 +173,10 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 		defer cancel()
 		s = &simulation{world: newWorld(t, seed), ctx: ctx, runs: map[string]int{}, tries: map[string]int{}}
 		defer s.server.Close()
+		s.brisk = s.dice("brisk").IntN(3) == 0
 		s.calm = s.start.Add(simCalm)
-		s.opts = store.BotOptions{MaxAttempts: 3, Backoff: 100 * time.Millisecond, TTL: time.Hour, DedupeWindow: simWindow}
+		ttl := []time.Duration{time.Hour, -1}[s.dice("ttl").IntN(2)] // for ever: then the records of two turns differ in little
+		s.opts = store.BotOptions{MaxAttempts: 3, Backoff: 100 * time.Millisecond, TTL: ttl, DedupeWindow: simWindow}
 		s.brings = store.ServeOptions{Send: s.send, Grace: simLease / 2, Concurrency: 8}
 		look := newLink(s.world, "eye")
 		look.open = true
@@ -196,6 +204,9 @@ func (s *simulation) find(format string, args ...any) {
 
 func (s *simulation) open(l *link, client *redis.Client, name string, opts store.Options) *store.Store {
 	opts.Timeout, opts.Lease, opts.MaxTurn, opts.Logger = time.Second, simLease, 3*time.Second, s.logger(l.name)
+	if s.brisk {
+		opts.Lease = simLong
+	}
 	st, err := store.New(s.ctx, client, &opts)
 	if err != nil {
 		s.t.Fatal(err)
@@ -279,7 +290,7 @@ func (s *simulation) leave(i int, dies bool) {
 func (s *simulation) handsBack(r *replica) {
 	for _, u := range s.users {
 		st, err := s.eye.Session(u.id).Status(s.ctx)
-		if err == nil && r.failed.Load() == 0 && len(r.pause) == 0 && st.Lease.Work == session.WorkEvent && st.Lease.Held(st.Now) &&
+		if err == nil && s.undoes().from.IsZero() && r.failed.Load() == 0 && len(r.pause) == 0 && st.Lease.Work == session.WorkEvent && st.Lease.Held(st.Now) &&
 			st.Lease.Holder == r.name {
 			s.find("%s has ended, and holds %s: %+v", r.name, u.id, st.Lease)
 		}
@@ -300,19 +311,21 @@ func (s *simulation) run() {
 	}
 	var users, chaos sync.WaitGroup
 	for i := range 1 + plan.IntN(5) {
-		u := &customer{id: fmt.Sprint("u", i)}
+		u := &customer{id: fmt.Sprint("u", i), when: map[string]span{}}
 		s.users = append(s.users, u)
 		users.Go(func() { s.talk(u) })
 		users.Go(func() { s.operate(u) })
 	}
 	chaos.Go(s.chaos)
+	chaos.Go(s.failOver)
+	chaos.Go(s.mixUp)
 	users.Wait()
 	chaos.Wait()
 	s.late.Wait()
 	time.Sleep(time.Until(s.calm))
-	s.users = slices.DeleteFunc(s.users, func(u *customer) bool { // nothing was ever accepted: there is no session
+	s.users = slices.DeleteFunc(s.users, func(u *customer) bool { // nothing was ever accepted, or it is forgotten: there is no session
 		_, err := s.eye.Session(u.id).Load(s.ctx)
-		return len(u.events) == 0 && errors.Is(err, session.ErrNotFound)
+		return len(s.certain(u)) == 0 && errors.Is(err, session.ErrNotFound)
 	})
 	s.settle()
 	s.check()
