@@ -37,6 +37,7 @@ var troubles = []trouble{
 	{name: "stopped for a moment (SIGSTOP)", begin: frozen},
 	{name: "its user lacks one right after the other", heard: "no permission", begin: rightLost},
 	{name: "cluster, slots migrated", begin: migrated},
+	{name: "cluster, slots migrated at once", begin: migratedAtOnce},
 	{name: "cluster, master killed", loses: true, begin: masterKilled(0)},
 	{name: "cluster, master killed, Acks: 1", acks: 1, begin: masterKilled(1)},
 	{name: "Sentinel, fail-over asked for", loses: true, begin: failOver(false, 0)},
@@ -248,14 +249,7 @@ func migrated(t *testing.T) (string, func()) {
 	from, to := all[0], all[1]
 	ctx := context.Background()
 	return url, func() {
-		bySlot := map[int64][]string{}
-		for keys := from.Scan(ctx, 0, "bs:{*", 1000).Iterator(); keys.Next(ctx); {
-			slot := from.ClusterKeySlot(ctx, keys.Val()).Val()
-			bySlot[slot] = append(bySlot[slot], keys.Val())
-		}
-		if len(bySlot) == 0 {
-			t.Fatal("no session lives on the first node")
-		}
+		bySlot := slotsOf(t, from)
 		migrate := func(keys []string) {
 			must(t, from.Do(ctx, append([]any{"MIGRATE", to.host, to.port, "", 0, 5000, "KEYS"}, anys(keys)...)...).Err())
 		}
@@ -279,6 +273,50 @@ func migrated(t *testing.T) (string, func()) {
 		}
 		t.Logf("%d slots moved", len(bySlot))
 	}
+}
+
+// migratedAtOnce has the first master hand all slots in use to the second by itself, as
+// Valkey does from 9.0 on: it copies them while it goes on with them, and then they
+// change hands in one moment. No client is told ASK.
+func migratedAtOnce(t *testing.T) (string, func()) {
+	url := redistest.Cluster(t, 3)
+	all := nodes(t, url)
+	from, to := all[0], all[1]
+	ctx := context.Background()
+	if err := from.Do(ctx, "CLUSTER", "GETSLOTMIGRATIONS").Err(); err != nil {
+		t.Skip("SKIPPED, the server does not know CLUSTER MIGRATESLOTS, as Valkey 9 does: ", err)
+	}
+	return url, func() {
+		bySlot := slotsOf(t, from)
+		command := []any{"CLUSTER", "MIGRATESLOTS", "SLOTSRANGE"}
+		for slot := range bySlot {
+			command = append(command, slot, slot)
+		}
+		must(t, from.Do(ctx, append(command, "NODE", to.id)...).Err())
+		until(t, "the slots have changed hands", func() bool {
+			jobs, err := from.Do(ctx, "CLUSTER", "GETSLOTMIGRATIONS").Result()
+			said := fmt.Sprint(jobs)
+			if must(t, err); strings.Contains(said, "failed") || strings.Contains(said, "cancelled") {
+				t.Fatalf("the migration: %s", said)
+			}
+			return strings.Contains(said, "success")
+		})
+		t.Logf("%d slots moved", len(bySlot))
+	}
+}
+
+// slotsOf returns the keys of sessions that a node has, by their slots.
+func slotsOf(t *testing.T, n node) map[int64][]string {
+	t.Helper()
+	ctx, bySlot := context.Background(), map[int64][]string{}
+	for keys := n.Scan(ctx, 0, "bs:{*", 1000).Iterator(); keys.Next(ctx); {
+		slot := n.ClusterKeySlot(ctx, keys.Val()).Val()
+		bySlot[slot] = append(bySlot[slot], keys.Val())
+	}
+	if len(bySlot) == 0 {
+		t.Fatal("no session lives on the first node")
+	}
+	return bySlot
 }
 
 func anys(texts []string) []any {
