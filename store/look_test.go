@@ -487,3 +487,35 @@ func TestAnIdleFleetAsksEachBucketOnceARound(t *testing.T) {
 		})
 	}
 }
+
+// A session in hand that somebody looks at is looked at again when its lease ends, and is
+// listed nowhere: its turn's end by commit removes its bell alone.
+func TestALookAtASessionInHandListsItNowhere(t *testing.T) {
+	t.Parallel()
+	b := newBelfry(t)
+	bot := botOf(t, b.Store, "bot", nil)
+	at := b.layout.place(session.Ref{Bot: "bot", ID: "1"})
+	for i := range 2 {
+		_, err := bot.Accept(t.Context(), "1", session.Event{ID: fmt.Sprint(i), Text: "hi"})
+		noError(t, err)
+		_, err = bot.Drain(t.Context(), func(context.Context, *Turn) error { return nil }, nil)
+		noError(t, err)
+	}
+	e, err := bot.encodeEvent(session.Event{ID: "held", Text: "held"}, bot.options())
+	noError(t, err)
+	e.window = time.Hour.Milliseconds()
+	answer, err := b.do(t.Context(), at, bot.askAccept(bot.options(), at, e, bot.options().room(), true, ""))
+	noError(t, err)
+	if next := answer.Next().Status(); next != "hand" {
+		t.Fatalf("the event is not in hand but: %s", next)
+	}
+	ends := b.rings("hbot/1")
+	noError(t, b.c.ZAdd(t.Context(), b.key("bells", ""), redis.Z{Score: float64(ends - 1000), Member: "hbot/1"}).Err()) // as before a renewal
+	noError(t, b.c.ZAdd(t.Context(), b.key("due", "bot"), redis.Z{Score: 1, Member: "1"}).Err())
+	if _, err := b.do(t.Context(), at, bot.askLease(bot.options(), at, "serve", "")); !errors.Is(err, session.ErrBusy) {
+		t.Errorf("the lease of a session in hand: %v", err)
+	}
+	if n := b.c.ZCard(t.Context(), b.key("due", "bot")).Val(); n != 0 || b.rings("hbot/1") != ends || ends == 0 {
+		t.Errorf("%d sessions are listed, its bell rings at %d, and its lease ends at %d", n, b.rings("hbot/1"), ends)
+	}
+}
