@@ -35,7 +35,7 @@ type eager struct {
 	free   *stored.Record // the session as the run found it
 	hold   *hold
 
-	mu      sync.Mutex // held while the server is asked
+	mu      chan struct{} // a lock that is held while the server is asked: a channel, on which a simulation can wait
 	fate    fate
 	receipt *Receipt
 	err     error
@@ -60,7 +60,7 @@ var errDropped = fmt.Errorf("%w: the session has changed since the handler began
 // acceptEagerly runs the handler, and returns when the event is accepted.
 func (b *Bot) acceptEagerly(ctx context.Context, r *runner, s *slot, at place, e *event, opts *BotOptions, free *stored.Record) (*Receipt, error) {
 	g := &eager{
-		bot: b, runner: r, slot: s, ctx: ctx, at: at, id: b.store.caller.NewID(), opts: opts, event: e, free: free, done: make(chan struct{}),
+		bot: b, runner: r, slot: s, ctx: ctx, at: at, id: b.store.caller.NewID(), opts: opts, event: e, free: free, mu: make(chan struct{}, 1), done: make(chan struct{}),
 		receipt: &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: e.digest},
 	}
 	g.hold = &hold{runner: r, opts: opts, at: at, work: session.WorkEvent, rec: free, event: e, eager: g, window: e.window}
@@ -86,8 +86,8 @@ func (b *Bot) acceptEagerly(ctx context.Context, r *runner, s *slot, at place, e
 // turn writes the event and its turn in one trip. done is false if the event must be
 // accepted first, or is.
 func (g *eager) turn(c written) (after *hold, done bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.mu <- struct{}{}
+	defer func() { <-g.mu }()
 	if g.fate != runPending {
 		return nil, false
 	}
@@ -125,8 +125,8 @@ func (g *eager) turn(c written) (after *hold, done bool) {
 // lands has the event accepted, if it is not yet, and reports whether the run is its
 // turn now.
 func (g *eager) lands() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.mu <- struct{}{}
+	defer func() { <-g.mu }()
 	if g.fate == runPending {
 		g.accept()
 	}
@@ -174,8 +174,8 @@ func (g *eager) accept() {
 
 // giveUp ends a run whose event nobody asks for any more: it was not accepted.
 func (g *eager) giveUp() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.mu <- struct{}{}
+	defer func() { <-g.mu }()
 	if g.fate == runPending {
 		g.drop(context.Cause(g.ctx))
 	}
@@ -198,8 +198,8 @@ func (g *eager) end(f fate) {
 
 // dropped reports whether the run is nothing.
 func (g *eager) dropped() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.mu <- struct{}{}
+	defer func() { <-g.mu }()
 	return g.fate == runDropped
 }
 
