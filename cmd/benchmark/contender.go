@@ -72,6 +72,7 @@ const racePrefix = "race-"
 // The names by which the goals refer to contenders.
 const (
 	nameOurs   = "botsession"
+	nameEager  = "botsession, eager"
 	nameCapped = "blob, last 20"
 	nameTRPC   = "trpc-agent-go"
 	nameADK    = "adk-utils-go"
@@ -82,6 +83,7 @@ const (
 func contenders() []contender {
 	return []contender{
 		{nameOurs, "fenced, once, in order; Accept, handler, commit, Receipt.Wait; no Send", openOurs(settings{}), 100, true},
+		{nameEager, "the same with ServeOptions.Eager", openOurs(settings{eager: true}), 100, true},
 		{"botsession + last 20", "the same, and the handler reads the last 20 messages", openOurs(settings{last: 20}), 100, true},
 		{nameCapped, "GET, decode, change, encode, SET of one msgpack blob that keeps 20 messages; no guard", openBlob(20), 1, false},
 		{"blob, whole", "the same with the whole chat; no guard", openBlob(0), 110, false},

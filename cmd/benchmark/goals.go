@@ -78,6 +78,7 @@ func (b *bench) goals(r *report) (all []goal) {
 		{"instructions", instructionGoals},
 		{"speed", b.speedGoals},
 		{"latency", latencyGoals},
+		{"eager", paceGoals},
 		{"memory", memoryGoals},
 		{"index", indexGoals},
 		{"race", raceGoals},
@@ -110,6 +111,10 @@ func instructionGoals(r *report) (all []goal) {
 		switch {
 		case w.name == workBase:
 			want = most
+		case w.name == workEager:
+			want = 1.1
+		case w.name == workEagerSend:
+			want, floor = 1.8, base.Floor
 		case w.name == workSend:
 			want, floor = 2.6, base.Floor
 			note = "against the floor of a turn without Send; against one that sends and notes, too, " + short(ratio(c.Ours, c.Floor)) + times
@@ -150,6 +155,26 @@ func (b *bench) speedGoals(r *report) (all []goal) {
 		}
 		all = append(all, atLeast(fmt.Sprintf("turns/s, %d callers, against %s (%d messages)", many, peer.name, peer.history), value, peer.factor, times))
 	}
+	eager := b.cost(nameEager, at)
+	all = append(all,
+		atMost(fmt.Sprintf("eager: server time, %d callers, against the floor's%s", many, where), ratio(eager.Busy.Median, floor.Busy.Median), 1.5, times),
+		atMost("eager: server time, one caller, against the floor's"+where, ratio(eager.Server.Median, floor.Server.Median), 2, times),
+		atLeast(fmt.Sprintf("eager: turns/s, %d callers, against the floor%s", many, where), ratio(perSec(nameEager, at), perSec(nameFloor, at)), 1.2, times),
+		atLeast(fmt.Sprintf("eager: turns/s, %d callers, against the capped blob%s", many, where), ratio(perSec(nameEager, at), perSec(nameCapped, at)), 1, times))
+	for _, peer := range []struct {
+		name    string
+		history int
+		factor  float64
+	}{{nameTRPC, 100, 36}, {nameTRPC, 1000, 330}, {nameADK, 100, 20}, {nameADK, 1000, 160}} {
+		value := 0.0
+		if slices.Contains(r.Config.histories, peer.history) {
+			value = ratio(perSec(nameEager, peer.history), perSec(peer.name, peer.history))
+		}
+		all = append(all, atLeast(fmt.Sprintf("eager: turns/s, %d callers, against %s (%d messages)", many, peer.name, peer.history), value, peer.factor, times))
+	}
+	all = append(all,
+		atMost("eager: allocations of the client"+where, eager.Allocs.Median, 134, ""),
+		atMost("eager: bytes both ways, the handler reads no chat"+where, eager.Up.Median+eager.Down.Median, 1200, ""))
 	low, high := slices.Min(r.Config.histories), slices.Max(r.Config.histories)
 	few, lots := *b.cost(nameOurs, low), *b.cost(nameOurs, high)
 	time := ratio(p50(high), p50(low))
@@ -181,7 +206,12 @@ func latencyGoals(r *report) []goal {
 		g = atMost(g.Figure, l.Ratio.Median, 1.5, times)
 		g.Note = fmt.Sprintf("on a quiet machine: %.0f %% of the cores did something else", 100*l.Others)
 	}
-	return []goal{g}
+	e := atMost("eager: p50, one caller, against the capped blob, interleaved", l.Trip.Median, 1.1, times)
+	if l.quiet() {
+		e = atMost(e.Figure, l.Trip.Median, 1, times)
+	}
+	e.Note = g.Note
+	return []goal{g, e}
 }
 
 func memoryGoals(r *report) []goal {

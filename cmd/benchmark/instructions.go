@@ -28,11 +28,15 @@ type work struct {
 	minute   bool // the session was last active in an earlier minute
 	fresh    bool // the session does not exist yet
 	watch    bool // somebody watches the bot
+	eager    bool // ServeOptions.Eager
 }
 
 const (
 	workBase = "a turn"
 	workSend = "with Send"
+
+	workEager     = "eager"
+	workEagerSend = "eager, with Send"
 
 	workBuckets = 1   // so that the looks of an idle replica, which a slow server would count too, are few
 	workUsers   = 64  // that make the turns, where they need not be one each
@@ -50,6 +54,8 @@ var works = []work{
 	{name: "three replicas in turn", replicas: 3},
 	{name: "a new user's first message", fresh: true},
 	{name: "one watcher", watch: true},
+	{name: workEager, eager: true},
+	{name: workEagerSend, eager: true, send: true},
 }
 
 // A counting is how many instructions the server ran for a turn.
@@ -215,7 +221,7 @@ func openWork(w work) func(context.Context, env) (instance, error) {
 	return func(ctx context.Context, e env) (_ instance, err error) {
 		t := &team{}
 		for range max(1, w.replicas) {
-			o, err := newOurs(ctx, e, settings{send: w.send, limit: w.limit, buckets: workBuckets})
+			o, err := newOurs(ctx, e, settings{send: w.send, limit: w.limit, buckets: workBuckets, eager: w.eager})
 			if err != nil {
 				return nil, errors.Join(err, t.close())
 			}

@@ -18,6 +18,8 @@ type latency struct {
 	Ours    spread  `json:"ours_p50_us"`
 	Capped  spread  `json:"capped_p50_us"`
 	Ratio   spread  `json:"ratio"`
+	Eager   spread  `json:"eager_p50_us"` // of ours with ServeOptions.Eager, likewise
+	Trip    spread  `json:"eager_ratio"`
 	Others  float64 `json:"busy_with_others"` // share of the machine's cores that did something else meanwhile; negative: not known
 	Error   string  `json:"error,omitempty"`
 }
@@ -29,59 +31,62 @@ func (l *latency) quiet() bool { return l.Others >= 0 && l.Others < quietBelow }
 
 func (b *bench) latency(ctx context.Context) (*latency, error) {
 	l := &latency{History: nearest(b.config.histories, 100)}
-	var ours, capped, ratios, others []float64
+	var ours, capped, ratios, eager, trips, others []float64
 	for repeat := range b.config.repeats {
 		b.say("latency, repeat %d of %d", repeat+1, b.config.repeats)
-		one, two, busy, err := b.inTurn(ctx, l)
+		p50, busy, err := b.inTurn(ctx, l)
 		if err != nil {
 			l.Error = err.Error()
 			break
 		}
-		ours, capped, ratios = append(ours, one), append(capped, two), append(ratios, ratio(one, two))
+		ours, capped, ratios = append(ours, p50[0]), append(capped, p50[1]), append(ratios, ratio(p50[0], p50[1]))
+		eager, trips = append(eager, p50[2]), append(trips, ratio(p50[2], p50[1]))
 		others = append(others, busy)
 	}
 	b.say("")
 	l.Ours, l.Capped, l.Ratio, l.Others = spreadOf(ours), spreadOf(capped), spreadOf(ratios), median(others)
+	l.Eager, l.Trip = spreadOf(eager), spreadOf(trips)
 	return l, ctx.Err()
 }
 
-// inTurn measures both, one turn each, for as long as two cells of the speed part.
-func (b *bench) inTurn(ctx context.Context, l *latency) (ours, capped, others float64, err error) {
+// inTurn measures ours, the blob and ours with Eager, one turn each, for as long as two
+// cells of the speed part.
+func (b *bench) inTurn(ctx context.Context, l *latency) (p50 [3]float64, others float64, err error) {
 	const users, warm = 64, 200
 	var instances []instance
 	var names []string
 	for i := range users {
 		names = append(names, "user-"+strconv.Itoa(i))
 	}
-	for _, open := range []func(context.Context, env) (instance, error){openOurs(settings{}), openBlob(20)} {
+	for _, open := range []func(context.Context, env) (instance, error){openOurs(settings{}), openBlob(20), openOurs(settings{eager: true})} {
 		e := b.env()
 		in, err := open(ctx, e)
 		if err != nil {
-			return 0, 0, 0, err
+			return p50, 0, err
 		}
 		defer func() {
 			err = errors.Join(err, in.close(), b.server.sweep(context.WithoutCancel(ctx), e.prefix))
 		}()
 		if err := in.prepare(ctx, names, b.data.chat(0, l.History)); err != nil {
-			return 0, 0, 0, err
+			return p50, 0, err
 		}
 		instances = append(instances, in)
 	}
 	script := b.data.flat()
-	var took [2][]time.Duration
+	var took [3][]time.Duration
 	began := time.Now()
 	var before usage
 	for i := 0; i <= warm || time.Since(began) < 4*b.config.budget; i++ {
 		if i == warm {
 			began = time.Now()
 			if before, err = b.usage(ctx); err != nil {
-				return 0, 0, 0, err
+				return p50, 0, err
 			}
 		}
 		for n, in := range instances {
 			start := time.Now()
 			if err := in.turn(ctx, names[i%users], script[i%len(script)]); err != nil {
-				return 0, 0, 0, err
+				return p50, 0, err
 			}
 			if i >= warm {
 				took[n] = append(took[n], time.Since(start))
@@ -90,13 +95,14 @@ func (b *bench) inTurn(ctx context.Context, l *latency) (ours, capped, others fl
 	}
 	after, err := b.usage(ctx)
 	if err != nil {
-		return 0, 0, 0, err
+		return p50, 0, err
 	}
 	l.Turns += len(took[0])
 	for n := range took {
 		slices.Sort(took[n])
+		p50[n] = micros(quantile(took[n], 0.5))
 	}
-	return micros(quantile(took[0], 0.5)), micros(quantile(took[1], 0.5)), after.others(before), nil
+	return p50, after.others(before), nil
 }
 
 // A usage is how much time the processors have spent since the machine began.

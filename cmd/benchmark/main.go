@@ -161,6 +161,10 @@ var parts = []part{
 		r.Latency, err = b.latency(ctx)
 		return err
 	}},
+	{"eager", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Paces, err = b.paces(ctx)
+		return err
+	}},
 	{"memory", func(ctx context.Context, b *bench, r *report) (err error) {
 		r.Idles, err = b.idles(ctx, r.Contenders)
 		return err

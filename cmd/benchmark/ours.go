@@ -27,6 +27,7 @@ type ours struct {
 	store  *store.Store
 	bot    *store.Bot
 	last   int // messages that the handler reads; zero: none
+	slow   time.Duration
 	stop   context.CancelFunc
 	served chan error
 	events atomic.Int64
@@ -43,13 +44,19 @@ const (
 // settings are what can differ between two instances of ours. The zero value is
 // what the table of all contenders shows.
 type settings struct {
-	last    int  // messages that the handler reads; zero: none
-	send    bool // replies are sent, not only recorded
-	limit   int  // HistoryLimit
-	buckets int  // zero: 256
-	acks    int  // Options.Acks
-	fsync   bool // Options.Fsync
+	last    int           // messages that the handler reads; zero: none
+	send    bool          // replies are sent, not only recorded
+	limit   int           // HistoryLimit
+	buckets int           // zero: 256
+	acks    int           // Options.Acks
+	fsync   bool          // Options.Fsync
+	eager   bool          // ServeOptions.Eager
+	waits   bool          // the caller waits until it is eager
+	slow    time.Duration // what the handler does takes so long
 }
+
+// eagerFrom is how long a replica must serve before it runs a turn eagerly.
+var eagerFrom = time.Minute
 
 func openOurs(with settings) func(context.Context, env) (instance, error) {
 	return func(ctx context.Context, e env) (instance, error) {
@@ -67,14 +74,14 @@ func newOurs(ctx context.Context, e env, with settings) (*ours, error) {
 		client.Close()
 		return nil, err
 	}
-	o := &ours{env: e, client: client, store: st, last: with.last, served: make(chan error, 1)}
+	o := &ours{env: e, client: client, store: st, last: with.last, slow: with.slow, served: make(chan error, 1)}
 	o.name = st.Name()[strings.LastIndexByte(st.Name(), '-')+1:]
 	o.bot, err = st.Bot(ctx, oursBot, &store.BotOptions{Initial: states[0], HistoryLimit: with.limit, RecordOnly: !with.send})
 	if err != nil {
 		return nil, errors.Join(err, st.Close(), client.Close())
 	}
 	// Room for every caller at once: they all wait in this process.
-	serve := &store.ServeOptions{Concurrency: 512}
+	serve := &store.ServeOptions{Concurrency: 512, Eager: with.eager}
 	if with.send {
 		serve.Send = func(context.Context, store.Delivery) error {
 			o.sent.Add(1)
@@ -84,7 +91,11 @@ func newOurs(ctx context.Context, e env, with settings) (*ours, error) {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	o.stop = stop
 	go func() { o.served <- o.bot.Serve(serving, o.handle, serve) }()
-	if err := awaitReplica(ctx, o.bot, st.Name()); err != nil {
+	err = awaitReplica(ctx, o.bot, st.Name())
+	if err == nil && with.eager && !with.waits {
+		err = pause(ctx, eagerFrom)
+	}
+	if err != nil {
 		return nil, errors.Join(err, o.close())
 	}
 	return o, nil
@@ -127,6 +138,11 @@ func (o *ours) handle(ctx context.Context, t *store.Turn) error {
 	}
 	if o.last > 0 {
 		if _, err := t.History(ctx, session.Last(o.last)); err != nil {
+			return err
+		}
+	}
+	if o.slow > 0 {
+		if err := pause(ctx, o.slow); err != nil {
 			return err
 		}
 	}

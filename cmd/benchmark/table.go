@@ -26,6 +26,7 @@ type report struct {
 	Fleets     []*fleet
 	Countings  []*counting
 	Latency    *latency
+	Paces      []*pace
 	Index      *indexed
 	Settings   []*setting // durable and valkey
 	Goals      []goal
@@ -67,6 +68,9 @@ func (r *report) writeJSON(out io.Writer) error {
 	}
 	for _, c := range r.Countings {
 		write("instructions", c)
+	}
+	for _, p := range r.Paces {
+		write("eager", p)
 	}
 	if r.Latency != nil {
 		write("latency", r.Latency)
@@ -144,6 +148,7 @@ func (r *report) print(out io.Writer, markdown bool) {
 	}
 	r.printCountings(p)
 	r.printLatency(p)
+	r.printPaces(p)
 	r.printMemory(p)
 	r.printIndex(p)
 	r.printRace(p)
@@ -348,15 +353,30 @@ func (r *report) printLatency(p *printer) {
 	if l == nil {
 		return
 	}
-	row := table.Row{duration(l.Ours.Median), duration(l.Capped.Median), short(l.Ratio.Median), short(l.Ratio.Min) + "–" + short(l.Ratio.Max),
-		fmt.Sprintf("%.0f %%", 100*l.Others)}
+	between := func(s spread) string { return short(s.Min) + "–" + short(s.Max) }
+	row := table.Row{duration(l.Ours.Median), duration(l.Eager.Median), duration(l.Capped.Median), short(l.Ratio.Median), between(l.Ratio),
+		short(l.Trip.Median), between(l.Trip), fmt.Sprintf("%.0f %%", 100*l.Others)}
 	if l.Error != "" {
 		row = table.Row{"fails " + p.note(l.Error)}
 	} else if l.Others < 0 {
-		row[4] = "not known"
+		row[len(row)-1] = "not known"
 	}
-	p.table(fmt.Sprintf("p50 of one caller, %d messages, a turn of ours and one of the capped blob by turns", l.History), 0,
-		table.Row{"ours", "capped blob", "ratio", "min–max", "busy with others"}, []table.Row{row})
+	p.table(fmt.Sprintf("p50 of one caller, %d messages, a turn of ours, one with Eager and one of the capped blob by turns", l.History), 0,
+		table.Row{"ours", "eager", "capped blob", "ours × blob", "min–max", "eager × blob", "min–max", "busy with others"}, []table.Row{row})
+}
+
+func (r *report) printPaces(p *printer) {
+	var rows []table.Row
+	for _, x := range r.Paces {
+		if x.Error != "" {
+			rows = append(rows, table.Row{x.Where, "fails " + p.note(x.Error)})
+			continue
+		}
+		rows = append(rows, table.Row{x.Where, thousands(x.Eager.Median), thousands(x.Usual.Median), factor(x.Ratio.Median)})
+	}
+	if len(rows) > 0 {
+		p.table("Turns a second of 32 callers, with Eager and without it", 1, table.Row{"where", "eager", "usual", "× usual"}, rows)
+	}
 }
 
 func (r *report) printIndex(p *printer) {
