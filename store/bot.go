@@ -228,10 +228,10 @@ func (b *Bot) encodeEvent(e session.Event, opts *BotOptions) (*event, error) {
 	if err := b.store.tooLarge("event", e.ID, len(encoded)); err != nil {
 		return nil, err
 	}
-	if most := opts.InboxBytes; stored.AcceptedHead+len(encoded) > most {
-		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, stored.AcceptedHead+len(encoded), most)
+	if size, most := stored.AcceptedHead+ids.TagSize+len(encoded), opts.InboxBytes; size > most {
+		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, size, most)
 	}
-	made := &event{Event: e, encoded: encoded, digest: ids.DigestOf(e.ID)}
+	made := &event{Event: e, extras: stored.Extras{From: b.store.tag}, encoded: encoded, digest: ids.DigestOf(e.ID)}
 	// The handler sees the same here as on any replica, which decodes the event. Of one
 	// without a file and a payload only the time can come back as another value.
 	if e.File == nil && e.Payload == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
+	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/stored"
 )
 
@@ -18,7 +19,7 @@ import (
 // a script sent by way: the simulation so decides in what order callers come to
 // the sender, and go on when they share a flight.
 func (s *Store) Simulate(name string, way func(cmd redis.Cmder, send func() error) error) {
-	s.name, s.caller.Name, s.caller.Around = name, name, way
+	s.name, s.tag, s.caller.Name, s.caller.Around = name, ids.TagOf(name), name, way
 }
 
 // AskForSettings sets how old the store's copy of the settings may be: a test that

@@ -104,6 +104,7 @@ type Store struct {
 	ident  atomic.Pointer[identity]
 	known  known
 	name   string // of this replica, unique
+	tag    string // of its name: see ids.TagOf
 	log    *slog.Logger
 	caller *call.Caller
 
@@ -169,6 +170,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		client: client, opts: opts, log: opts.Logger,
 		name: opts.Name + "-" + ids.Random(6), ended: make(chan struct{}), bots: newBots(),
 	}
+	s.tag = ids.TagOf(s.name)
 	s.caller = call.New(client, s.name, opts.Acks, opts.Fsync)
 	s.log = s.log.With("replica", s.name)
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)

@@ -49,8 +49,17 @@ func (c Call) Replica() string {
 // lua/prelude/ids.lua mirrors this, and says which calls have the same one.
 type End string
 
-// EndSize is how many bytes an End has.
-const EndSize = 6
+// An End has so many bytes, of which the first are those of the replica's name.
+const (
+	EndSize = 6
+	TagSize = 3
+)
+
+// TagOf returns the bytes that the ends of a replica's calls begin with.
+func TagOf(replica string) string {
+	sum := sha1.Sum([]byte(replica))
+	return string(sum[:TagSize])
+}
 
 // Nobody is the End where it is not known which call accepted an event.
 const Nobody End = "\x00\x00\x00\x00\x00\x00"
@@ -58,9 +67,8 @@ const Nobody End = "\x00\x00\x00\x00\x00\x00"
 // End returns the end of the call's id.
 func (c Call) End() End {
 	replica := c.Replica()
-	tag := sha1.Sum([]byte(replica))
 	n, _ := strconv.ParseUint(strings.TrimPrefix(string(c[len(replica):]), "#"), 36, 64)
-	return End(append(tag[:3], byte(n>>16), byte(n>>8), byte(n)))
+	return End(TagOf(replica)) + End([]byte{byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
 // A Token is the fencing token of a hand-out, in decimal. Scripts make it, in

@@ -16,8 +16,8 @@ type Accepted struct {
 	Event codec.Encoded // Event is what EncodeEvent wrote.
 }
 
-// AcceptedHead is how many bytes an element of the inbox has before its event, if it has
-// no extras but their flags.
+// AcceptedHead is how many bytes an element of the inbox has before its event and its
+// extras, but for their flags.
 const AcceptedHead = ids.DigestSize + stampSize + 1
 
 // ReadAccepted reads an element of the inbox; lua/prelude/list.lua shows its form. It

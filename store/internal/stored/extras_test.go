@@ -13,7 +13,7 @@ import (
 func TestExtrasComeBackWithWhatIsBehindThem(t *testing.T) {
 	t.Parallel()
 	root, trace := strings.Repeat("r", rootSize), strings.Repeat("t", traceSize)
-	for _, want := range []Extras{{}, {Root: root}, {Trace: trace}, {Told: true}, {Root: root, Trace: trace, Told: true}} {
+	for _, want := range []Extras{{}, {Root: root}, {Trace: trace}, {Told: true}, {From: "fro"}, {Root: root, Trace: trace, From: "fro", Told: true}} {
 		stored := want.With([]byte("m\x01"))
 		if want == (Extras{}) && stored != "\x00m\x01" {
 			t.Errorf("without extras: %q", stored)
@@ -33,8 +33,8 @@ func TestExtrasComeBackWithWhatIsBehindThem(t *testing.T) {
 func TestExtrasThatCannotBeReadAreCorrupt(t *testing.T) {
 	t.Parallel()
 	for what, b := range map[string]string{
-		"no flags": "", "an unknown flag": "\x08m\x01", "half a root": "\x01rrr", "half a trace": "\x02" + strings.Repeat("t", traceSize-1),
-		"a root and no trace": "\x03" + strings.Repeat("r", rootSize),
+		"no flags": "", "an unknown flag": "\x10m\x01", "half a root": "\x01rrr", "half a trace": "\x02" + strings.Repeat("t", traceSize-1),
+		"half of who accepted it": "\x08fr", "a root and no trace": "\x03" + strings.Repeat("r", rootSize),
 	} {
 		if _, err := ReadAccepted([]byte(strings.Repeat("d", ids.DigestSize) + "\x00\x00\x00\x00\x00\x01" + b)); !errors.Is(err, session.ErrCorrupt) {
 			t.Errorf("%s in the inbox: %v", what, err)
