@@ -120,7 +120,7 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	answer, err := b.store.do(ctx, at, b.askAccept(opts, at, event, want, small, record))
 	receipt := &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: event.digest}
 	if err == nil && answer.Status() == "OK" {
-		receipt.Created = answer.Int("created") == 1
+		receipt.Created, receipt.accepted = answer.Int("created") == 1, began
 		receipt.here = b.goOn(r, s, at, began, answer, event, known)
 		return receipt, nil
 	}
@@ -176,7 +176,11 @@ func (s *Store) bury(ctx context.Context, at place, mode string) (Destroyed, err
 	if err != nil || r.Status() == "NOTHING" {
 		return Destroyed{}, err
 	}
-	return Destroyed{Events: r.Int("waiting"), Replies: r.Int("unsent")}, nil
+	dropped := Destroyed{Events: r.Int("waiting"), Replies: r.Int("unsent")}
+	if dropped.Events > 0 {
+		s.tellDropped(at.ref)
+	}
+	return dropped, nil
 }
 
 // An event is a session.Event with its stored form.
@@ -201,20 +205,25 @@ func (e *event) fitsHand() bool {
 	return len(e.encoded) <= 400
 }
 
-// settle tells the receipt how its event ended, with its turn's messages.
-func (e *event) settle(status session.OutcomeStatus, why string, chat []entry) {
+// settle tells those who wait how a session's event ended, with its turn's messages. An
+// empty status means that this is to be looked at.
+func (s *Store) settle(ref session.Ref, e *event, status session.OutcomeStatus, why string, chat []entry) {
 	p := e.promise
-	if p == nil {
+	if p == nil && s.told.interest.Load() == 0 {
 		return
 	}
-	p.status, p.why = status, why
+	end := ending{status: status, why: why}
 	for _, m := range chat {
 		if m.message.From == session.FromBot {
-			p.replies = append(p.replies, m)
+			end.replies = append(end.replies, m)
 		}
 	}
-	close(p.done)
-	e.promise = nil
+	taken := p != nil && status != ""
+	if taken {
+		p.ending, e.promise = end, nil
+		close(p.done)
+	}
+	s.tell(ref, e, end, taken)
 }
 
 func (b *Bot) encodeEvent(e session.Event, opts *BotOptions) (*event, error) {

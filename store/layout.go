@@ -41,7 +41,12 @@ import (
 //	bs:{256.17.3f}:bells          ZSET    what to look at, for all bots, by when (ms): see lua/prelude/bells.lua
 //	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call (for bs:bots: bs:ack:{bs:bots})
 //
-// The channels are bs:<id of this store>:wake:<replica>, and :watch:pizza.
+// The channels begin with bs:<id of this store>:
+//
+//	wake:<replica>    what one replica is to take up: see wakeChannel
+//	watch:pizza       notices of a bot's sessions: see watch.go
+//	waits             in which processes somebody waits for events: see told.go
+//	told:<tag>        how events ended that one process accepted: see told.go
 //
 // An element of a list is shown in lua/prelude/list.lua, a line of e in
 // lua/prelude/ids.lua, a digest and a call's id in package ids.
@@ -240,6 +245,14 @@ func (l layout) wakeChannel(id, replica string) string {
 // stored data.
 func (l layout) watchChannel(id, bot string) string {
 	return l.namespace + ":" + id + ":watch:" + bot
+}
+
+// waitsChannel is on which all hear in which processes somebody waits, and toldChannel
+// on which the process of a tag hears what it waits for. id is that of the stored data.
+func (l layout) waitsChannel(id string) string { return l.namespace + ":" + id + ":waits" }
+
+func (l layout) toldChannel(id, tag string) string {
+	return l.namespace + ":" + id + ":told:" + fmt.Sprintf("%x", tag)
 }
 
 // slots is how many hash slots a Redis cluster has.

@@ -49,7 +49,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 	}
 	h.log().Error("dead letter", "work", string(h.work), "failures", letter.Failures, "crashes", letter.Crashes, "error", letter.Error)
 	if h.event != nil {
-		h.event.settle(session.Dead, letter.Error, nil)
+		b.store.settle(h.at.ref, h.event, session.Dead, letter.Error, nil)
 	}
 	r.tell(h, letter)
 	return r.next(h.at, began, answer.Next())

@@ -104,7 +104,8 @@ func (s *Store) join(r *runner) {
 	for _, loop := range []func(context.Context){s.beats, s.looks, s.wakes} {
 		loops.Go(func() { loop(ctx) })
 	}
-	d.end = func() { cancel(); loops.Wait() }
+	s.serveTold()
+	d.end = func() { cancel(); s.quitTold(); loops.Wait() }
 }
 
 // quit takes a runner out again, tells the others, and, after the last one, ends the

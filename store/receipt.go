@@ -22,35 +22,21 @@ type Receipt struct {
 	Duplicate bool        // Duplicate is true if an event with this id had been accepted before. It is false in what Bot.Receipt returns.
 	Created   bool        // Created is true if accepting the event created the session. It is false in what Bot.Receipt returns.
 
-	bot    *Bot
-	at     place
-	digest ids.Digest
-	here   *promise // of the turn, if it was handed to this process
-	err    error
+	bot      *Bot
+	at       place
+	digest   ids.Digest
+	accepted time.Time // just before this process accepted the event; zero if that is not sure
+	here     *promise  // of the turn, if it was handed to this process
+	err      error
 }
 
 // A promise is an outcome that another goroutine will know.
 type promise struct {
-	done    chan struct{} // closed when the rest is set; never, if the turn ends elsewhere
-	status  session.OutcomeStatus
-	why     string
-	replies []entry
+	done chan struct{} // closed when the rest is set; never, if the turn ends elsewhere
+	ending
 }
 
 func newPromise() *promise { return &promise{done: make(chan struct{})} }
-
-// outcome returns it, with messages that nobody else has.
-func (p *promise) outcome() (Outcome, error) {
-	o := Outcome{Status: p.status, Reason: p.why}
-	for _, e := range p.replies {
-		m, err := e.read()
-		if err != nil {
-			return o, err
-		}
-		o.Replies = append(o.Replies, m)
-	}
-	return o, nil
-}
 
 // Receipt returns the receipt of an event that any process accepted earlier.
 // It does no I/O.
@@ -106,64 +92,99 @@ func (r *Receipt) Wait(ctx context.Context) (Outcome, error) {
 	return o, nil
 }
 
-// wait hears of a turn in this process at once, also while a look is under way;
-// one elsewhere, or one that goes elsewhere, is found by looking.
-func (r *Receipt) wait(ctx context.Context) (o Outcome, err error) {
+// wait hears of a turn in this process at once, and of one elsewhere if this process
+// accepted the event: then whoever ends it knows whom to tell (told.go). It looks when it
+// may not have been told: until what it hears is complete, when that was interrupted, and
+// every few seconds in any case. For an event that perhaps another process accepted it
+// looks all the time.
+func (r *Receipt) wait(ctx context.Context) (Outcome, error) {
+	s := r.bot.store
+	what := waited{r.Ref, r.digest}
+	w := s.told.enter(what)
+	defer s.told.leave(what, w)
 	var here <-chan struct{}
 	pause := time.Duration(0)
 	if r.here != nil {
 		here, pause = r.here.done, longestPause
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-here:
-		return r.here.outcome()
-	case <-ctx.Done():
-		return Outcome{}, r.gaveUp(ctx, nil)
-	case <-timer.C:
-		return r.watch(ctx, here, timer, pause)
-	}
-}
-
-// watch looks for the outcome until there is one, the first time now. pause is the
-// time that the timer was set to.
-func (r *Receipt) watch(ctx context.Context, here <-chan struct{}, timer *time.Timer, pause time.Duration) (Outcome, error) {
 	looks, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type seen struct {
-		outcome Outcome
-		done    bool
-		err     error
+	looked := make(chan glance, 1)
+	seen := r.accepted // when the event waited for certain
+	net := false       // the timer was set for a look that only makes sure
+	looking, more := false, false
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	begin := func() {
+		if looking {
+			more = true // the one under way may have come too early
+			return
+		}
+		looking, net = true, false
+		timer.Stop()
+		go func() {
+			began := time.Now()
+			o, done, err := r.look(looks)
+			looked <- glance{o, done, err, began}
+		}()
 	}
-	looked := make(chan seen, 1)
-	look := func() {
-		o, done, err := r.look(looks)
-		looked <- seen{o, done, err}
-	}
-	go look()
 	var trouble error
 	for {
 		select {
 		case <-here:
 			return r.here.outcome()
+		case e := <-w.ended:
+			return e.outcome()
 		case <-ctx.Done():
 			return Outcome{}, r.gaveUp(ctx, trouble)
+		case <-w.look:
+			begin()
 		case <-timer.C:
-			go look()
-		case s := <-looked:
-			if s.done || s.err != nil && !passing(s.err) {
-				return s.outcome, s.err
+			if net || !s.told.covers(seen) {
+				begin()
+				continue
 			}
-			trouble = s.err
+			net = true
+			timer.Reset(s.lookAgain())
+		case l := <-looked:
+			if l.done || l.err != nil && !passing(l.err) {
+				return l.outcome, l.err
+			}
+			looking = false
+			if trouble = l.err; l.err == nil && !r.accepted.IsZero() {
+				seen = l.began
+				s.beTold()
+			}
+			if more {
+				more = false
+				begin()
+				continue
+			}
 			pause = min(max(pause*3/2, 2*time.Millisecond), longestPause)
+			if net = l.err == nil && s.told.covers(seen); net {
+				pause = s.lookAgain()
+			}
 			timer.Reset(pause)
 		}
 	}
 }
 
-// longestPause is the longest time between two looks for an outcome.
+// A glance is what one look for an outcome found.
+type glance struct {
+	outcome Outcome
+	done    bool
+	err     error
+	began   time.Time
+}
+
+// longestPause is the longest time between two looks for an outcome of which nobody may
+// tell.
 const longestPause = 200 * time.Millisecond
+
+// lookAgain is when the next look is for one of which somebody should.
+func (s *Store) lookAgain() time.Duration {
+	return 3*time.Second + s.caller.Jitter(1900*time.Millisecond, "wait")
+}
 
 // passing tells whether an error is of the moment: of the network, or of a
 // server that will be back.

@@ -408,8 +408,12 @@ func (r *runner) write(h *hold, c written, o once) (after *hold, version int64, 
 		return nil, answer.Int("version"), errDuplicate
 	}
 	first, at := answer.Int("first"), answer.Int("at")
-	if h.event != nil && at > 0 {
-		h.event.settle(session.Handled, "", numbered(c.chat, first, at))
+	switch {
+	case h.event == nil:
+	case at > 0:
+		b.store.settle(h.at.ref, h.event, session.Handled, "", numbered(c.chat, first, at))
+	default: // it was committed before
+		b.store.settle(h.at.ref, h.event, "", "", nil)
 	}
 	after = r.next(h.at, began, answer.Next())
 	if after != nil && after.work == session.WorkReply && answer.Int("backlog") == 0 {
@@ -426,7 +430,7 @@ func (r *runner) committed(h *hold, c written, p plain, began time.Time, now int
 	if p.after.Free() { // before anybody hears of it, who may go on
 		r.bot.store.known.keep(r.bot.store.identity().id, p.after)
 	}
-	h.event.settle(session.Handled, "", said)
+	r.bot.store.settle(h.at.ref, h.event, session.Handled, "", said)
 	if p.after.Free() {
 		return nil
 	}

@@ -110,6 +110,7 @@ type Store struct {
 
 	fleet fleet
 	duty  duty
+	told  told
 
 	followed atomic.Int64          // when follow was last begun, in ns
 	end      atomic.Pointer[error] // why nothing may be done any more, see usable
@@ -289,6 +290,7 @@ func (s *Store) endWith(err error) bool {
 	first := s.end.CompareAndSwap(nil, &err)
 	if first {
 		close(s.ended)
+		s.closeTold()
 	}
 	return first
 }
