@@ -203,7 +203,7 @@ func TestAProcessHearsOnOneChannelForAllItsBots(t *testing.T) {
 	}
 	channel := st.layout.wakeChannel(st.identity().id, st.Name())
 	eventually(t, "it listens", func() bool { return c.PubSubNumSub(ctx, channel).Val()[channel] == 1 })
-	if channels := c.PubSubChannels(ctx, "*").Val(); len(channels) != 1 {
+	if channels := c.PubSubChannels(ctx, "*:wake:*").Val(); len(channels) != 1 {
 		t.Errorf("the channels are %v", channels)
 	}
 	for _, name := range []string{"a", "b"} {

@@ -183,7 +183,8 @@ const longestPause = 200 * time.Millisecond
 
 // lookAgain is when the next look is for one of which somebody should.
 func (s *Store) lookAgain() time.Duration {
-	return 3*time.Second + s.caller.Jitter(1900*time.Millisecond, "wait")
+	least := s.told.patience
+	return least + s.caller.Jitter(least*5/8, "wait")
 }
 
 // passing tells whether an error is of the moment: of the network, or of a

@@ -48,7 +48,7 @@ const (
 	tellEvery     = 5 * time.Millisecond
 	mostToldBytes = 8 << 10   // of the replies and the reason of one event
 	mostBatch     = 256 << 10 // bytes of one message
-	mostKept      = 1000      // outcomes that nobody waits for yet
+	mostKept      = 1000      // endings for which somebody may come yet
 	mostKeptBytes = 1 << 20
 )
 
@@ -95,7 +95,8 @@ type waiter struct {
 
 // told has who waits, here and elsewhere.
 type told struct {
-	interest atomic.Int64 // zero if nobody waits anywhere; else whoever ends an event looks who
+	patience time.Duration // after so long, and up to five eighths more, whoever is to be told looks
+	interest atomic.Int64  // zero if nobody waits anywhere; else whoever ends an event looks who
 
 	mu      sync.Mutex
 	waiters map[waited][]*waiter
@@ -191,8 +192,8 @@ func (t *told) covers(seen time.Time) bool {
 	return true
 }
 
-// deliver tells those who wait here. What nobody waits for yet is kept, if it is of an
-// event that this process may have accepted a moment ago.
+// deliver tells those who wait here. keep is whether somebody may come who waits for it,
+// because this process has accepted the event.
 func (t *told) deliver(what waited, e ending, keep bool) {
 	size := e.size() + 256
 	t.mu.Lock()
@@ -200,7 +201,7 @@ func (t *told) deliver(what waited, e ending, keep bool) {
 	for _, w := range t.waiters[what] {
 		w.hear(e)
 	}
-	if _, known := t.kept[what]; known || !keep || t.since.IsZero() || len(t.waiters[what]) > 0 {
+	if _, known := t.kept[what]; known || !keep || t.since.IsZero() {
 		return
 	}
 	if t.kept == nil {
