@@ -37,6 +37,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"eager", theEager},
 		{"outbox", theOutbox},
 		{"calls beside turns", theCalls},
+		{"waits", theWaits},
 		{"shutdown", theShutdown},
 		{"limits", theLimits},
 		{"settings", theSettings},
