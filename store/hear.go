@@ -113,7 +113,7 @@ func (s *Store) hear(ctx context.Context, of *identity, announce <-chan struct{}
 		return call.Sleep(ctx, pause)
 	}
 	messages := sub.ChannelWithSubscriptions(redis.WithChannelHealthCheckInterval(announceMore))
-	timer := time.NewTimer(announceEvery)
+	timer := time.NewTimer(t.every)
 	defer timer.Stop()
 	handle := func(message any) {
 		switch m := message.(type) {
@@ -154,7 +154,7 @@ func (s *Store) hear(ctx context.Context, of *identity, announce <-chan struct{}
 			if ends {
 				return false
 			}
-			timer.Reset(announceEvery)
+			timer.Reset(t.every)
 			if began := time.Now(); waits && s.say(ctx, all, "w"+s.tag) == nil {
 				t.announced(began)
 			}

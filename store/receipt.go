@@ -150,8 +150,8 @@ func (r *Receipt) wait(ctx context.Context) (Outcome, error) {
 			if l.done || l.err != nil && !passing(l.err) {
 				return l.outcome, l.err
 			}
-			looking = false
-			if trouble = l.err; l.err == nil && !r.accepted.IsZero() {
+			looking, trouble, seen = false, l.err, time.Time{}
+			if l.err == nil && !r.accepted.IsZero() {
 				seen = l.began
 				s.beTold()
 			}
@@ -161,9 +161,6 @@ func (r *Receipt) wait(ctx context.Context) (Outcome, error) {
 				continue
 			}
 			pause = min(max(pause*3/2, 2*time.Millisecond), longestPause)
-			if net = l.err == nil && s.told.covers(seen); net {
-				pause = s.lookAgain()
-			}
 			timer.Reset(pause)
 		}
 	}

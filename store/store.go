@@ -172,7 +172,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		name: opts.Name + "-" + ids.Random(6), ended: make(chan struct{}), bots: newBots(),
 	}
 	s.tag = ids.TagOf(s.name)
-	s.told.patience = 3 * time.Second
+	s.told.patience, s.told.every = 3*time.Second, 2*time.Second
 	s.caller = call.New(client, s.name, opts.Acks, opts.Fsync)
 	s.log = s.log.With("replica", s.name)
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)

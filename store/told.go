@@ -35,11 +35,10 @@ import (
 // All of this may be lost, so whoever waits also looks now and then (Receipt.wait). But
 // it is true: it is published when the script that made it so has returned.
 const (
-	announceEvery = 2 * time.Second
-	announceLife  = 5 * time.Second        // for how long an announcement is remembered
-	announceGap   = 100 * time.Millisecond // at least, between two
-	announceTrip  = 200 * time.Millisecond // how long one may be on its way
-	announceMore  = 10 * time.Second       // for so long after the last wait a process goes on
+	announceLife = 5 * time.Second        // for how long an announcement is remembered
+	announceGap  = 100 * time.Millisecond // at least, between two
+	announceTrip = 200 * time.Millisecond // how long one may be on its way
+	announceMore = 10 * time.Second       // for so long after the last wait a process goes on
 
 	mostTags      = 4096
 	tellEvery     = 5 * time.Millisecond
@@ -58,6 +57,7 @@ type waiter struct {
 // told has who waits, here and elsewhere.
 type told struct {
 	patience time.Duration // after so long, and up to five eighths more, whoever is to be told looks
+	every    time.Duration // between two announcements
 	interest atomic.Int64  // zero if nobody waits anywhere; else whoever ends an event looks who
 
 	mu      sync.Mutex

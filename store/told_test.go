@@ -20,6 +20,7 @@ import (
 	"github.com/botsession/botsession/store/internal/bounded"
 	"github.com/botsession/botsession/store/internal/ids"
 	"github.com/botsession/botsession/store/internal/redistest"
+	"github.com/botsession/botsession/store/internal/stored"
 )
 
 // A sieve counts the commands that a process sends, and swallows some: those seem to
@@ -29,7 +30,7 @@ type sieve struct {
 	on       atomic.Bool
 
 	mu   sync.Mutex
-	seen map[string]int // by the command, of a script its name, of PUBLISH what its channel is for
+	seen map[string]int // by commandName, and of PUBLISH by the channel, too
 }
 
 func (f *sieve) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -59,6 +60,9 @@ func (f *sieve) takes(cmd redis.Cmder) bool {
 		f.seen = map[string]int{}
 	}
 	f.seen[commandName(cmd)]++
+	if cmd.Name() == "publish" {
+		f.seen[cmd.Args()[1].(string)]++
+	}
 	return f.on.Load() && f.swallows(cmd)
 }
 
@@ -98,6 +102,7 @@ type telling struct {
 	waiting, serving *Store
 	bot              *Bot // of the process that waits
 	waits, serves    *sieve
+	log              lockedBuilder
 	stop             func() // ends Serve
 	held             chan struct{}
 	open             func()
@@ -109,10 +114,9 @@ const forever = 24 * time.Hour
 
 func newTelling(t *testing.T, url string, patience time.Duration) *telling {
 	t.Helper()
-	w := &telling{
-		T: t, url: url, waiting: opened(t, url, nil), serving: opened(t, url, nil), waits: &sieve{}, serves: &sieve{},
-		held: make(chan struct{}, 1000),
-	}
+	w := &telling{T: t, url: url, waits: &sieve{}, serves: &sieve{}, held: make(chan struct{}, 1000)}
+	log := slog.New(slog.NewTextHandler(&w.log, nil))
+	w.waiting, w.serving = opened(t, url, &Options{Logger: log}), opened(t, url, &Options{Logger: log})
 	w.waiting.told.patience = patience
 	w.waiting.client.AddHook(w.waits)
 	w.serving.client.AddHook(w.serves)
@@ -281,6 +285,13 @@ func TestWaitersInTheProcessOfTheHandlerAskForNothing(t *testing.T) {
 	if n := f.count("outcome") - looks; n > 0 || f.count("publish told") > 0 {
 		t.Errorf("they looked %d times at the end, and %d batches were published", n, f.count("publish told"))
 	}
+
+	// One that ended here before its wait began; of it the server knows nothing.
+	eventually(t, "they are told", func() bool { return st.told.covers(time.Now()) })
+	early := bot.Receipt("1", "early")
+	early.accepted = time.Now()
+	st.settle(early.Ref, &event{digest: early.digest, extras: stored.Extras{From: st.tag}}, session.Handled, "", nil)
+	w.ends("the early one ends", w.begin(early), "handled ")
 }
 
 func TestAnEventThatEndsBeforeItsWaitBeginsIsToldOfAllTheSame(t *testing.T) {
@@ -394,42 +405,51 @@ func TestWhatIsNotToldIsFound(t *testing.T) {
 
 func TestAReplicaThatComesAsksWhoWaits(t *testing.T) {
 	t.Parallel()
-	w := newTelling(t, redistest.Single(t), forever).known()
-	w.stop()
-	w.serves.swallows = published("waits") // the one that goes does not ask
-	said := w.waits.count("publish waits")
+	w := newTelling(t, redistest.Single(t), forever)
+	w.waiting.told.every = forever // and so only when it is asked
+	w.known()
 	heir := opened(t, w.url, nil)
 	served(t, botOf(t, heir, "bot", nil), 1)
 	eventually(t, "the new replica knows that somebody waits", func() bool { return heir.told.waits(w.waiting.tag) })
-	if n := w.waits.count("publish waits") - said; n == 0 {
-		t.Error("nobody said so")
+}
+
+func TestAProcessInWhichNobodyWaitsIsNotTold(t *testing.T) {
+	t.Parallel()
+	w := newTelling(t, redistest.Single(t), forever).known()
+	other := opened(t, w.url, nil)
+	bot := botOf(t, other, "bot", nil)
+	for i := range 20 {
+		_, err := bot.Accept(t.Context(), "other", session.Event{ID: fmt.Sprint(i), Text: "hi"})
+		noError(t, err)
+	}
+	w.ends("the one of the process that waits", w.begin(w.accept("mine")), "handled 2 re mine")
+	eventually(t, "all are handled", func() bool {
+		st, err := bot.Session("other").Status(t.Context())
+		noError(t, err)
+		return st.Waiting == 0
+	})
+	w.stop()
+	to := func(s *Store) int { return w.serves.count(s.layout.toldChannel(s.identity().id, s.tag)) }
+	if mine, its := to(w.waiting), to(other); mine == 0 || its > 0 {
+		t.Errorf("the process that waits was told in %d batches, the other in %d", mine, its)
 	}
 }
 
-func TestWithoutTheRightToPublishWaitersLook(t *testing.T) {
+func TestWithoutTheRightToTheChannelsWaitersLook(t *testing.T) {
 	t.Parallel()
 	url := redistest.Single(t)
 	c := client(t, url)
 	noError(t, c.Do(t.Context(), "ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all", "&*").Err())
-	var lines lockedBuilder
-	st := opened(t, strings.Replace(url, "redis://", "redis://narrow:secret@", 1), &Options{Logger: slog.New(slog.NewTextHandler(&lines, nil))})
-	bot := botOf(t, st, "bot", &BotOptions{RecordOnly: true})
+	w := newTelling(t, strings.Replace(url, "redis://", "redis://narrow:secret@", 1), time.Second).known()
 	noError(t, c.Do(t.Context(), "ACL", "SETUSER", "narrow", "resetchannels").Err())
-	served(t, botOf(t, opened(t, url, nil), "bot", nil), 10)
-	for i := range 5 {
-		r, err := bot.Accept(t.Context(), "1", session.Event{ID: fmt.Sprint(i)})
-		noError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		o, err := r.Wait(ctx)
-		cancel()
-		noError(t, err)
-		if o.Status != session.Handled {
-			t.Errorf("event %d: %+v", i, o)
-		}
+	for range 5 {
+		w.ends("it is handled", w.begin(w.accept("hi")), "handled 2 re hi")
 	}
-	eventually(t, "it is logged", func() bool { return strings.Contains(lines.String(), "looks for them") })
-	if n := strings.Count(lines.String(), "looks for them"); n != 1 {
-		t.Errorf("it was logged %d times:\n%s", n, lines.String())
+	logged := func() int { return strings.Count(w.log.String(), "looks for them") }
+	eventually(t, "each process has logged it", func() bool { return logged() >= 2 })
+	w.ends("one more is handled", w.begin(w.accept("hi")), "handled 2 re hi")
+	if n := logged(); n != 2 {
+		t.Errorf("two processes logged it %d times:\n%s", n, w.log.String())
 	}
 }
 
