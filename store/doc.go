@@ -166,6 +166,16 @@
 // [Bot.Update] ends the waiting for the session, and fn gets a ctx made from it; if it
 // ends before fn returns, nothing is written.
 //
+// # Waiting for an event
+//
+// [Receipt.Wait] is told of a turn in its own process at once, and of one in another
+// process within milliseconds: wait with the receipt that [Bot.Accept] returned, in the
+// process that called it. Nothing is stored for that. Such a process, and each that
+// serves, has one connection more, and whoever waits says so every two seconds. What is
+// told may be lost with a connection, so each Wait also looks, every three to five
+// seconds. A Wait for an event that another process accepted, or that is a duplicate,
+// looks five times a second instead.
+//
 // # Close
 //
 // End [Bot.Serve] by its ctx and wait until it returns, then call [Store.Close]. After
@@ -266,7 +276,8 @@
 // what is known of an event; lua/prelude/list.lua for the lists; lua/prelude/index.lua
 // for how sessions are found by state and by time. What must fit together
 // in it: checksession.go. How a turn is committed: lua/commit.lua, lua/settle.lua and runner.go. How
-// replicas find work: look.go, and fleet.go for what they know of each other.
+// replicas find work: look.go, and fleet.go for what they know of each other. How they
+// tell each other who waits, and how events ended: told.go.
 //
 // # Backwards compatibility
 //

@@ -70,7 +70,8 @@ func (o Outcome) Err() error {
 
 // Wait waits until the event has been handled or has become a dead letter, and
 // returns how it ended. It returns when the turn is committed, which is before
-// its replies are sent. ctx ends the waiting alone, not the event: Wait then
+// its replies are sent; how soon, and what it costs, is in the package comment under
+// Waiting for an event. ctx ends the waiting alone, not the event: Wait then
 // returns the cause, and with it what the trouble was, such as a server that
 // cannot be reached or that no replica serves the bot.
 //

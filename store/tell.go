@@ -50,7 +50,7 @@ func (s *Store) publish(channel string, record []byte) {
 	}
 }
 
-// publishAll publishes what there is, every five ms until there is nothing more.
+// publishAll publishes what there is, and goes on until nothing more has come.
 func (s *Store) publishAll() {
 	t := &s.told
 	for {

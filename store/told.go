@@ -41,10 +41,10 @@ const (
 	announceMore = 10 * time.Second       // for so long after the last wait a process goes on
 
 	mostTags      = 4096
-	tellEvery     = 5 * time.Millisecond
-	mostToldBytes = 8 << 10 // of the replies and the reason of one event
-	mostOut       = 1 << 20 // bytes that are to be published
-	mostKept      = 1000    // endings for which somebody may come yet
+	tellEvery     = 10 * time.Millisecond // at most so often: a hundred messages a second to one process
+	mostToldBytes = 8 << 10               // of the replies and the reason of one event
+	mostOut       = 1 << 20               // bytes that are to be published
+	mostKept      = 1000                  // endings for which somebody may come yet
 	mostKeptBytes = 1 << 20
 )
 

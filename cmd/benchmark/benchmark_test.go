@@ -38,7 +38,7 @@ func testBench(t *testing.T) *bench {
 	return newBench(testServer(t), generateDialogues(20), config{
 		parts: strings.Split(partNames(), ","), histories: []int{10}, callers: []int{1, 2}, repeats: 1, budget: 10 * time.Millisecond,
 		memory: []int{20}, sessions: 200,
-		clusters: []int{1, 2}, users: 200, rounds: 1, wakeUps: 10, turns: 64, index: 500, fleet: 3, bots: 2, watch: time.Second,
+		clusters: []int{1, 2}, users: 200, rounds: 1, wakeUps: 10, turns: 64, index: 500, fleet: 3, bots: 2, watch: time.Second, waiters: 8,
 	}, io.Discard)
 }
 
@@ -136,7 +136,7 @@ func TestAWholeRun(t *testing.T) {
 		t.Errorf("race: %+v, %v", races[0], err)
 	}
 	r := &report{Contenders: all, Config: b.config, Cells: b.cells, Costs: b.costs, Idles: idles, Races: races,
-		Replay: &replayed{Skipped: "no data"}, Clusters: []*clustered{{Masters: 3, Error: "it fell apart"}}, Wake: &woken{Samples: 1, P99: 1},
+		Replay: &replayed{Skipped: "no data"}, Clusters: []*clustered{{Masters: 3, Error: "it fell apart"}}, Wake: &woken{Samples: 1, P99: 1}, Wait: &waiting{Error: "nobody waits"},
 		Fleets:    []*fleet{{Replicas: 1, Bots: 1, Commands: 5}, {Replicas: 77, Bots: 40, Error: "it went home"}},
 		Countings: []*counting{{Work: workBase, Turns: 64, Ours: 300, Floor: 100}, {Work: workSend, Error: errNoCallgrind.Error()}},
 		Latency:   &latency{Others: -1}, Index: &indexed{Sessions: 500, Index: 99}}
@@ -151,7 +151,7 @@ func TestAWholeRun(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"is skipped: no data", "it fell apart", "replicas: 77, bots: 40", "it went home", "is not installed",
-		"not known", "nobody has one", "4,321", "taken for busy"} {
+		"not known", "nobody has one", "nobody waits", "4,321", "taken for busy"} {
 		if !strings.Contains(tables.String(), want) {
 			t.Errorf("the tables do not have %q", want)
 		}
@@ -234,6 +234,14 @@ func TestWake(t *testing.T) {
 	t.Parallel()
 	w, err := testBench(t).wakes(t.Context())
 	if err != nil || w.Error != "" || w.Samples != 10 || w.P50 <= 0 || w.P99 < w.P50 || w.Slowest < w.P99 {
+		t.Errorf("%+v, %v", w, err)
+	}
+}
+
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	w, err := testBench(t).waits(t.Context())
+	if err != nil || w.Error != "" || w.Samples == 0 || w.Commands <= 0 || w.P50 <= 0 || w.P99 < w.P50 || w.Slowest < w.P99 {
 		t.Errorf("%+v, %v", w, err)
 	}
 }

@@ -82,6 +82,7 @@ func (b *bench) goals(r *report) (all []goal) {
 		{"memory", memoryGoals},
 		{"index", indexGoals},
 		{"race", raceGoals},
+		{"wait", waitGoals},
 		{"idle", fleetGoals},
 	} {
 		if slices.Contains(r.Config.parts, of.part) {
@@ -254,6 +255,21 @@ func raceGoals(r *report) []goal {
 		}
 	}
 	return []goal{race}
+}
+
+func waitGoals(r *report) []goal {
+	w := &waiting{}
+	if r.Wait != nil {
+		w = r.Wait
+	}
+	all := []goal{
+		atMost("commands a second that waiting adds, 200 waiters whose handlers take a second", w.Commands, 100, ""),
+		atMost("a wait elsewhere, from the handler's end to its return, p99", w.P99/1000, 15, " ms"),
+	}
+	for i := range all {
+		all[i].Note = w.Error
+	}
+	return all
 }
 
 func fleetGoals(r *report) (all []goal) {

@@ -108,7 +108,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 		}
 	}
 	o.clusters = []int{1, 3, 6}
-	o.users, o.rounds, o.wakeUps, o.watch = 20000, 2, 500, 20*time.Second
+	o.users, o.rounds, o.wakeUps, o.watch, o.waiters = 20000, 2, 500, 20*time.Second, 200
 	if quick {
 		o.dialogues, o.users, o.rounds, o.wakeUps, o.watch = 200, 10000, 1, 200, 10*time.Second
 	}
@@ -187,6 +187,10 @@ var parts = []part{
 	}},
 	{"wake", func(ctx context.Context, b *bench, r *report) (err error) {
 		r.Wake, err = b.wakes(ctx)
+		return err
+	}},
+	{"wait", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Wait, err = b.waits(ctx)
 		return err
 	}},
 	{"idle", func(ctx context.Context, b *bench, r *report) (err error) {

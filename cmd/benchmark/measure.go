@@ -34,7 +34,8 @@ type config struct {
 	index     int           // sessions whose index is measured
 	fleet     int           // replicas of a large idle fleet
 	bots      int           // that an idle fleet serves
-	watch     time.Duration // for how long an idle fleet is watched
+	watch     time.Duration // for how long an idle fleet, and who waits, is watched
+	waiters   int           // at a time
 }
 
 // The limits that keep contenders whose turn grows with the chat within the

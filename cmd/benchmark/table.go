@@ -23,6 +23,7 @@ type report struct {
 	Replay     *replayed
 	Clusters   []*clustered
 	Wake       *woken
+	Wait       *waiting
 	Fleets     []*fleet
 	Countings  []*counting
 	Latency    *latency
@@ -62,6 +63,9 @@ func (r *report) writeJSON(out io.Writer) error {
 	}
 	if r.Wake != nil {
 		write("wake", r.Wake)
+	}
+	if r.Wait != nil {
+		write("wait", r.Wait)
 	}
 	for _, f := range r.Fleets {
 		write("idle", f)
@@ -155,6 +159,7 @@ func (r *report) print(out io.Writer, markdown bool) {
 	r.printReplay(p)
 	r.printClusters(p)
 	r.printWake(p)
+	r.printWait(p)
 	r.printFleets(p)
 	r.printSettings(p)
 	r.printGoals(p)
@@ -317,6 +322,21 @@ func (r *report) printWake(p *printer) {
 	}
 	p.table("A wake-up: from Accept, where nobody serves, to the handler elsewhere", 0,
 		table.Row{"samples", "p50", "p99", "slowest"}, []table.Row{row})
+}
+
+func (r *report) printWait(p *printer) {
+	w := r.Wait
+	if w == nil {
+		return
+	}
+	var row table.Row
+	if w.Error != "" {
+		row = table.Row{"fails " + p.note(w.Error)}
+	} else {
+		row = table.Row{w.Waiters, thousands(w.Commands), w.Samples, duration(w.P50), duration(w.P99), duration(w.Slowest)}
+	}
+	p.table("Waiting for handlers elsewhere that take a second: the commands that it adds, and from a handler's end to Wait's", 0,
+		table.Row{"waiters", "commands a second", "samples", "p50", "p99", "slowest"}, []table.Row{row})
 }
 
 func (r *report) printFleets(p *printer) {
