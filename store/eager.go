@@ -153,6 +153,7 @@ func (g *eager) accept() {
 		g.drop(nil)
 		return
 	}
+	g.receipt.accepted = began
 	next := answer.Next()
 	if next.Status() == "hand" && len(next.Texts("hash")) == 0 {
 		if known, err := g.free.With(next.Text("rec")); err == nil {
