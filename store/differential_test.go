@@ -108,7 +108,7 @@ func newDifferential(t *testing.T, seed uint64, begin time.Time, short, general 
 		st, err := New(t.Context(), c, &Options{Buckets: 1, Timeout: 5 * time.Second, Lease: 30 * time.Second})
 		noError(t, err)
 		t.Cleanup(func() { st.Close() })
-		st.caller.Name = "replica-0123456789abcdef"
+		st.caller.Name, st.tag = "replica-0123456789abcdef", ids.TagOf("replica-0123456789abcdef")
 		s := &side{server: server, st: st, way: way, general: i == 1}
 		for _, recordOnly := range []bool{true, false} {
 			bot := botOf(t, st, fmt.Sprint("bot-", recordOnly), &BotOptions{RecordOnly: recordOnly, DedupeWindow: window, HistoryLimit: limit, TTL: ttl, Backoff: time.Second})

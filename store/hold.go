@@ -122,6 +122,7 @@ func (h *hold) taken() int {
 // hold reads a hand-out. The lease counts from before the request was first
 // sent, so that it never ends later here than on the server.
 func (r *runner) hold(at place, began time.Time, next reply) *hold {
+	r.bot.store.known.forget(at.ref)
 	h := &hold{
 		runner: r, opts: r.bot.options(), at: at, work: session.Work(next.Status()), token: ids.Token(next.Text("token")), fails: int(next.Int("fails")),
 		crashes: int(next.Int("crashes")), backs: int(next.Int("backs")), until: began.Add(r.bot.store.opts.Lease),
@@ -147,6 +148,7 @@ func (r *runner) hold(at place, began time.Time, next reply) *hold {
 // inHand reads a hand-out by accept's first lines: of the event e, on the record that
 // this process knew, or on the hash that came with it.
 func (r *runner) inHand(at place, began time.Time, answer reply, e *event, known *stored.Record) *hold {
+	r.bot.store.known.forget(at.ref)
 	next := answer.Next()
 	h := &hold{
 		runner: r, opts: r.bot.options(), at: at, work: session.WorkEvent, until: began.Add(r.bot.store.opts.Lease),

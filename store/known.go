@@ -40,6 +40,16 @@ func (k *known) take(id string, ref session.Ref) *stored.Record {
 	return k.drop(e)
 }
 
+// forget drops the record of a session that was handed out: what was kept of it meanwhile,
+// by a turn whose replies were noted late, is an old one.
+func (k *known) forget(ref session.Ref) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := k.at[ref]; e != nil {
+		k.drop(e)
+	}
+}
+
 func (k *known) drop(e *list.Element) *stored.Record {
 	r := k.order.Remove(e).(*stored.Record)
 	delete(k.at, r.Ref())

@@ -66,6 +66,11 @@ func (b *bench) pace(ctx context.Context, p *pace, replicas int, slow time.Durat
 		teams = append(teams, t)
 	}
 	var usual, eager, ratios []float64
+	for _, t := range teams { // until eager runs have stopped where most are dropped
+		if _, err := b.run(ctx, t, users, callers, 4, false); err != nil {
+			return err
+		}
+	}
 	for range b.config.repeats {
 		var paces [2]float64
 		for i, t := range teams {
