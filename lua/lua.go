@@ -102,8 +102,8 @@ var (
 	Look     = load(files, "look")
 	Move     = load(files, "move")
 	Outcome  = load(files, "outcome")
+	Page     = load(files, "page")
 	Probe    = load(files, "probe")
-	Recent   = load(files, "recent")
 	Release  = load(files, "release")
 	Renew    = load(files, "renew")
 	Sent     = load(files, "sent")
@@ -114,7 +114,7 @@ var (
 )
 
 // All has all scripts, sorted by name.
-var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Move, Outcome, Probe, Recent, Release, Renew, Sent, Settings, Settle, Status, Tally}
+var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Move, Outcome, Page, Probe, Release, Renew, Sent, Settings, Settle, Status, Tally}
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.

@@ -98,7 +98,7 @@ func (c *checker) gone(at place) Finding {
 
 // read reads what must fit together, in one moment, and checks the hash.
 func (e *exam) read(ctx context.Context) error {
-	r := e.store.readEach(ctx, ask(lua.Check, []string{"id", e.at.ref.ID, "bot", e.at.ref.Bot}), []place{e.at})[0]
+	r := e.store.readEach(ctx, []call.Request{e.store.request(ask(lua.Check, []string{"id", e.at.ref.ID, "bot", e.at.ref.Bot}), e.at)})[0]
 	if r.Err != nil {
 		return r.Err
 	}

@@ -53,7 +53,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		parts[i] = bucket{
 			moves: call.HGetAll(b.store.layout.key("moves", places[i])),
 			due:   call.ZCard(b.store.layout.key("due", places[i])),
-			bells: b.bells(i),
+			bells: call.Ranked(b.store.layout.key("bells", places[i]), 0, -1), // two for each bot, and one for each session that was handed out
 			dead:  call.ZCount(b.store.layout.key("dead", places[i]), strconv.FormatInt(b.store.caller.Clock.At(i, time.Now().Add(-deadLife)), 10), "+inf"),
 		}
 		commands = append(commands, parts[i].moves, parts[i].due, parts[i].bells, parts[i].dead)
@@ -62,7 +62,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	moves := map[session.Transition]int64{}
 	states := map[int64]*stateCount{}
 	errs := make([]error, len(places)) // errs has why the figures of a bucket are not whole
-	for i, tally := range b.store.readEach(ctx, ask(lua.Tally, nil), places) {
+	for i, tally := range b.store.readEach(ctx, b.store.requests(ask(lua.Tally, nil), places)) {
 		for state := range tally.Reply.Rows("tally") {
 			first, _ := stored.PlaceParts(state.Int("place"))
 			if states[first] == nil {
@@ -76,7 +76,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 			count, _ := strconv.ParseInt(n, 10, 64)
 			moves[session.Transition{From: from, To: to}] += count
 		}
-		c.Due += parts[i].due.Val + int64(len(b.handedOut(parts[i].bells.Val)))
+		c.Due += parts[i].due.Val + b.handedOut(parts[i].bells.Val)
 		c.Dead += parts[i].dead.Val
 		errs[i] = cmp.Or(tally.Err, parts[i].moves.Err, parts[i].due.Err, parts[i].bells.Err, parts[i].dead.Err)
 	}
@@ -102,6 +102,16 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		return c, fmt.Errorf("count %s: %w", b.name, call.NoRight(err))
 	}
 	return c, nil
+}
+
+// handedOut counts those of a bucket's bells that are of the bot's sessions.
+func (b *Bot) handedOut(bells []call.Member) (n int64) {
+	for _, bell := range bells {
+		if kind, bot, _ := splitBell(bell.Name); kind == bellHanded && bot == b.name {
+			n++
+		}
+	}
+	return n
 }
 
 // A stateCount is how many sessions are in a state, of which the index has the first
@@ -131,7 +141,7 @@ func (b *Bot) nameStates(ctx context.Context, states []*stateCount, errs []error
 			continue
 		}
 		s.some = nil
-		for _, at := range b.walkStates(s.first, s.first+stored.LastMinute, newest, 0, nil).next(ctx, pageSize) {
+		for _, at := range b.walk(newest).states(s.first, s.first+stored.LastMinute).begin(nil).next(ctx, pageSize) {
 			s.some = append(s.some, at.place)
 		}
 		b.readStates(ctx, []*stateCount{s}, errs)

@@ -11,12 +11,12 @@ func (s *Store) each(ctx context.Context, q request, places []place) []call.Resu
 	return s.caller.Each(ctx, s.requests(q, places))
 }
 
-// readEach is each for what a user reads: within the store's Timeout it goes on over
+// readEach runs scripts that write nothing, for what a user reads: within the store's Timeout it goes on over
 // what is of the moment, such as a fail-over.
-func (s *Store) readEach(ctx context.Context, q request, places []place) []call.Result {
+func (s *Store) readEach(ctx context.Context, requests []call.Request) []call.Result {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	return s.caller.ReadEach(ctx, s.requests(q, places))
+	return s.caller.ReadEach(ctx, requests)
 }
 
 func (s *Store) requests(q request, places []place) []call.Request {

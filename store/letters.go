@@ -21,7 +21,7 @@ func (b *Bot) DeadLetters(ctx context.Context) iter.Seq2[session.DeadLetter, err
 			yield(session.DeadLetter{}, fmt.Errorf("dead letters: %w", err))
 			return
 		}
-		w := b.walkTimes("dead")
+		w := b.walk(letters).begin(nil)
 		for most := 1; ; most = min(2*most, 16) { // few: a session may have many letters, and large ones
 			steps := w.next(ctx, most)
 			if len(steps) == 0 {
