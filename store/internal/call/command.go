@@ -227,43 +227,9 @@ func (m members) Result() ([]Member, error) {
 	return list, err
 }
 
-// Upwards reads at most n members from a score on, the lowest first, without the first
-// so many.
-func Upwards(key, from string, without, n int64) *Value[[]Member] {
-	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
-		return members{c.ZRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: from, Max: "+inf", Offset: without, Count: n})}
-	}}
-}
-
-// Downwards reads at most n members from a score down to another, the highest first,
-// without the first so many.
-func Downwards(key, from, to string, without, n int64) *Value[[]Member] {
-	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
-		return members{c.ZRevRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{Min: to, Max: from, Offset: without, Count: n})}
-	}}
-}
-
 // Ranked reads the members from one rank to another, the lowest score first.
 func Ranked(key string, from, to int64) *Value[[]Member] {
 	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
 		return members{c.ZRangeWithScores(ctx, key, from, to)}
-	}}
-}
-
-type named struct{ *redis.StringSliceCmd }
-
-func (m named) Result() ([]Member, error) {
-	names, err := m.StringSliceCmd.Result()
-	list := make([]Member, len(names))
-	for i, name := range names {
-		list[i].Name = name
-	}
-	return list, err
-}
-
-// Named reads at most n members of score 0 in a range of names.
-func Named(key, from, to string, n int64) *Value[[]Member] {
-	return &Value[[]Member]{make: func(ctx context.Context, c redis.Cmdable) result[[]Member] {
-		return named{c.ZRangeByLex(ctx, key, &redis.ZRangeBy{Min: from, Max: to, Count: n})}
 	}}
 }

@@ -17,8 +17,8 @@ func TestAReplyIsReadByTheNamesInTheHeader(t *testing.T) {
 		t.Errorf("read from %v: %q %q", next, next.Text("rec"), next.Texts("hash"))
 	}
 	var found []string
-	for row := range NewReply(lua.Recent, []any{"OK", int64(7), []any{"a", "1", "b", "2"}}).Rows("found") {
-		found = append(found, row.Text("id"), row.Text("place"))
+	for row := range NewReply(lua.Page, []any{"OK", int64(7), int64(4), []any{int64(2)}, []any{"a", "1", "b", "2"}}).Rows("found") {
+		found = append(found, row.Text("id"), row.Text("score"))
 	}
 	if want := []string{"a", "1", "b", "2"}; !slices.Equal(found, want) {
 		t.Errorf("the rows are %q, want %q", found, want)
