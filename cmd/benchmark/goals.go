@@ -81,6 +81,7 @@ func (b *bench) goals(r *report) (all []goal) {
 		{"eager", paceGoals},
 		{"memory", memoryGoals},
 		{"index", indexGoals},
+		{"lists", listGoals},
 		{"race", raceGoals},
 		{"wait", waitGoals},
 		{"idle", fleetGoals},
@@ -243,6 +244,29 @@ func indexGoals(r *report) []goal {
 		g.Note = "of " + thousands(float64(i.Sessions)) + "; with the user and an expiry " + short(i.All) + " B"
 	}
 	return []goal{g}
+}
+
+func listGoals(r *report) (all []goal) {
+	slow, n := int64(0), int64(0)
+	for _, l := range r.Lists {
+		what, memory := fmt.Sprintf("the first %d, %s: ", listPage, l.Name), 30.0
+		if l.Name == listEverything {
+			what, memory = "all sessions: ", 50
+		} else {
+			all = append(all, atMost(what+"time", 1000*l.Seconds, 300, " ms"))
+		}
+		all = append(all, atMost(what+"memory of the process", l.Megabytes, memory, " MB"))
+		all[len(all)-1].Note = l.Error
+		if l.Error == "" && l.Name != listEverything { // among very many commands some are interrupted by other programs
+			slow, n = slow+l.Slow, n+1
+		}
+	}
+	g := none("commands of these pages that take the server more than 5 ms", slow, n)
+	if n > 0 {
+		g.Shown = fmt.Sprint(slow)
+		g.Note = "of " + thousands(float64(r.Lists[0].Of)) + " sessions"
+	}
+	return append(all, g)
 }
 
 func raceGoals(r *report) []goal {

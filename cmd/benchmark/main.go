@@ -34,6 +34,9 @@ import (
 )
 
 func main() {
+	if listAsTold() {
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -78,7 +81,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	flags.StringVar(&o.pair, "pair", "", "this program built of another version of the library, `FILE`: both measure in turn, --repeats times, and the goals are compared")
 	flags.IntVar(&o.turns, "turns", 512, "of each kind, whose instructions are counted; 64 or a multiple")
 	flags.IntVar(&o.others, "others", 0, "idle sessions in the bucket of those whose turns' instructions are counted; with more than 100 its index is no longer compact")
-	flags.IntVar(&o.index, "index", 1_000_000, "sessions whose index is measured")
+	flags.IntVar(&o.index, "index", 1_000_000, "sessions whose index is measured, and that are listed")
 	flags.IntVar(&o.fleet, "fleet", 100, "replicas of the large idle fleet")
 	flags.IntVar(&o.bots, "bots", 40, "that the larger idle fleets serve")
 	flags.IntVar(&o.repeats, "repeats", 3, "how often everything is measured; the median is given")
@@ -171,6 +174,10 @@ var parts = []part{
 	}},
 	{"index", func(ctx context.Context, b *bench, r *report) (err error) {
 		r.Index, err = b.index(ctx)
+		return err
+	}},
+	{"lists", func(ctx context.Context, b *bench, r *report) (err error) {
+		r.Lists, err = b.lists(ctx)
 		return err
 	}},
 	{"race", func(ctx context.Context, b *bench, r *report) (err error) {

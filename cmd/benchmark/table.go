@@ -29,6 +29,7 @@ type report struct {
 	Latency    *latency
 	Paces      []*pace
 	Index      *indexed
+	Lists      []*listing
 	Settings   []*setting // durable and valkey
 	Goals      []goal
 }
@@ -81,6 +82,9 @@ func (r *report) writeJSON(out io.Writer) error {
 	}
 	if r.Index != nil {
 		write("index", r.Index)
+	}
+	for _, l := range r.Lists {
+		write("list", l)
 	}
 	for _, set := range r.Settings {
 		write("server", set)
@@ -155,6 +159,7 @@ func (r *report) print(out io.Writer, markdown bool) {
 	r.printPaces(p)
 	r.printMemory(p)
 	r.printIndex(p)
+	r.printLists(p)
 	r.printRace(p)
 	r.printReplay(p)
 	r.printClusters(p)
@@ -410,6 +415,22 @@ func (r *report) printIndex(p *printer) {
 	}
 	p.table("The memory of sessions without a chat, bytes a session", 0,
 		table.Row{"sessions", "index by state and activity", "with the user, and an expiry", "its own keys"}, []table.Row{row})
+}
+
+func (r *report) printLists(p *printer) {
+	if len(r.Lists) == 0 {
+		return
+	}
+	var rows []table.Row
+	for _, l := range r.Lists {
+		if l.Error != "" {
+			rows = append(rows, table.Row{l.Name, "fails " + p.note(l.Error)})
+			continue
+		}
+		rows = append(rows, table.Row{l.Name, thousands(float64(l.Sessions)), fmt.Sprintf("%.0f ms", 1000*l.Seconds), short(l.Megabytes) + " MB", l.Slow})
+	}
+	p.table(fmt.Sprintf("Lists of %s sessions, each by a process of its own", thousands(float64(r.Lists[0].Of))), 1,
+		table.Row{"list", "sessions", "time", "memory of the process", "commands of more than 5 ms"}, rows)
 }
 
 func (r *report) printSettings(p *printer) {

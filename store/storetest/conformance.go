@@ -46,6 +46,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"attacks", theAttacks},
 		{"border", theBorder},
 		{"lists", theLists},
+		{"filters", theFilters},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -79,26 +79,22 @@ func listOrder(s *scene) {
 }
 
 func cursorGoesOn(s *scene) {
-	for what, f := range map[string]store.Filter{"all": {}, "state": {State: "s"}, "user": {User: "u"}} {
-		bot := s.replica().bot(what, nil)
-		for i := range 60 {
-			s.create(bot.Session(fmt.Sprint(i)), store.Origin{State: "s", User: "u"})
-		}
+	for name := range listed {
+		bot := s.replicaWith(store.Options{Lease: longLease}).bot(strings.ReplaceAll(name, " ", "-"), nil)
+		f, made := s.many(bot, name, 60)
 		times := map[string]int{}
-		part := func(cursor string, most int) (page []session.Status) {
-			for st, err := range s.replica().bot(what, nil).Sessions(s.Context(), f.After(cursor)) {
-				s.ok(err)
+		part := func(cursor string, most int) []session.Status {
+			page := s.part(s.replica().bot(bot.Name(), nil), f.After(cursor), most)
+			for _, st := range page {
 				times[st.Ref.ID]++
-				if page = append(page, st); len(page) == most {
-					break
-				}
 			}
 			return page
 		}
 		page := part("", 20)
 		cursor := page[19].Cursor
 		behind := all(s, bot.Sessions(s.Context(), f.After(cursor)))[0].Ref.ID
-		for _, id := range []string{page[3].Ref.ID, page[19].Ref.ID, behind} { // with the one where the cursor stands
+		gone := []string{page[3].Ref.ID, page[19].Ref.ID, behind} // with the one where the cursor stands
+		for _, id := range gone {
 			s.ok(second(bot.Session(id).Destroy(s.Context())))
 		}
 		equal(s, "times that one was listed which is gone now", times[behind], 0)
@@ -107,17 +103,16 @@ func cursorGoesOn(s *scene) {
 		page = part(cursor, 10)
 		s.ok(bot.Session(page[0].Ref.ID).Move(s.Context(), session.Transition{From: "s", To: "other"}))
 		part(page[9].Cursor, -1)
-		for i := range 60 {
-			id := fmt.Sprint(i)
+		for _, id := range made {
 			n := times[id]
-			if what != "user" { // one that was active since the first part was read may come again
+			if name != "user" { // one that was active since the first part was read may come again
 				n = min(n, 1)
 			}
 			want := 1
 			if id == behind {
 				want = 0
 			}
-			equal(s, fmt.Sprintf("by %s: times that %s is listed", what, id), n, want)
+			equal(s, fmt.Sprintf("by %s: times that %s is listed", name, id), n, want)
 		}
 	}
 }
@@ -239,7 +234,6 @@ func longestWait(s *scene) {
 		return ids
 	}
 	since := func(id string) time.Time { return s.status(bot.Session(id)).Since }
-	later := func() { time.Sleep(5 * time.Millisecond) } // by the server's clock
 	for _, id := range []string{"0", "1", "2"} {
 		s.accept(bot, id, "first")
 		later()
