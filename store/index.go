@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,13 +46,12 @@ type walk struct {
 	since int64   // since is when the walk began, in ms of the servers; 0 before its first page
 
 	parts  []*part
-	heads  heads // heads has those parts of which something was read and not handed out
-	empty  int   // empty counts the others that have not ended
-	seed   maphash.Seed
-	seen   map[uint64]struct{} // seen holds the hashes of the ids that were handed out, where they may come again
-	down   map[int]bool        // down has the buckets that could not be read to their end
-	single int                 // single counts the sessions that could not be read in other buckets
-	fault  error               // fault is why the first of them could not
+	heads  heads        // heads has those parts of which something was read and not handed out
+	empty  int          // empty counts the others that have not ended
+	seen   seen         // seen has what was handed out and may come again
+	down   map[int]bool // down has the buckets that could not be read to their end
+	single int          // single counts the sessions that could not be read in other buckets
+	fault  error        // fault is why the first of them could not
 }
 
 // An order is which list a walk goes through, and how its entries come.
@@ -128,7 +126,6 @@ func (b *Bot) walk(order order) *walk {
 	if order.list() == "index" {
 		w.most = stored.LastMinute
 	}
-	w.seen, w.seed = map[uint64]struct{}{}, maphash.MakeSeed()
 	return w
 }
 
@@ -193,13 +190,15 @@ func (w *walk) next(ctx context.Context, most int) (steps []step) {
 
 // unseen reports whether an id was not handed out yet, and notes that it is now.
 func (w *walk) unseen(id string) bool {
-	if w.order == byID || w.order == idlest && w.most < float64(stored.Minute(w.since)) {
+	switch {
+	case w.order == byID, w.order == idlest && w.most < float64(stored.Minute(w.since)):
 		return true // these do not move, or out of the list
+	case w.order == newest: // what moves is passed, but rest comes to it
+	case w.seen.has(id):
+		return false
 	}
-	hash := maphash.String(w.seed, id)
-	_, seen := w.seen[hash]
-	w.seen[hash] = struct{}{}
-	return !seen
+	w.seen.add(id)
+	return true
 }
 
 // fill reads pages until each part has something to hand out, or has ended. When it
@@ -286,7 +285,7 @@ func (w *walk) take(p *part, page reply) {
 
 // readAhead is how many entries a walk holds, more or less, however many buckets there
 // are.
-const readAhead = 32768
+const readAhead = 16384
 
 // queue puts the parts of which something was read into heads, and counts the others
 // that have not ended.
