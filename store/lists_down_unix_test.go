@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func newTrio(t *testing.T) (c trio) {
 	bot := botOf(t, open(t, url, &store.Options{Buckets: 24}), "bot", &store.BotOptions{MaxAttempts: 1, RecordOnly: true})
 	for _, event := range []string{"fails", "waits"} {
 		for i := range 40 {
-			_, err := bot.Accept(ctx, fmt.Sprint(i), session.Event{ID: event, Text: event})
+			_, err := bot.Accept(ctx, fmt.Sprint(i), session.Event{ID: event, Text: event, User: "ann"})
 			must(t, err)
 		}
 		if event == "fails" {
@@ -123,6 +124,15 @@ func masterDown(t *testing.T, signal os.Signal) {
 	partly(t, "Waiting", c.bot.Waiting(ctx), func(s session.Status) string { return s.Ref.ID }, others)
 	partly(t, "DeadLetters", c.bot.DeadLetters(ctx), func(l session.DeadLetter) string { return l.Ref.ID }, others)
 	partly(t, "Sessions", c.bot.Sessions(ctx, store.Filter{}), func(s session.Status) string { return s.Ref.ID }, others)
+	var loops sync.WaitGroup // each waits for the master until it gives up
+	for _, f := range []store.Filter{
+		{State: "start"}, {User: "ann"}, {IdleSince: time.Now().Add(time.Hour)}, {ActiveSince: time.Now().Add(-time.Hour)}, {Waiting: true}, {Dead: true},
+	} {
+		loops.Go(func() {
+			partly(t, fmt.Sprintf("Sessions of %+v", f), c.bot.Sessions(ctx, f), func(s session.Status) string { return s.Ref.ID }, slices.Clone(others))
+		})
+	}
+	loops.Wait()
 	partly(t, "Check", c.check(t, nil), func(f store.Finding) string { return f.Ref.ID }, others)
 }
 
