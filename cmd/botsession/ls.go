@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,7 +19,10 @@ type listOptions struct {
 	*env
 	bot    string // empty: all bots
 	filter store.Filter
-	limit  int // of sessions; 0 or less: none
+	idle   time.Duration
+	since  string // since is --active-since
+	after  string // after is a cursor
+	limit  int    // of sessions; 0 or less: none
 	wide   bool
 	json   bool
 }
@@ -29,8 +33,10 @@ func newList(e *env) *cobra.Command {
 		Use:   "ls [BOT]",
 		Short: "List live sessions, the last active first",
 		Long: `List the live sessions of one bot, or of all bots: the last active first, to
-the minute; with --user bot by bot, in the order of their ids. If there are more
-than --limit, the first in that order are shown.
+the minute; with --waiting, else with --idle, those first for which that is true
+for longest; with --user bot by bot, in the order of their ids; with --dead or
+--held-by bot by bot. If there are more than --limit, the first in that order
+are shown. In --json each has a cursor, with which --after goes on behind it.
 
 WAITING counts events in the inbox, the one in hand included. HELD BY is the
 replica whose turn runs on the session now; where the last attempt failed, when
@@ -39,6 +45,8 @@ it is tried again. IDLE is the time since the session last changed.
 On a terminal that is too narrow, PLATFORM is left out, and long names are cut
 in the middle. With --wide, with --json and in a pipe all of it is there.`,
 		Example: `  botsession ls pizza --state ordering
+  botsession ls pizza --waiting
+  botsession ls pizza --idle 24h --limit 50 --after CURSOR
   botsession ls --user ann --json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch len(args) {
@@ -56,6 +64,12 @@ in the middle. With --wide, with --json and in a pipe all of it is there.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.filter.State, "state", "", "only sessions in this state")
 	flags.StringVar(&o.filter.User, "user", "", "only sessions of this user")
+	flags.DurationVar(&o.idle, "idle", 0, "only sessions that did not change for so `long`")
+	flags.StringVar(&o.since, "active-since", "", "only sessions that changed `since`: 90m, or 2026-01-02T15:04:05Z")
+	flags.BoolVar(&o.filter.Waiting, "waiting", false, "only sessions in which something waits")
+	flags.BoolVar(&o.filter.Dead, "dead", false, "only sessions that have dead letters")
+	flags.StringVar(&o.filter.HeldBy, "held-by", "", "only sessions that the replica of this `name` holds, as HELD BY shows it")
+	flags.StringVar(&o.after, "after", "", "go on behind the session with this `cursor`; needs BOT")
 	flags.IntVar(&o.limit, "limit", 100, "at most so many; 0 or less means all")
 	flags.BoolVar(&o.wide, "wide", false, "leave nothing out on a terminal")
 	flags.BoolVar(&o.json, "json", false, "one JSON object a line")
@@ -70,6 +84,9 @@ type listed struct {
 }
 
 func (o *listOptions) run(ctx context.Context) error {
+	if err := o.complete(time.Now()); err != nil {
+		return err
+	}
 	st, err := o.open(ctx, true)
 	if err != nil {
 		return err
@@ -96,20 +113,50 @@ func (o *listOptions) run(ctx context.Context) error {
 		o.table(sessions)
 	}
 	if more {
-		which := "the last active"
-		if o.byID() {
-			which = "the first by id"
-			if o.bot == "" {
-				which = "the first by bot and id"
-			}
-		}
+		which, _ := o.order()
 		fmt.Fprintf(o.err, "more than %s: these are %s; --limit 0 lists all\n", text.Count(o.limit, "session", "sessions"), which)
 	}
 	return err
 }
 
-// byID is whether sessions come in the order of their ids.
-func (o *listOptions) byID() bool { return o.filter.User != "" }
+// complete makes the filter of what the flags say.
+func (o *listOptions) complete(now time.Time) error {
+	if o.idle > 0 {
+		o.filter.IdleSince = now.Add(-o.idle)
+	}
+	if o.since != "" {
+		ago, err := time.ParseDuration(o.since)
+		if o.filter.ActiveSince = now.Add(-ago); err != nil {
+			o.filter.ActiveSince, err = time.Parse(time.RFC3339, o.since)
+		}
+		if err != nil {
+			return usage(fmt.Errorf("--active-since %q is neither a duration nor a moment", o.since), "as in --active-since 90m, or --active-since 2026-01-02T15:04:05Z")
+		}
+	}
+	if o.after != "" && o.bot == "" {
+		return usage(errors.New("--after needs a bot: a cursor is of one bot's list"), "botsession ls BOT --after CURSOR")
+	}
+	o.filter = o.filter.After(o.after)
+	return nil
+}
+
+// order says which sessions come first, and how those of several bots come together;
+// without compare bot by bot.
+func (o *listOptions) order() (first string, compare func(a, b session.Status) int) {
+	switch f := o.filter; {
+	case f.Dead || f.HeldBy != "":
+		return "the first that were found", nil
+	case f.Waiting:
+		return "those that wait for longest", func(a, b session.Status) int { return a.Since.Compare(b.Since) }
+	case f.User != "" && o.bot == "":
+		return "the first by bot and id", nil
+	case f.User != "":
+		return "the first by id", nil
+	case !f.IdleSince.IsZero():
+		return "those that are idle for longest", func(a, b session.Status) int { return a.Active.Compare(b.Active) }
+	}
+	return "the last active", func(a, b session.Status) int { return b.Active.Compare(a.Active) }
+}
 
 // list reads the sessions asked for in their order, and one more than the limit if
 // there is one.
@@ -121,8 +168,9 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 		}
 	}
 	var failed failures
+	_, compare := o.order()
 	for _, name := range bots {
-		if o.byID() && o.limit > 0 && len(sessions) > o.limit {
+		if compare == nil && o.limit > 0 && len(sessions) > o.limit {
 			break
 		}
 		bot, err := o.declared(ctx, st, name)
@@ -135,6 +183,9 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 		}
 		n := 0
 		for s, err := range bot.Sessions(ctx, o.filter) {
+			if errors.Is(err, session.ErrInvalid) {
+				return nil, usage(err, "a cursor is in each line of botsession ls BOT --json, and goes on with the same flags")
+			}
 			if err != nil {
 				failed = append(failed, err)
 				continue
@@ -145,8 +196,8 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 			}
 		}
 	}
-	if !o.byID() {
-		slices.SortStableFunc(sessions, func(a, b session.Status) int { return b.Active.Compare(a.Active) })
+	if compare != nil {
+		slices.SortStableFunc(sessions, compare)
 	}
 	return sessions, failed.err()
 }
@@ -162,6 +213,9 @@ func (o *listOptions) nothing() string {
 	}
 	if o.filter.User != "" {
 		what += fmt.Sprintf(" of user %q", o.filter.User)
+	}
+	if f := o.filter; f.Waiting || f.Dead || f.HeldBy != "" || !f.IdleSince.IsZero() || !f.ActiveSince.IsZero() || o.after != "" {
+		what += " that fit all flags"
 	}
 	return what
 }

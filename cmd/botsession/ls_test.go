@@ -114,6 +114,58 @@ func TestTheListOfAUserGoesInTheOrderOfIDs(t *testing.T) {
 	}
 }
 
+func TestAListByEachFlag(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pizza, bank := w.bot(t, "pizza", nil), w.bot(t, "bank", nil)
+	text := func(id string) session.Event { return session.Event{ID: id, Text: id} }
+	w.accept(t, bank, "1", text("dies"))
+	w.drain(t, bank, func(context.Context, *store.Turn) error { return store.GiveUp(errors.New("as it was told")) })
+	for _, of := range []struct {
+		bot *store.Bot
+		id  string
+	}{{pizza, "1"}, {bank, "2"}, {pizza, "2"}} {
+		time.Sleep(2 * time.Millisecond) // by the server's clock
+		w.accept(t, of.bot, of.id, text("waits"))
+	}
+	cursor := ""
+	for st, err := range pizza.Sessions(t.Context(), store.Filter{Waiting: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		cursor = st.Cursor
+		break
+	}
+	for _, test := range []struct{ args, refs, message string }{
+		{"ls --waiting", "pizza/1 bank/2 pizza/2", ""},
+		{"ls --waiting --limit 2", "pizza/1 bank/2", "more than 2 sessions: these are those that wait for longest; --limit 0 lists all\n"},
+		{"ls pizza --waiting --after " + cursor, "pizza/2", ""},
+		{"ls --dead", "bank/1", ""},
+		{"ls --dead --waiting", "", "no live sessions that fit all flags\n"},
+		{"ls --idle 1h", "", "no live sessions that fit all flags\n"},
+		{"ls --idle 1ns", "bank/1 pizza/1 bank/2 pizza/2", ""},
+		{"ls --active-since 1h", "pizza/2 bank/2 pizza/1 bank/1", ""},
+		{"ls --active-since 2020-01-02T15:04:05Z --state start", "pizza/2 bank/2 pizza/1 bank/1", ""},
+		{"ls --active-since 2099-01-02T15:04:05Z", "", "no live sessions that fit all flags\n"},
+		{"ls --held-by nobody", "", "no live sessions that fit all flags\n"},
+	} {
+		got := rawCommand(t, w.env, strings.Fields(test.args)...)
+		refs := strings.Join(regexp.MustCompile(`(?m)^(pizza|bank)/\d`).FindAllString(got.Stdout, -1), " ")
+		if got.Code != 0 || refs != test.refs || got.Err != test.message {
+			t.Errorf("%s: exit %d, %s, stderr %q; want %s, stderr %q", test.args, got.Code, refs, got.Err, test.refs, test.message)
+		}
+	}
+	for args, want := range map[string]string{
+		"ls --after " + cursor:        "error: --after needs a bot: a cursor is of one bot's list\nhint: botsession ls BOT --after CURSOR\n",
+		"ls pizza --after " + cursor:  "error: sessions: invalid: the cursor is of another bot or filter\nhint: a cursor is in each line of botsession ls BOT --json, and goes on with the same flags\n",
+		"ls --active-since yesterday": "error: --active-since \"yesterday\" is neither a duration nor a moment\nhint: as in --active-since 90m, or --active-since 2026-01-02T15:04:05Z\n",
+	} {
+		if got := rawCommand(t, w.env, strings.Fields(args)...); got.Code != 2 || got.Err != want {
+			t.Errorf("%s: exit %d, stderr %q; want %q", args, got.Code, got.Err, want)
+		}
+	}
+}
+
 func TestList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -149,6 +201,14 @@ SESSION  STATE  PLATFORM  MESSAGES  WAITING  HELD BY  IDLE
 pizza/held  start  -  0  1  replica-a  DUR
 bank/"an id\x1b[2J"  start  web\a  0  2  (failed 1×, again in DUR)  DUR
 pizza/42  ordering  telegram  5  0  -  DUR
+`})
+	status, err := held.Session("held").Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	narrow(command(t, w.env, "ls", "--held-by", status.Lease.Holder)).check(t, transcript{Stdout: `
+SESSION  STATE  PLATFORM  MESSAGES  WAITING  HELD BY  IDLE
+pizza/held  start  -  0  1  replica-a  DUR
 `})
 	narrow(command(t, w.env, "ls", "pizza", "--limit", "1")).check(t, transcript{Stdout: `
 SESSION  STATE  PLATFORM  MESSAGES  WAITING  HELD BY  IDLE
