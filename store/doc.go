@@ -206,9 +206,9 @@
 // # Lists
 //
 // [Bot.Sessions], [Bot.Waiting], [Bot.DeadLetters] and [Bot.Replicas] return iterators,
-// for range loops. They read on as the loop does, in commands of limited size (but the
-// last of Sessions reads all that were active since the loop began), and a new loop
-// begins anew. Each item is a value or an error. A [session.CorruptError] is
+// for range loops. They read on as the loop does, in commands of limited size, and a new
+// loop begins anew; one that began remembers six bytes of each session that may come
+// again. Each item is a value or an error. A [session.CorruptError] is
 // about one item, whose Ref it has, and the loop may go on. Any other error is the last
 // item; with a server of a cluster down it comes after everything that the others have.
 // [Store.Check] is such an iterator, too, but what is corrupt is not an error there: it

@@ -19,17 +19,18 @@ import (
 // [Bot.Sessions] goes through one list, whose order it has. That is the first in this
 // table of which the filter asks for something:
 //
-//	Dead                those with dead letters, by the time of the last one, the oldest first
-//	Held, HeldBy        those with work in hand or due, in no order that means anything
-//	Waiting             those that wait, the longest wait first
-//	User                the user's, in the order of their ids
-//	IdleSince           by the last activity to the minute, the oldest first; of State, if it is set
-//	State, ActiveSince  by the last activity to the minute, the latest first; of State, if it is set
+//	Dead          those with dead letters, by the time of the last one, the oldest first
+//	Held, HeldBy  those that Counts.Due counts, by when a replica looks at them next
+//	Waiting       those that Bot.Waiting lists, the longest wait first
+//	User          those of the user, in the order of their ids
+//	IdleSince     all, by the minute of their last activity, idle for longest first
+//	none of these all, by the minute of their last activity, the latest first
 //
-// Of State, IdleSince and ActiveSince, together or alone, it reads no more than it
-// hands out, and one minute more. What a filter asks for beyond its list is looked up
-// in each session of the list: the loop reads on in pages of limited size until it
-// finds one.
+// The last two begin and end by State, IdleSince and ActiveSince, so that the loop reads
+// little more than it hands out. Everything else that a filter asks for beyond its list
+// is looked up in each session of the list: the loop reads on, in pages of limited size,
+// until it finds one that fits. So Held costs as much as there is work, in hand, due or
+// put off.
 type Filter struct {
 	State       string    // State selects the sessions in this state. Empty means any.
 	User        string    // User selects the sessions of this user. Empty means any.

@@ -15,6 +15,13 @@ import (
 	"time"
 )
 
+// TestMain makes the test's program the one that loops, where the benchmark starts itself.
+func TestMain(m *testing.M) {
+	if !listAsTold() {
+		os.Exit(m.Run())
+	}
+}
+
 // testServer starts a Redis, or skips the test where none is installed: loudly,
 // and with REQUIRE_REDIS=1 it fails instead.
 func testServer(t *testing.T) *server {
@@ -486,6 +493,36 @@ func TestIndex(t *testing.T) {
 	i, err := testBench(t).index(t.Context())
 	if err != nil || i.Error != "" || i.Index <= 0 || i.All <= i.Index || i.Own <= 100 {
 		t.Errorf("%+v, %v", i, err)
+	}
+}
+
+func TestLists(t *testing.T) {
+	t.Parallel()
+	found, err := testBench(t).lists(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 9 {
+		t.Errorf("%d lists", len(found))
+	}
+	for _, l := range found {
+		want := listPage
+		if l.Name == listEverything {
+			want = l.Of
+		}
+		if l.Error != "" || l.Of != 500 || l.Sessions != want || l.Seconds <= 0 || l.Megabytes <= 0 {
+			t.Errorf("%+v, want %d sessions", l, want)
+		}
+	}
+	r := &report{Lists: append(found, &listing{Name: "broken", Error: "it fell apart"})}
+	r.Config.parts = []string{"lists"}
+	r.Goals = (&bench{}).goals(r)
+	var tables bytes.Buffer
+	r.print(&tables, false)
+	for _, want := range []string{"fails [1]", "it fell apart", "the first 50, idle: time", "all sessions: memory"} {
+		if !strings.Contains(tables.String(), want) {
+			t.Errorf("the tables do not have %q:\n%s", want, tables.String())
+		}
 	}
 }
 
