@@ -12,7 +12,7 @@
 --        list: index, users, waits, dead or held; way: up or down, which the index alone goes
 --        from, to: of the index, the first and the last place to look at; user: of users
 --        score, id: the entry; till: the last score to look at; both are minutes in the index, counted as in places
---        most: so many entries, of all runs together
+--        most: so many entries, of all runs together; of many runs more, four of each
 -- WRITES no
 -- REPLY  OK now each lengths found{id score}   each: so many of a run were asked for; one that has fewer is at its end;
 --                                              lengths: how many each run has; found: one run behind the other
@@ -70,7 +70,7 @@ end
 if list == 'index' then
   local states = {}
   each_state(tonumber(from), tonumber(to), function(base) states[#states + 1] = base end)
-  each = math.max(2, math.floor(each / math.max(1, #states)))
+  each = math.max(4, math.floor(each / math.max(1, #states)))
   for _, base in ipairs(states) do run(index, '', int(base + score), int(base + till)) end
 elseif list == 'users' then
   for _, member in ipairs(redis.call('ZRANGEBYLEX', users, '(' .. user .. '\0' .. id, '(' .. user .. '\1', 'LIMIT', 0, each)) do

@@ -31,7 +31,7 @@ func (b *Bot) Sessions(ctx context.Context, f Filter) iter.Seq2[session.Status, 
 // the session. What was handed out at once, and is still in its first attempt, is
 // listed when its holder first renews the lease, after a third of it, or
 // when an event comes behind it. Sessions whose first event changes during the
-// loop come once. It is Sessions with [Filter.Waiting].
+// loop come once. It is Sessions with [Filter.Waiting], which goes on at its cursors.
 func (b *Bot) Waiting(ctx context.Context) iter.Seq2[session.Status, error] {
 	return b.sessions(ctx, "waiting", Filter{Waiting: true})
 }
