@@ -19,12 +19,12 @@ import (
 // [Bot.Sessions] goes through one list, whose order it has. That is the first in this
 // table of which the filter asks for something:
 //
-//	Dead          those with dead letters, by the time of the last one, the oldest first
-//	Held, HeldBy  those that Counts.Due counts, by when a replica looks at them next
-//	Waiting       those that Bot.Waiting lists, the longest wait first
-//	User          those of the user, in the order of their ids
-//	IdleSince     all, by the minute of their last activity, idle for longest first
-//	none of these all, by the minute of their last activity, the latest first
+//	Dead           those with dead letters, by the time of the last one, the oldest first
+//	Held, HeldBy   those that Counts.Due counts, by when a replica looks at them next
+//	Waiting        those that Bot.Waiting lists, the longest wait first
+//	User           those of the user, in the order of their ids
+//	IdleSince      all, by the minute of their last activity, idle for longest first
+//	none of these  all, by the minute of their last activity, the latest first
 //
 // The last two begin and end by State, IdleSince and ActiveSince, so that the loop reads
 // little more than it hands out. Everything else that a filter asks for beyond its list
