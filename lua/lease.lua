@@ -25,6 +25,7 @@ if not s or s.ended then check_index() end
 if not s then
   if waiting + unsent == 0 then
     unlist_due()
+    redis.pcall('ZREM', waits, id)
     return {'NOTFOUND', now}
   end
   -- The hash is gone without us, by eviction or by hand. The events are not.

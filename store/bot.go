@@ -151,7 +151,7 @@ func (b *Bot) goOn(r *runner, s *slot, at place, began time.Time, answer reply, 
 		return r.startsOn(e, r.inHand(at, began, answer, e, known), s)
 	case s != nil && next.Status() == string(session.WorkEvent):
 		return r.startsOn(e, r.hold(at, began, next), s)
-	case s != nil && next.Status() == "due":
+	case s != nil && next.Status() == "due" && !r.isStopping():
 		r.spawnClaim(at, s)
 	default:
 		s.leave()

@@ -106,18 +106,20 @@
 // the event is handled anew, or not at all. So Eager is for bots
 //
 //   - that serve and accept in one process, with most of a user's events in the same one:
-//     where less than half of the last thousand runs became their event's turn, a replica
-//     stops for a minute; the rate stands in its line among the replicas;
+//     where less than half of the last runs, at least a hundred and at most a thousand,
+//     became their event's turn, a replica stops for a minute; the rate stands in its line
+//     of the key bs:replicas;
 //   - whose handlers do nothing outside of the Turn that must not be done for an event that
 //     is handled elsewhere. What a handler does outside is not undone.
 //
 // Accept returns when the turn is committed, or after ten milliseconds, when the event is
 // accepted as always and the handler goes on under the lease. The same happens as soon as
-// the handler reads the chat, or calls with its context for its own session, and when it
-// fails or does what commit cannot write (a reset, a file, a second move): a failure so
-// counts, as any other. If Accept's context ends first, nothing was accepted. At most one
-// event of a session is run eagerly in a process, and none in the first minute of a
-// Serve, so that a program that dies again and again has its events accepted and the
+// the handler reads the chat, or calls with its context for its own session (but for
+// DeadLetters), and when it fails or does what commit cannot write (a reset, a file, a
+// second move): a failure so counts, as any other. If Accept's context ends first, nothing
+// was accepted. A run that is dropped is told so by its context, and counts for no slot;
+// one that does not end by itself may go on beside the next. No event is run eagerly while
+// another of its session is, and none in the first minute of a Serve, so that a program that dies again and again has its events accepted and the
 // crashes counted. (The part "eager" of storetest.Conformance; the faults, the simulation
 // and the linearizability tests run eager replicas, too.)
 //

@@ -17,7 +17,7 @@ import (
 // handler has returned, commit writes the event and its turn in one trip.
 //
 // Anything else first has the event accepted, as always: that what the turn does is
-// more than commit writes, that the handler fails, takes longer than eagerPatience, or
+// more than commit writes, that the handler fails, takes longer than warm.Patience, or
 // reads the session. The run then becomes the event's turn, under a lease, if and only
 // if this very call was handed this event, and the record that it replaced is byte for
 // byte the one that the run began with; accept shows that by leaving the hash out. Else
@@ -51,9 +51,6 @@ const (
 	runDropped             // it is nothing: the event is handled otherwise, or was not accepted
 )
 
-// eagerPatience is for how long Accept waits for an eager run.
-const eagerPatience = 10 * time.Millisecond
-
 // errDropped is why the context of an eager run ends that is dropped.
 var errDropped = fmt.Errorf("%w: the session has changed since the handler began, before the event was accepted; the event is handled anew", session.ErrFenced)
 
@@ -63,11 +60,11 @@ func (b *Bot) acceptEagerly(ctx context.Context, r *runner, s *slot, at place, e
 		bot: b, runner: r, slot: s, ctx: ctx, at: at, id: b.store.caller.NewID(), opts: opts, event: e, free: free, mu: make(chan struct{}, 1), done: make(chan struct{}),
 		receipt: &Receipt{Ref: at.ref, EventID: e.ID, bot: b, at: at, digest: e.digest},
 	}
-	g.hold = &hold{runner: r, opts: opts, at: at, work: session.WorkEvent, rec: free, event: e, eager: g, window: e.window}
+	g.hold = &hold{runner: r, opts: opts, at: at, work: session.WorkEvent, rec: free, event: e, eager: g, window: e.window, slot: s}
 	e.promise = newPromise()
 	g.hold.begin(r.base)
 	r.spawn(g.hold, s)
-	timer := time.NewTimer(eagerPatience)
+	timer := time.NewTimer(r.patience)
 	defer timer.Stop()
 	select {
 	case <-g.done:
@@ -187,6 +184,7 @@ func (g *eager) drop(err error) {
 	g.err = err
 	g.hold.cancel(errDropped)
 	g.hold.leaveAlone()
+	g.slot.move().leave() // it may never return
 	g.end(runDropped)
 }
 

@@ -110,6 +110,7 @@ func newEagerScene(t *testing.T, recordOnly bool) *eagerScene {
 	}()
 	t.Cleanup(func() { cancel(); noError(t, bounded.Receive(t, "Serve ends", done)) })
 	eventually(t, "it serves", func() bool { return s.bot.serving.Load() != nil })
+	s.bot.serving.Load().patience = time.Minute
 	for range 3 { // the first makes the session, the second is the first usual turn, by the third all scripts are known
 		s.says()
 	}
@@ -243,6 +244,9 @@ func TestAnEagerRunGoesOnUnderALeaseWhereItMust(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newEagerScene(t, true)
+			if name == "it takes long" {
+				s.bot.serving.Load().patience = time.Millisecond
+			}
 			s.handles(func(ctx context.Context, turn *Turn) error {
 				if turn.Ref().ID != "1" {
 					return nil

@@ -110,6 +110,9 @@ func (s *Store) hear(ctx context.Context, of *identity, announce <-chan struct{}
 		if call.FromServer(err) && !call.Passing(err) {
 			pause = time.Minute
 		}
+		if _, ends := t.goesOn(); ends {
+			return false
+		}
 		return call.Sleep(ctx, pause)
 	}
 	messages := sub.ChannelWithSubscriptions(redis.WithChannelHealthCheckInterval(announceMore))
@@ -239,7 +242,7 @@ func (t *told) again() {
 	if t.since.IsZero() {
 		return
 	}
-	t.since = time.Time{}
+	t.since, t.kept, t.order, t.bytes = time.Time{}, nil, nil, 0
 	t.count()
 	for _, waiters := range t.waiters {
 		for _, w := range waiters {

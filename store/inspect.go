@@ -96,14 +96,17 @@ func (s *Store) tryToBeAlone(ctx context.Context, buckets []int, engine string) 
 		at := place{ref: session.Ref{Bot: "?", ID: s.name}, bucket: bucket}
 		key := s.layout.key("file", at)
 		var done atomic.Bool
-		wrote := make(chan error, 1)
+		wrote, begun := make(chan error, 1), make(chan struct{})
 		go func() {
 			var err error
 			for i := 0; err == nil && !done.Load(); i++ {
-				err = s.caller.Do(ctx, call.Set(key, strconv.Itoa(i), lifeAlone))
+				if err = s.caller.Do(ctx, call.Set(key, strconv.Itoa(i), lifeAlone)); i == 0 {
+					close(begun)
+				}
 			}
 			wrote <- cmp.Or(err, s.caller.Do(ctx, call.Set(key, "", time.Millisecond))) // so the server removes it
 		}()
+		<-begun // its connection stands
 		answer, err := s.run(ctx, at, ask(lua.Alone, []string{"times", strconv.Itoa(looksAlone)}))
 		done.Store(true)
 		if err = cmp.Or(err, <-wrote); err != nil {

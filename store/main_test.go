@@ -22,7 +22,7 @@ import (
 // find.
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
-	warm.Set(0)
+	warm.Set(0, 10*time.Millisecond)
 	redistest.Main(m)
 }
 

@@ -101,7 +101,7 @@ func (r *Receipt) Wait(ctx context.Context) (Outcome, error) {
 func (r *Receipt) wait(ctx context.Context) (Outcome, error) {
 	s := r.bot.store
 	what := waited{r.Ref, r.digest}
-	w := s.told.enter(what)
+	w := s.told.enter(what, r.accepted)
 	defer s.told.leave(what, w)
 	var here <-chan struct{}
 	pause := time.Duration(0)

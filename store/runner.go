@@ -47,7 +47,8 @@ type runner struct {
 	due      mailbox         // for dues
 	expired  mailbox         // for expiries
 
-	tries tries // of eager runs
+	tries    tries         // of eager runs
+	patience time.Duration // for so long Accept waits for one
 
 	mu    sync.Mutex
 	holds map[*hold]struct{}
@@ -60,7 +61,7 @@ func (b *Bot) newRunner(ctx context.Context, h Handler, serve ServeOptions, slot
 	base, stop := context.WithCancelCause(calls)
 	return &runner{
 		bot: b, handle: h, serve: serve, base: base, stop: stop, calls: calls, stopping: make(chan struct{}),
-		slots: make(chan struct{}, slots), tries: tries{pause: time.Now().Add(warm.Up())}, due: newMailbox(), expired: newMailbox(), holds: map[*hold]struct{}{},
+		slots: make(chan struct{}, slots), tries: tries{pause: time.Now().Add(warm.Up())}, patience: warm.Patience(), due: newMailbox(), expired: newMailbox(), holds: map[*hold]struct{}{},
 	}
 }
 
@@ -199,8 +200,8 @@ func (r *runner) next(at place, began time.Time, next reply) *hold {
 // run does everything there is to do for a session, until it is given back.
 func (r *runner) run(h *hold, s *slot) {
 	for h != nil {
-		h.slot = s
 		if h.eager == nil { // else it has begun
+			h.slot = s
 			h.begin(r.base)
 		}
 		h = r.once(h)
@@ -314,6 +315,9 @@ func (r *runner) tooOften(h *hold) error {
 
 // failed decides what becomes of a head that could not be handled or sent.
 func (r *runner) failed(h *hold, f *failure) *hold {
+	if h.eager != nil && !h.eager.lands() { // it fails as the event's turn, or not at all
+		return nil
+	}
 	if h.work == session.WorkReply && f.chosen && !f.dead {
 		h.log().Warn("reply put off", "for", f.after, "error", f.text)
 		return r.putOff(h, f)

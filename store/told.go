@@ -69,7 +69,7 @@ type told struct {
 	last     time.Time // when it last said so
 	asked    time.Time // when it was last asked to
 	lost     time.Time // what was told until then may be lost
-	kept     map[waited]ending
+	kept     map[waited]keptEnding
 	order    []keptAt // of kept, the oldest first
 	bytes    int
 	serving  bool
@@ -81,6 +81,12 @@ type told struct {
 	outBytes int
 	sending  bool
 	complain sync.Once
+}
+
+// A keptEnding is an ending and when it was heard of.
+type keptEnding struct {
+	ending
+	at time.Time
 }
 
 type keptAt struct {
@@ -98,8 +104,9 @@ func (t *told) count() {
 	t.interest.Store(int64(n))
 }
 
-// enter makes the caller one who waits; leave ends that.
-func (t *told) enter(what waited) *waiter {
+// enter makes the caller one who waits for an event that this process accepted then, or
+// perhaps another did if that is zero; leave ends that.
+func (t *told) enter(what waited, accepted time.Time) *waiter {
 	w := &waiter{ended: make(chan ending, 1), look: make(chan struct{}, 1)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,8 +114,8 @@ func (t *told) enter(what waited) *waiter {
 		t.waiters = map[waited][]*waiter{}
 	}
 	t.waiters[what] = append(t.waiters[what], w)
-	if e, ok := t.kept[what]; ok {
-		w.hear(e)
+	if e, ok := t.kept[what]; ok && !accepted.IsZero() && e.at.After(accepted) { // else it is of an event that had this id before
+		w.hear(e.ending)
 	}
 	t.count()
 	return w
@@ -164,13 +171,17 @@ func (t *told) deliver(what waited, e ending, keep bool) {
 	for _, w := range t.waiters[what] {
 		w.hear(e)
 	}
-	if _, known := t.kept[what]; known || !keep || t.since.IsZero() {
+	if !keep || t.since.IsZero() {
 		return
 	}
 	if t.kept == nil {
-		t.kept = map[waited]ending{}
+		t.kept = map[waited]keptEnding{}
 	}
-	t.kept[what] = e
+	_, known := t.kept[what]
+	t.kept[what] = keptEnding{e, time.Now()}
+	if known {
+		return
+	}
 	t.order = append(t.order, keptAt{what, time.Now(), size})
 	for t.bytes += size; len(t.order) > mostKept || t.bytes > mostKeptBytes; t.order = t.order[1:] {
 		first := t.order[0]

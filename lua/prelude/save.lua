@@ -3,8 +3,8 @@
 -- In the list waits stands a session in which something waits, by since when the first
 -- of it does: when the event was accepted, or the reply was made. A turn that goes well
 -- never comes there: an event that is handed out at once is listed when a second one
--- waits behind it, when it failed or was handed back, and when its holder renews the
--- lease; and replies likewise. The record says what stands in the list, as the moment
+-- waits behind it, when it failed or was handed back, when its holder was not heard of
+-- again, and when that renews the lease; and replies likewise. The record says what stands in the list, as the moment
 -- or 0, so that the end of what waited corrects it. The list is for people: a failure
 -- to write it stops no script, and the next one tries again.
 
@@ -22,7 +22,7 @@ local function list_wait(renewed)
     if s.listed > 0 and type(redis.pcall('ZREM', waits, id)) == 'number' then s.listed = 0 end
     return
   end
-  local alone = s.work == 'event' and waiting == 1 and unsent == 0 or s.work == 'reply' and waiting == 0
+  local alone = s.crashes + s.ocrashes == 0 and (s.work == 'event' and waiting == 1 and unsent == 0 or s.work == 'reply' and waiting == 0)
   if alone and s.listed == 0 and not renewed or s.listed > 0 and not s.moved then return end
   local since = waits_since()
   if since ~= s.listed and type(redis.pcall('ZADD', waits, since, id)) == 'number' then s.listed = since end

@@ -12,7 +12,8 @@ import (
 // What the general scripts compute of a record, and here is computed too, for the
 // holder of a session who knows it as a whole:
 //
-//	After      lua/prelude/change.lua, done.lua and onward.lua, and their save in record.lua
+//	Begun      the first lines of lua/accept.lua
+//	After      lua/prelude/change.lua, done.lua and onward.lua, and their save in save.lua
 //	Sent       lua/sent.lua, and save
 //	lifetime   lua/prelude/life.lua
 //	EntryAt    stamp and apply, lua/prelude/list.lua and change.lua
