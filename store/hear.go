@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/call"
 	"github.com/botsession/botsession/store/internal/ids"
@@ -98,10 +96,7 @@ func (s *Store) closeTold() {
 func (s *Store) hear(ctx context.Context, of *identity, announce <-chan struct{}) (again bool) {
 	t := &s.told
 	all, own := s.layout.waitsChannel(of.id), s.layout.toldChannel(of.id, s.tag)
-	sub := s.client.Subscribe(ctx, all, own)
-	defer sub.Close()
-	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
-	first, err := sub.ReceiveTimeout(ctx, announceLife)
+	sub, err := s.caller.Subscribe(ctx, all, own)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.complainOfTelling(err)
@@ -115,41 +110,37 @@ func (s *Store) hear(ctx context.Context, of *identity, announce <-chan struct{}
 		}
 		return call.Sleep(ctx, pause)
 	}
-	messages := sub.ChannelWithSubscriptions(redis.WithChannelHealthCheckInterval(announceMore))
+	defer sub.Close()
 	timer := time.NewTimer(t.every)
 	defer timer.Stop()
-	handle := func(message any) {
-		switch m := message.(type) {
-		case *redis.Subscription: // of the second of the two channels, or to both again
-			if m.Kind == "subscribe" && m.Channel == own {
-				t.again()
-				if t.serves() {
-					_ = s.say(ctx, all, "?")
-				}
-				timer.Reset(0)
+	handle := func(m call.Heard) {
+		if m.Begins && m.Channel == own { // the other one does with it
+			t.again()
+			if t.serves() {
+				_ = s.say(ctx, all, "?")
 			}
-		case *redis.Message:
-			for record := range records(m.Payload) {
-				if m.Channel == own {
-					s.hearEnding(record)
-				} else if s.hearOfAll(record) {
-					timer.Reset(t.soonest())
-				}
+			timer.Reset(0)
+		}
+		for record := range records(m.Text) {
+			if m.Channel == own {
+				s.hearEnding(record)
+			} else if s.hearOfAll(record) {
+				timer.Reset(t.soonest())
 			}
 		}
 	}
-	handle(first)
+	handle(sub.First())
 	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-of.replaced:
 			return true
-		case m, ok := <-messages:
+		case m, ok := <-sub.C:
 			if !ok {
 				return call.Sleep(ctx, time.Second) // the client is closed
 			}
-			handle(m)
+			handle(sub.Read(m))
 		case <-announce:
 			timer.Reset(t.soonest())
 		case <-timer.C:

@@ -138,6 +138,8 @@ func (r *Receipt) wait(ctx context.Context) (Outcome, error) {
 			return e.outcome()
 		case <-ctx.Done():
 			return Outcome{}, r.gaveUp(ctx, trouble)
+		case <-s.ended:
+			return Outcome{}, s.usable()
 		case <-w.look:
 			begin()
 		case <-timer.C:

@@ -64,3 +64,49 @@ func (c *Caller) Listen(ctx context.Context, channel string) (messages <-chan *r
 	sub := c.client.Subscribe(ctx, channel)
 	return sub.Channel(redis.WithChannelHealthCheckInterval(10 * time.Second)), sub.Close
 }
+
+// A Heard is something that a Subscription brings.
+type Heard struct {
+	Channel string
+	Text    string // Text is what was published; empty if Begins.
+	Begins  bool   // Begins is whether the channel is heard from now on: for the first time, or because the connection was lost.
+}
+
+// A Subscription is what is published to some channels. Unlike Listen it tells when
+// something may be missing.
+type Subscription struct {
+	C     <-chan any // C is closed with the client. Read what it brings by Read.
+	first any
+	sub   *redis.PubSub
+}
+
+// Subscribe begins a Subscription; its error is the server's reply or the network's.
+// It ends with ctx or by Close.
+func (c *Caller) Subscribe(ctx context.Context, channels ...string) (*Subscription, error) {
+	sub := c.client.Subscribe(ctx, channels...)
+	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
+	first, err := sub.ReceiveTimeout(ctx, 5*time.Second)
+	if err != nil {
+		stop()
+		_ = sub.Close()
+		return nil, err
+	}
+	return &Subscription{C: sub.ChannelWithSubscriptions(redis.WithChannelHealthCheckInterval(10 * time.Second)), first: first, sub: sub}, nil
+}
+
+// First is what came first.
+func (s *Subscription) First() Heard { return s.Read(s.first) }
+
+// Read reads what came from C.
+func (s *Subscription) Read(item any) Heard {
+	switch item := item.(type) {
+	case *redis.Subscription:
+		return Heard{Channel: item.Channel, Begins: item.Kind == "subscribe"}
+	case *redis.Message:
+		return Heard{Channel: item.Channel, Text: item.Payload}
+	}
+	return Heard{}
+}
+
+// Close ends it.
+func (s *Subscription) Close() error { return s.sub.Close() }
