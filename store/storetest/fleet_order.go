@@ -130,6 +130,7 @@ func acceptedAtTheEnd(s *scene) {
 		bot, other := r.bot(name, opts), s.replica().bot(name, opts)
 		s.serve(bot, echo)
 		s.handled(s.accept(bot, "0", "loads the scripts"))
+		s.free(bot.Session("0")) // what was sent is noted, too
 		held, resume := c.stop(r.wire, c.script)
 		first := s.accept(bot, "1", "first")
 		s.happens("the session is about to be given back", held)
