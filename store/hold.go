@@ -265,7 +265,7 @@ func (h *hold) tick() {
 	h.mu.Unlock()
 	defer h.renewal.Done()
 
-	began := time.Now()
+	began, log := time.Now(), h.log() // of this attempt: the guard, which fires at limit too, may end it
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
 	b := h.runner.bot
@@ -283,7 +283,7 @@ func (h *hold) tick() {
 	case errors.Is(err, session.ErrFenced):
 		h.lose(nil)
 	default: // the guard ends it, if no later renewal succeeds
-		h.log().Warn("lease not renewed", "error", err)
+		log.Warn("lease not renewed", "error", err)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if !h.stopped {
