@@ -150,7 +150,10 @@ func (r *Receipt) wait(ctx context.Context) (Outcome, error) {
 			net = true
 			timer.Reset(s.lookAgain())
 		case l := <-looked:
-			if l.done || l.err != nil && !passing(l.err) {
+			// Until this process ends the turn that it has in hand, an event that was lost with its
+			// session's hash is accepted anew by it.
+			lost := here != nil && errors.Is(l.err, session.ErrNotFound) && time.Since(r.accepted) < s.opts.MaxTurn
+			if l.done || l.err != nil && !passing(l.err) && !lost {
 				return l.outcome, l.err
 			}
 			looking, trouble, seen = false, l.err, time.Time{}

@@ -92,7 +92,7 @@ func (s *scene) older(ref session.Ref) (back func()) {
 		for key, fields := range hashes {
 			since[key] = slices.DeleteFunc(client.HKeys(ctx, key).Val(), func(field string) bool { _, was := fields[field]; return was })
 		}
-		_, err := client.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		_, err := client.Pipelined(ctx, func(tx redis.Pipeliner) error {
 			for key, fields := range hashes {
 				tx.HSet(ctx, key, fields)
 				tx.HDel(ctx, key, append(since[key], "none")...)
