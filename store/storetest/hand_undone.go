@@ -40,7 +40,7 @@ func handCallKept(s *scene) {
 // session lives for ever, and its next turn leads into the state and the minute of the
 // turn that is lost: so their records differ in little.
 func handUndone(s *scene) {
-	opts := &options{Lease: longLease, TTL: -1}
+	opts := &options{Lease: longLease, Lazy: true, TTL: -1}
 	var saw record[string]
 	var bots []*store.Bot
 	for _, name := range []string{"first", "second"} {
