@@ -123,6 +123,37 @@ func TestALoopOverWhatIsHeldMissesNoneWhoseLeaseIsRenewed(t *testing.T) {
 	}
 }
 
+// A turn may say of itself that it ended up to a second before it did, and so before a
+// loop began that has passed its minute by then.
+func TestATurnThatEndedAMomentBeforeALoopBeganIsListed(t *testing.T) {
+	t.Parallel()
+	url := redistest.Single(t)
+	c := client(t, url)
+	st := opened(t, url, &Options{Buckets: 1})
+	bot := botOf(t, st, "bot", nil)
+	key := st.layout.key("index", place{ref: session.Ref{Bot: "bot"}})
+	stands := func(id string, when time.Time) {
+		noError(t, c.ZAdd(t.Context(), key, redis.Z{Score: float64(stored.Place("s", when.UnixMilli())), Member: id}).Err())
+	}
+	for i := range 700 {
+		id := fmt.Sprintf("%03d", i)
+		_, err := bot.Session(id).Create(t.Context(), Origin{State: "s"})
+		noError(t, err)
+		stands(id, time.Now().Add(-time.Hour))
+	}
+	noError(t, bot.Session("000").Set(t.Context(), "k", "v"))
+	stands("000", time.Now().Add(-time.Hour)) // as its turn had not ended yet
+	time.Sleep(2 * time.Millisecond)
+	var list []session.Status
+	for status, err := range bot.Sessions(t.Context(), Filter{}) {
+		noError(t, err)
+		if list = append(list, status); len(list) == 100 {
+			stands("000", time.Now())
+		}
+	}
+	distinct(t, "all", list, 700)
+}
+
 // Of one minute, sessions come in the order of the bytes of their ids, wherever a cursor
 // stands.
 func TestACursorGoesOnBehindAnIDThatIsGone(t *testing.T) {
