@@ -169,15 +169,15 @@ var listed = map[string]struct {
 	prepare func(s *scene, bot *store.Bot, ids []string)
 	move    func(s *scene, bot *store.Bot, ids []string)
 }{
-	"all":   {move: activate},
+	"all":   {move: wander},
 	"state": {filter: func() store.Filter { return store.Filter{State: "s"} }, move: activate},
 	"user":  {filter: func() store.Filter { return store.Filter{User: "u"} }, move: activate},
-	"idle":  {filter: func() store.Filter { return store.Filter{IdleSince: time.Now().Add(time.Hour)} }, move: activate},
+	"idle":  {filter: func() store.Filter { return store.Filter{IdleSince: time.Now().Add(time.Hour)} }, move: wander},
 	"idle in a state": {
 		filter: func() store.Filter { return store.Filter{State: "s", IdleSince: time.Now().Add(time.Hour)} },
 		move:   activate,
 	},
-	"active": {filter: func() store.Filter { return store.Filter{ActiveSince: time.Now().Add(-time.Hour)} }, move: activate},
+	"active": {filter: func() store.Filter { return store.Filter{ActiveSince: time.Now().Add(-time.Hour)} }, move: wander},
 	"waiting": {
 		filter: func() store.Filter { return store.Filter{Waiting: true} },
 		prepare: func(s *scene, bot *store.Bot, ids []string) {
@@ -208,6 +208,14 @@ var listed = map[string]struct {
 	},
 }
 
+// wander moves sessions into other states, and so to other places of the list.
+func wander(s *scene, bot *store.Bot, ids []string) {
+	for i, id := range ids {
+		s.ok(bot.Session(id).Move(s.Context(), session.Transition{From: "s", To: fmt.Sprint("s", i%3)}))
+	}
+}
+
+// activate makes sessions active, which moves those of one state where a minute ends.
 func activate(s *scene, bot *store.Bot, ids []string) {
 	for _, id := range ids {
 		s.ok(bot.Session(id).Set(s.Context(), "k", "v"))
