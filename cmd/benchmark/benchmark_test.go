@@ -17,6 +17,7 @@ import (
 
 // TestMain makes the test's program the one that loops, where the benchmark starts itself.
 func TestMain(m *testing.M) {
+	eagerFrom = 0 // the library itself does not hurry, so these turns are usual ones
 	if !listAsTold() {
 		os.Exit(m.Run())
 	}

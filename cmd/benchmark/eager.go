@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
 )
 
 // A pace is how many turns a second are made with ServeOptions.Eager, and without it,
@@ -99,4 +101,18 @@ func paceGoals(r *report) (all []goal) {
 		all = append(all, g)
 	}
 	return all
+}
+
+func (r *report) printPaces(p *printer) {
+	var rows []table.Row
+	for _, x := range r.Paces {
+		if x.Error != "" {
+			rows = append(rows, table.Row{x.Where, "fails " + p.note(x.Error)})
+			continue
+		}
+		rows = append(rows, table.Row{x.Where, thousands(x.Eager.Median), thousands(x.Usual.Median), factor(x.Ratio.Median)})
+	}
+	if len(rows) > 0 {
+		p.table("Turns a second of 32 callers, with Eager and without it", 1, table.Row{"where", "eager", "usual", "× usual"}, rows)
+	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/jedib0t/go-pretty/v6/table"
 )
 
 // A listing is what one loop over sessions took, of many that there are. The loop runs
@@ -262,4 +263,20 @@ func (s *server) watched(ctx context.Context, l lister) (*listing, error) {
 	}
 	found.Slow, err = s.control.Do(ctx, "SLOWLOG", "LEN").Int64()
 	return found, err
+}
+
+func (r *report) printLists(p *printer) {
+	if len(r.Lists) == 0 {
+		return
+	}
+	var rows []table.Row
+	for _, l := range r.Lists {
+		if l.Error != "" {
+			rows = append(rows, table.Row{l.Name, "fails " + p.note(l.Error)})
+			continue
+		}
+		rows = append(rows, table.Row{l.Name, thousands(float64(l.Sessions)), fmt.Sprintf("%.0f ms", 1000*l.Seconds), short(l.Megabytes) + " MB", l.Slow})
+	}
+	p.table(fmt.Sprintf("Lists of %s sessions, each by a process of its own", thousands(float64(r.Lists[0].Of))), 1,
+		table.Row{"list", "sessions", "time", "memory of the process", "commands of more than 5 ms"}, rows)
 }

@@ -56,7 +56,7 @@ type settings struct {
 }
 
 // eagerFrom is how long a replica must serve before it runs a turn eagerly.
-var eagerFrom = time.Minute
+var eagerFrom = time.Minute // tests set it
 
 func openOurs(with settings) func(context.Context, env) (instance, error) {
 	return func(ctx context.Context, e env) (instance, error) {

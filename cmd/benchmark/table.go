@@ -130,6 +130,14 @@ func (p *printer) table(title string, numbersFrom int, header table.Row, rows []
 	p.notes = nil
 }
 
+// row writes a table of one row, or of why there is none.
+func (p *printer) row(title string, header table.Row, fault string, row table.Row) {
+	if fault != "" {
+		row = table.Row{"fails " + p.note(fault)}
+	}
+	p.table(title, 0, header, []table.Row{row})
+}
+
 // note keeps a text for below the table, and returns the mark that refers to it.
 func (p *printer) note(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
@@ -315,33 +323,10 @@ func (r *report) printClusters(p *printer) {
 }
 
 func (r *report) printWake(p *printer) {
-	w := r.Wake
-	if w == nil {
-		return
+	if w := r.Wake; w != nil {
+		p.row("A wake-up: from Accept, where nobody serves, to the handler elsewhere", table.Row{"samples", "p50", "p99", "slowest"},
+			w.Error, table.Row{w.Samples, duration(w.P50), duration(w.P99), duration(w.Slowest)})
 	}
-	var row table.Row
-	if w.Error != "" {
-		row = table.Row{"fails " + p.note(w.Error)}
-	} else {
-		row = table.Row{w.Samples, duration(w.P50), duration(w.P99), duration(w.Slowest)}
-	}
-	p.table("A wake-up: from Accept, where nobody serves, to the handler elsewhere", 0,
-		table.Row{"samples", "p50", "p99", "slowest"}, []table.Row{row})
-}
-
-func (r *report) printWait(p *printer) {
-	w := r.Wait
-	if w == nil {
-		return
-	}
-	var row table.Row
-	if w.Error != "" {
-		row = table.Row{"fails " + p.note(w.Error)}
-	} else {
-		row = table.Row{w.Waiters, thousands(w.Commands), w.Samples, duration(w.P50), duration(w.P99), duration(w.Slowest)}
-	}
-	p.table("Waiting for handlers elsewhere that take a second: the commands that it adds, and from a handler's end to Wait's", 0,
-		table.Row{"waiters", "commands a second", "samples", "p50", "p99", "slowest"}, []table.Row{row})
 }
 
 func (r *report) printFleets(p *printer) {
@@ -381,56 +366,19 @@ func (r *report) printLatency(p *printer) {
 	between := func(s spread) string { return short(s.Min) + "–" + short(s.Max) }
 	row := table.Row{duration(l.Ours.Median), duration(l.Eager.Median), duration(l.Capped.Median), short(l.Ratio.Median), between(l.Ratio),
 		short(l.Trip.Median), between(l.Trip), fmt.Sprintf("%.0f %%", 100*l.Others)}
-	if l.Error != "" {
-		row = table.Row{"fails " + p.note(l.Error)}
-	} else if l.Others < 0 {
+	if l.Others < 0 {
 		row[len(row)-1] = "not known"
 	}
-	p.table(fmt.Sprintf("p50 of one caller, %d messages, a turn of ours, one with Eager and one of the capped blob by turns", l.History), 0,
-		table.Row{"ours", "eager", "capped blob", "ours × blob", "min–max", "eager × blob", "min–max", "busy with others"}, []table.Row{row})
-}
-
-func (r *report) printPaces(p *printer) {
-	var rows []table.Row
-	for _, x := range r.Paces {
-		if x.Error != "" {
-			rows = append(rows, table.Row{x.Where, "fails " + p.note(x.Error)})
-			continue
-		}
-		rows = append(rows, table.Row{x.Where, thousands(x.Eager.Median), thousands(x.Usual.Median), factor(x.Ratio.Median)})
-	}
-	if len(rows) > 0 {
-		p.table("Turns a second of 32 callers, with Eager and without it", 1, table.Row{"where", "eager", "usual", "× usual"}, rows)
-	}
+	p.row(fmt.Sprintf("p50 of one caller, %d messages, a turn of ours, one with Eager and one of the capped blob by turns", l.History),
+		table.Row{"ours", "eager", "capped blob", "ours × blob", "min–max", "eager × blob", "min–max", "busy with others"}, l.Error, row)
 }
 
 func (r *report) printIndex(p *printer) {
-	i := r.Index
-	if i == nil {
-		return
+	if i := r.Index; i != nil {
+		p.row("The memory of sessions without a chat, bytes a session",
+			table.Row{"sessions", "index by state and activity", "with the user, and an expiry", "its own keys"},
+			i.Error, table.Row{thousands(float64(i.Sessions)), thousands(i.Index), thousands(i.All), thousands(i.Own)})
 	}
-	row := table.Row{thousands(float64(i.Sessions)), thousands(i.Index), thousands(i.All), thousands(i.Own)}
-	if i.Error != "" {
-		row = table.Row{"fails " + p.note(i.Error)}
-	}
-	p.table("The memory of sessions without a chat, bytes a session", 0,
-		table.Row{"sessions", "index by state and activity", "with the user, and an expiry", "its own keys"}, []table.Row{row})
-}
-
-func (r *report) printLists(p *printer) {
-	if len(r.Lists) == 0 {
-		return
-	}
-	var rows []table.Row
-	for _, l := range r.Lists {
-		if l.Error != "" {
-			rows = append(rows, table.Row{l.Name, "fails " + p.note(l.Error)})
-			continue
-		}
-		rows = append(rows, table.Row{l.Name, thousands(float64(l.Sessions)), fmt.Sprintf("%.0f ms", 1000*l.Seconds), short(l.Megabytes) + " MB", l.Slow})
-	}
-	p.table(fmt.Sprintf("Lists of %s sessions, each by a process of its own", thousands(float64(r.Lists[0].Of))), 1,
-		table.Row{"list", "sessions", "time", "memory of the process", "commands of more than 5 ms"}, rows)
 }
 
 func (r *report) printSettings(p *printer) {

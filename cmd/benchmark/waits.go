@@ -15,6 +15,7 @@ import (
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
+	"github.com/jedib0t/go-pretty/v6/table"
 )
 
 // A waiting is what waiting for events costs whose handlers, in another process, take a
@@ -180,5 +181,13 @@ func (s *sentCommands) ProcessPipelineHook(next redis.ProcessPipelineHook) redis
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		s.n.Add(int64(len(cmds)))
 		return next(ctx, cmds)
+	}
+}
+
+func (r *report) printWait(p *printer) {
+	if w := r.Wait; w != nil {
+		p.row("Waiting for handlers elsewhere that take a second: the commands that it adds, and from a handler's end to Wait's",
+			table.Row{"waiters", "commands a second", "samples", "p50", "p99", "slowest"},
+			w.Error, table.Row{w.Waiters, thousands(w.Commands), w.Samples, duration(w.P50), duration(w.P99), duration(w.Slowest)})
 	}
 }
