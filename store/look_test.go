@@ -46,8 +46,12 @@ func (b *belfry) set(bell string, at int64) {
 	noError(b.T, b.c.ZAdd(b.Context(), b.key("bells", ""), redis.Z{Score: float64(at), Member: bell}).Err())
 }
 
-// waits accepts an event that waits, and returns the session's place.
+// waits accepts an event that waits, and returns the session's place. The wake-up
+// believes what the store knows of the replicas, which may be what the test has set.
 func (b *belfry) waits(bot *Bot, id string) place {
+	b.fleet.mu.Lock()
+	b.fleet.asked = time.Now()
+	b.fleet.mu.Unlock()
 	_, err := bot.Accept(b.Context(), id, session.Event{ID: "e", Text: "hi"})
 	noError(b.T, err)
 	return b.layout.place(session.Ref{Bot: bot.name, ID: id})
