@@ -136,33 +136,39 @@ func (s *Store) looks(ctx context.Context) {
 		}
 		slices.Sort(buckets)
 		buckets = slices.Compact(buckets)
-		s.complain(ctx, "look for due sessions failed", s.look(ctx, buckets))
+		var unrung []bell
 		if looked += len(buckets); looked >= len(s.layout.tags) && len(buckets) > 0 {
 			looked -= len(s.layout.tags)
 			dice := s.caller.Dice("look at what does not ring")
-			r := runners[dice.IntN(len(runners))]
-			at := place{session.Ref{Bot: r.bot.name}, buckets[dice.IntN(len(buckets))]}
-			[]*mailbox{&r.due, &r.expired}[dice.IntN(2)].add(at)
+			bot := runners[dice.IntN(len(runners))].bot.name
+			at := place{session.Ref{Bot: bot}, buckets[dice.IntN(len(buckets))]}
+			unrung = []bell{{[]string{bellDue, bellExpiry}[dice.IntN(2)], at}}
 		}
+		s.complain(ctx, "look for due sessions failed", s.look(ctx, buckets, unrung...))
 	}
 }
 
-// look asks buckets which bells ring, and sees to it that somebody does something.
-func (s *Store) look(ctx context.Context, buckets []int) error {
+// look asks buckets which bells ring, and sees to it that somebody does something;
+// with more bells as if they rang.
+func (s *Store) look(ctx context.Context, buckets []int, more ...bell) error {
 	rung, err := s.rung(ctx, buckets)
 	var requests []call.Request
-	for _, bell := range rung {
+	found := map[*mailbox][]place{} // all that one loop gets comes at once, so that it looks once
+	for _, bell := range append(rung, more...) {
 		r := s.duty.of(bell.at.ref.Bot)
 		switch {
 		case r != nil && bell.kind == bellExpiry:
-			r.expired.add(bell.at)
+			found[&r.expired] = append(found[&r.expired], bell.at)
 		case r != nil:
-			r.due.add(bell.at)
+			found[&r.due] = append(found[&r.due], bell.at)
 		case bell.kind == bellHanded:
 			requests = s.move(requests, bell.at)
 		case !s.fleet.serves(bell.at.ref.Bot):
 			requests = append(requests, s.request(askLook(bell.at.ref.Bot, bell.kind, 0, putOff), bell.at))
 		}
+	}
+	for box, places := range found {
+		box.add(places...)
 	}
 	if len(requests) > 0 {
 		for _, r := range s.caller.Each(ctx, requests) {
