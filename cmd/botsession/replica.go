@@ -14,7 +14,7 @@ import (
 
 // newReplica is one process of the demo's fleet. The demo starts it, and tells it
 // by a line on stdin what to do. With --listen it is a replica without a demo, for
-// docker-compose.yml: a bot that repeats what it is told.
+// docker-compose.yml: a bot that takes the order for a pizza.
 func newReplica(e *env) *cobra.Command {
 	r := demo.Replica{Open: openStore, In: e.in, Out: e.out, Err: e.err}
 	cmd := &cobra.Command{
@@ -43,7 +43,7 @@ func newReplica(e *env) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&r.Listen, "listen", "", "serve without a demo, with the webhook at this address")
-	cmd.Flags().StringVar(&r.Bot, "bot", "echo", "name of the bot, with --listen")
+	cmd.Flags().StringVar(&r.Listen, "listen", "", "serve without a demo, with the webhook and /healthz at this address")
+	cmd.Flags().StringVar(&r.Bot, "bot", "pizza", "name of the bot, with --listen")
 	return cmd
 }

@@ -21,7 +21,6 @@ type bot struct {
 	replicaConfig
 	bot    *store.Bot
 	client *http.Client
-	out    io.Writer // gets the replies, where there is no platform
 
 	mu   sync.Mutex
 	runs map[string]ran // session id -> the last turn that this replica ran
@@ -38,40 +37,48 @@ func botOptions() *store.BotOptions {
 	return &store.BotOptions{Initial: initialState, TTL: time.Hour}
 }
 
-func newBot(config replicaConfig, out io.Writer) *bot {
-	return &bot{replicaConfig: config, client: keepAlive(64), out: out, runs: map[string]ran{}}
+func newBot(config replicaConfig, b *store.Bot) *bot {
+	return &bot{replicaConfig: config, bot: b, client: keepAlive(64), runs: map[string]ran{}}
 }
 
 // webhook accepts an event. After an error that is not the event's own the platform
 // delivers it again: it was not accepted, or nobody knows.
 func (b *bot) webhook(w http.ResponseWriter, req *http.Request) {
+	if receipt := accept(b.bot, w, req); receipt != nil {
+		json.NewEncoder(w).Encode(webhookResponse{Duplicate: receipt.Duplicate})
+	}
+}
+
+// accept accepts the event that was posted. If it cannot be accepted it writes the
+// response, and returns nil.
+func accept(b *store.Bot, w http.ResponseWriter, req *http.Request) *store.Receipt {
 	var e webhookEvent
 	if err := json.NewDecoder(io.LimitReader(req.Body, maxBody)).Decode(&e); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+		return nil
 	}
-	receipt, err := b.bot.Accept(req.Context(), e.Session, session.Event{
-		ID: e.ID, Text: e.Text, Payload: e.Payload, Platform: "demo", User: e.Session,
-	})
-	switch {
-	case errors.Is(err, session.ErrInvalid):
-		http.Error(w, err.Error(), http.StatusBadRequest) // it will never be accepted
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	default:
-		json.NewEncoder(w).Encode(webhookResponse{Duplicate: receipt.Duplicate})
+	event := session.Event{ID: e.ID, Text: e.Text, Platform: "demo", User: e.Session}
+	if e.Payload != nil {
+		event.Payload = e.Payload
 	}
+	receipt, err := b.Accept(req.Context(), e.Session, event)
+	if err != nil {
+		status := http.StatusServiceUnavailable
+		if errors.Is(err, session.ErrInvalid) {
+			status = http.StatusBadRequest // it will never be accepted
+		}
+		http.Error(w, err.Error(), status)
+		return nil
+	}
+	return receipt
 }
 
 // handle predicts what the dialogue says, moves to the intent when it changes,
 // keeps the slots, and replies.
 func (b *bot) handle(ctx context.Context, t *store.Turn) error {
 	var p payload
-	if !t.Payload(&p) && b.Platform != "" {
+	if !t.Payload(&p) {
 		return store.GiveUp(errors.New("the event has no payload"))
-	}
-	if b.Platform == "" && p.Reply == "" {
-		p.Reply = "You said: " + t.Event().Text
 	}
 	before := t.Snapshot()
 	b.mu.Lock()
@@ -112,12 +119,6 @@ func (b *bot) send(ctx context.Context, d store.Delivery) error {
 		TakenOver: !here || run.attempt > 1,
 	})
 	if err != nil {
-		return err
-	}
-	if b.Platform == "" {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		_, err := fmt.Fprintf(b.out, "%s\n", body)
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.Platform+"/replies", bytes.NewReader(body))

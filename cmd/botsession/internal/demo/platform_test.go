@@ -37,7 +37,7 @@ func status(code int) func(http.ResponseWriter) {
 }
 
 func accepted(duplicate bool) func(http.ResponseWriter) {
-	return func(w http.ResponseWriter) { json.NewEncoder(w).Encode(webhookResponse{duplicate}) }
+	return func(w http.ResponseWriter) { json.NewEncoder(w).Encode(webhookResponse{Duplicate: duplicate}) }
 }
 
 func testPlatform(t *testing.T, live ...*replica) *platform {

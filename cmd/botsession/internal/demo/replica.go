@@ -24,12 +24,13 @@ import (
 // the environment.) In then stays open: when it ends the demo is gone, and the
 // replica ends too.
 //
-// With Listen it is a replica without a demo: a bot that repeats what it is told.
-// Its replies go to Out, one JSON object a line.
+// With Listen it is a replica without a demo, of a bot that takes the order for a
+// pizza. Its webhook returns the replies; a [Client] talks to it. GET /healthz at the
+// same address returns 200 while the replica serves and the server replies, else 503.
 type Replica struct {
 	Open Open      // Open opens the store.
 	In   io.Reader // In is where the demo's line comes from.
-	Out  io.Writer // Out gets a JSON line with the webhook's address, and the replies that go to no platform.
+	Out  io.Writer // Out gets a JSON line with the webhook's address.
 	Err  io.Writer // Err gets the log.
 
 	Listen    string // Listen is the address of the webhook. Empty means that the demo says all of the below.
@@ -76,13 +77,19 @@ func (r Replica) serve(ctx context.Context, config replicaConfig, listen string)
 		return err
 	}
 	defer st.Close()
-	options := &store.BotOptions{Initial: initialState}
-	if config.Platform != "" {
-		options = botOptions()
+	options := botOptions()
+	if r.Listen != "" {
+		options = pizzaOptions()
 	}
-	b := newBot(config, r.Out)
-	if b.bot, err = st.Bot(ctx, config.Bot, options); err != nil {
+	bot, err := st.Bot(ctx, config.Bot, options)
+	if err != nil {
 		return err
+	}
+	b := newBot(config, bot)
+	webhook, handle, send := b.webhook, b.handle, b.send
+	if r.Listen != "" {
+		own := pizza{bot}
+		webhook, handle, send = own.webhook, own.handle, nil
 	}
 
 	listener, err := net.Listen("tcp", listen)
@@ -90,15 +97,16 @@ func (r Replica) serve(ctx context.Context, config replicaConfig, listen string)
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /webhook", b.webhook)
+	mux.HandleFunc("POST /webhook", webhook)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, req *http.Request) { healthy(st, w, req) })
 	server := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
 	served := make(chan error, 2)
 	go func() { served <- server.Serve(listener) }()
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	go func() {
-		served <- b.bot.Serve(serving, b.handle, &store.ServeOptions{
-			Send:  b.send,
+		served <- bot.Serve(serving, handle, &store.ServeOptions{
+			Send:  send,
 			Grace: 2 * time.Second,
 			Dead: func(_ context.Context, d session.DeadLetter) {
 				log.Error("dead letter", "session", d.Ref.String(), "error", d.Error)
@@ -121,4 +129,16 @@ func (r Replica) serve(ctx context.Context, config replicaConfig, listen string)
 	<-served
 	stopServing()
 	return <-served
+}
+
+// healthy tells whoever asks whether this replica can be sent events: while it
+// serves, whether the server replies.
+func healthy(st *store.Store, w http.ResponseWriter, req *http.Request) {
+	ctx, cancel := context.WithTimeout(req.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := st.Bots(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
 }

@@ -95,7 +95,7 @@ func (p *platform) say(ctx context.Context, u user, t *talk) error {
 		}
 		event := webhookEvent{
 			Session: t.dialogue.id, ID: strconv.Itoa(i + 1), Text: x.Text,
-			Payload: payload{Intent: x.Intent, Slots: x.Slots, Reply: x.Reply},
+			Payload: &payload{Intent: x.Intent, Slots: x.Slots, Reply: x.Reply},
 		}
 		body, err := json.Marshal(event)
 		if err != nil {

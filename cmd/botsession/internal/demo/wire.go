@@ -1,6 +1,10 @@
 package demo
 
-import "time"
+import (
+	"time"
+
+	"github.com/botsession/botsession/session"
+)
 
 // What the processes of the demo say to each other, in JSON.
 
@@ -10,7 +14,7 @@ type replicaConfig struct {
 	Redis     string        `json:"redis"`
 	Namespace string        `json:"namespace"`
 	Bot       string        `json:"bot"`
-	Platform  string        `json:"platform"` // where the replies go; empty: to stdout
+	Platform  string        `json:"platform"` // where the replies go
 	Lease     time.Duration `json:"lease"`
 	Work      time.Duration `json:"work"` // how long the handler takes
 	Verbose   bool          `json:"verbose"`
@@ -23,10 +27,10 @@ type replicaHello struct {
 
 // webhookEvent is what the platform posts to a replica.
 type webhookEvent struct {
-	Session string  `json:"session"`
-	ID      string  `json:"id"`
-	Text    string  `json:"text"`
-	Payload payload `json:"payload"`
+	Session string   `json:"session"`
+	ID      string   `json:"id"`
+	Text    string   `json:"text"`
+	Payload *payload `json:"payload,omitempty"`
 }
 
 // payload is what the dialogue says of a turn. A real bot has to find it out.
@@ -36,9 +40,13 @@ type payload struct {
 	Reply  string            `json:"reply"`
 }
 
-// webhookResponse is what a replica returns when it has accepted an event.
+// webhookResponse is what a replica returns when it has accepted an event; without a
+// demo, when the event's turn is over.
 type webhookResponse struct {
-	Duplicate bool `json:"duplicate"`
+	Duplicate bool                  `json:"duplicate"`
+	Outcome   session.OutcomeStatus `json:"outcome,omitempty"` // without a demo
+	Replies   []string              `json:"replies,omitempty"` // without a demo
+	Reason    string                `json:"reason,omitempty"`  // of a dead letter
 }
 
 // postedReply is what a replica posts to the platform.
