@@ -21,10 +21,15 @@ type Writer struct {
 // NewWriter returns a Writer that finds out what w is, and what its user wants:
 // colors on a terminal, unless NO_COLOR is set or TERM is dumb.
 func NewWriter(w io.Writer, getenv func(string) string) *Writer {
-	f, ok := w.(*os.File)
-	terminal := ok && term.IsTerminal(int(f.Fd()))
+	terminal := OnTerminal(w)
 	live := terminal && getenv("TERM") != "dumb"
 	return &Writer{Writer: w, terminal: terminal, live: live, color: live && getenv("NO_COLOR") == ""}
+}
+
+// OnTerminal tells whether a stream is a terminal.
+func OnTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // Terminal returns a Writer that takes w for a terminal without colors, with so
