@@ -109,7 +109,7 @@ func (c *checker) run(ctx context.Context) error {
 		}
 	}
 	if failed > 0 && failed < len(servers) {
-		why = fmt.Errorf("partial: %d of %d servers cannot be read to the end: %w", failed, len(servers), why)
+		why = fmt.Errorf("partial: %d of %d servers cannot be read to the end: %w", failed, len(servers), c.store.caller.Blame(why))
 	}
 	return cmp.Or(c.fault, why)
 }
@@ -130,10 +130,10 @@ func (c *checker) reach(ctx context.Context) error {
 			failed, why = failed+1, cmp.Or(why, t.Err)
 		}
 	}
+	c.fault = c.store.partly(failed, why)
 	if failed == len(types) {
-		return why
+		return c.fault
 	}
-	c.fault = partly(failed, len(types), why)
 	return nil
 }
 

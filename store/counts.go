@@ -98,7 +98,7 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 	slices.SortFunc(c.Moves, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
-	if err := partly(failed, len(places), why); err != nil {
+	if err := b.store.partly(failed, why); err != nil {
 		return c, fmt.Errorf("count %s: %w", b.name, call.NoRight(err))
 	}
 	return c, nil

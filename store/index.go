@@ -331,17 +331,19 @@ func (w *walk) err() error {
 	if len(w.down) == 0 && w.single > 0 {
 		return fmt.Errorf("partial: %d sessions cannot be read: %w", w.single, w.fault)
 	}
-	return partly(len(w.down), len(w.bot.store.layout.tags), w.fault)
+	return w.bot.store.partly(len(w.down), w.fault)
 }
 
-// partly says how much of the index could not be read, and why the first part
-// could not: what comes with it is of the other buckets.
-func partly(failed, all int, why error) error {
-	switch failed {
+// partly says in how many buckets the index could not be read, and why in the first
+// of them: what comes with it is of the others.
+func (s *Store) partly(failed int, why error) error {
+	why = s.caller.Blame(why)
+	switch all := len(s.layout.tags); failed {
 	case 0:
 		return nil
 	case all:
 		return why
+	default:
+		return fmt.Errorf("partial: %d of %d buckets cannot be read: %w", failed, all, why)
 	}
-	return fmt.Errorf("partial: %d of %d buckets cannot be read: %w", failed, all, why)
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // Of a cluster with a master that does not reply, or is gone, each loop hands out what
-// the others have, and then says that this is not all.
+// the others have, and then says that this is not all, and which master it is.
 func TestLoopsHandOutWhatTheOtherMastersHave(t *testing.T) {
 	t.Parallel()
 	for what, signal := range map[string]os.Signal{"killed": os.Kill, "stopped": syscall.SIGSTOP} {
@@ -120,32 +120,61 @@ func masterDown(t *testing.T, signal os.Signal) {
 	if replicas, err := store.Gather(served[true].Replicas(ctx)); err == nil || errors.Is(err, session.ErrCorrupt) || len(replicas) > 0 {
 		t.Errorf("replicas that this master has: %v, %v", replicas, err)
 	}
+	down := c.masters[0].Options().Addr
+	_, err := store.Open(ctx, "redis+cluster://"+c.masters[1].Options().Addr+"?read_timeout=500ms&dial_timeout=500ms", &store.Options{ReadOnly: true})
+	if err == nil || !strings.Contains(err.Error(), down) {
+		t.Errorf("opened at another master: %v; %s is down", err, down)
+	}
 	others := slices.Concat(c.of[1], c.of[2])
-	partly(t, "Waiting", c.bot.Waiting(ctx), func(s session.Status) string { return s.Ref.ID }, others)
-	partly(t, "DeadLetters", c.bot.DeadLetters(ctx), func(l session.DeadLetter) string { return l.Ref.ID }, others)
-	partly(t, "Sessions", c.bot.Sessions(ctx, store.Filter{}), func(s session.Status) string { return s.Ref.ID }, others)
+	partly(t, down, "Waiting", c.bot.Waiting(ctx), func(s session.Status) string { return s.Ref.ID }, others)
+	partly(t, down, "DeadLetters", c.bot.DeadLetters(ctx), func(l session.DeadLetter) string { return l.Ref.ID }, others)
+	partly(t, down, "Sessions", c.bot.Sessions(ctx, store.Filter{}), func(s session.Status) string { return s.Ref.ID }, others)
 	var loops sync.WaitGroup // each waits for the master until it gives up
 	for _, f := range []store.Filter{
 		{State: "start"}, {User: "ann"}, {IdleSince: time.Now().Add(time.Hour)}, {ActiveSince: time.Now().Add(-time.Hour)}, {Waiting: true}, {Dead: true},
 	} {
 		loops.Go(func() {
-			partly(t, fmt.Sprintf("Sessions of %+v", f), c.bot.Sessions(ctx, f), func(s session.Status) string { return s.Ref.ID }, slices.Clone(others))
+			partly(t, down, fmt.Sprintf("Sessions of %+v", f), c.bot.Sessions(ctx, f), func(s session.Status) string { return s.Ref.ID }, slices.Clone(others))
 		})
 	}
 	loops.Wait()
-	partly(t, "Check", c.check(t, nil), func(f store.Finding) string { return f.Ref.ID }, others)
+	partly(t, down, "Check", c.check(t, nil), func(f store.Finding) string { return f.Ref.ID }, others)
 }
 
 func TestCheckHandsOutWhatItCanWhenAMasterGoesMeanwhile(t *testing.T) {
 	t.Parallel()
 	c := newTrio(t)
 	kill := func() { must(t, processOf(t, c.masters[2].Client).Kill()) } // the last to be asked
-	partly(t, "Check", c.check(t, kill), func(f store.Finding) string { return f.Ref.ID }, slices.Concat(c.of[0], c.of[1]))
+	partly(t, c.masters[2].Options().Addr, "Check", c.check(t, kill), func(f store.Finding) string { return f.Ref.ID }, slices.Concat(c.of[0], c.of[1]))
+}
+
+// A cluster that replies nothing while one of its masters is down says which.
+func TestWhatAClusterRefusesNamesTheMasterThatIsDown(t *testing.T) {
+	t.Parallel()
+	url, ctx := redistest.Cluster(t, 3), t.Context()
+	st := open(t, url+"?read_timeout=500ms&dial_timeout=500ms", nil)
+	bot := botOf(t, st, "bot", &store.BotOptions{RecordOnly: true})
+	masters := nodes(t, url)
+	down, living := masters[0], masters[1]
+	must(t, processOf(t, down.Client).Kill())
+	for !strings.Contains(living.ClusterInfo(ctx).Val(), "cluster_state:fail") {
+		time.Sleep(20 * time.Millisecond)
+	}
+	brief, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, opening := store.Open(ctx, "redis+cluster://"+living.Options().Addr, &store.Options{Timeout: 2 * time.Second, ReadOnly: true})
+	_, listing := st.Bots(brief)
+	_, counting := bot.Counts(brief)
+	for what, err := range map[string]error{"Open": opening, "Bots": listing, "Counts": counting} {
+		if err == nil || !strings.Contains(err.Error(), down.Options().Addr) {
+			t.Errorf("%s: %v; %s is down", what, err, down.Options().Addr)
+		}
+	}
 }
 
 // partly checks that a loop hands out the items with those ids, and then an error which
-// comes with a zero value and is not about what is stored.
-func partly[T comparable](t *testing.T, what string, loop iter.Seq2[T, error], id func(T) string, want []string) {
+// comes with a zero value, is not about what is stored, and names the server that is down.
+func partly[T comparable](t *testing.T, down, what string, loop iter.Seq2[T, error], id func(T) string, want []string) {
 	t.Helper()
 	var ids []string
 	var last error
@@ -156,7 +185,7 @@ func partly[T comparable](t *testing.T, what string, loop iter.Seq2[T, error], i
 			t.Errorf("%s: behind the error comes %v, %v", what, item, err)
 		case err == nil:
 			ids = append(ids, id(item))
-		case item != zero, errors.Is(err, session.ErrCorrupt), !strings.Contains(err.Error(), "partial: "):
+		case item != zero, errors.Is(err, session.ErrCorrupt), !strings.Contains(err.Error(), "partial: "), !strings.Contains(err.Error(), down):
 			t.Errorf("%s: the error is %v, with %v", what, err, item)
 		}
 		last = err

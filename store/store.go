@@ -180,7 +180,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 	role := func(ctx context.Context) error { return checkRole(ctx, client) }
 	for _, step := range []func(context.Context) error{role, s.readMeta, s.caller.SyncClock, s.inspect} {
 		if err := step(ctx); err != nil {
-			return nil, fmt.Errorf("open store at %s: %w", address(client), call.NoRight(err))
+			return nil, fmt.Errorf("open store at %s: %w", address(client), s.caller.Blame(call.NoRight(err)))
 		}
 	}
 	return s, nil
@@ -322,7 +322,7 @@ func (s *Store) Bots(ctx context.Context) ([]string, error) {
 		commands[i] = names[i]
 	}
 	if err := s.read(ctx, commands...); err != nil {
-		return nil, fmt.Errorf("list bots: %w", call.NoRight(err))
+		return nil, fmt.Errorf("list bots: %w", s.caller.Blame(call.NoRight(err)))
 	}
 	var bots []string
 	for _, some := range names {

@@ -3,7 +3,11 @@ package call
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,6 +32,32 @@ func (c *Caller) EachServer(ctx context.Context, f func(context.Context, Server)
 		})
 	}
 	return f(ctx, Server{"", c.client, c.client.Do})
+}
+
+// Blame adds to an error which of a cluster's masters do not reply, if the error does
+// not say so: another node replied that the cluster is down, or time was over. It
+// takes a second at most.
+func (c *Caller) Blame(err error) error {
+	if !c.Cluster() || err == nil || !redis.HasErrorPrefix(err, "CLUSTERDOWN") && !TimeOver(err) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	var silent []string
+	_ = c.EachServer(ctx, func(ctx context.Context, server Server) error {
+		if err := server.Try(ctx, "PING"); err != nil && !FromServer(err) {
+			mu.Lock()
+			defer mu.Unlock()
+			silent = append(silent, server.Addr)
+		}
+		return nil
+	})
+	if len(silent) == 0 {
+		return err
+	}
+	slices.Sort(silent)
+	return fmt.Errorf("no reply from %s: %w", strings.Join(silent, ", "), err)
 }
 
 // Info returns what the server tells of itself.
