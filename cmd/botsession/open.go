@@ -71,6 +71,8 @@ func refused(err redis.Error) string {
 	switch code, _, _ := strings.Cut(err.Error(), " "); code {
 	case "WRONGPASS", "NOAUTH":
 		return "user and password stand in the address: redis://USER:PASSWORD@HOST:PORT"
+	case "CLUSTERDOWN":
+		return "a cluster serves again when the server that is down is back, or a replica of it is promoted"
 	case "ERR":
 		return "does the address fit the server? One server: redis://HOST:PORT/DATABASE; a cluster: redis+cluster://; Sentinel: redis+sentinel://"
 	}

@@ -69,6 +69,7 @@ func TestAServerThatRefusesIsThere(t *testing.T) {
 	for text, want := range map[string]string{
 		"WRONGPASS invalid username-password pair or": "user and password ",
 		"ERR DB index is out of range":                "does the address fit the server? ",
+		"CLUSTERDOWN The cluster is down":             "a cluster serves again when ",
 		"LOADING Redis is loading the dataset in mem": "the server is there, but not ready: ",
 	} {
 		if got := refused(serverError(text)); !strings.HasPrefix(got, want) {

@@ -36,16 +36,21 @@ func (c *Caller) EachServer(ctx context.Context, f func(context.Context, Server)
 
 // Blame adds to an error which of a cluster's masters do not reply, if the error does
 // not say so: another node replied that the cluster is down, or time was over. It
-// takes a second at most.
+// takes two seconds at most.
 func (c *Caller) Blame(err error) error {
 	if !c.Cluster() || err == nil || !redis.HasErrorPrefix(err, "CLUSTERDOWN") && !TimeOver(err) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	second := func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(context.Background(), time.Second)
+	}
+	ctx, cancel := second()
 	defer cancel()
 	var mu sync.Mutex
 	var silent []string
-	_ = c.EachServer(ctx, func(ctx context.Context, server Server) error {
+	_ = c.EachServer(ctx, func(_ context.Context, server Server) error {
+		ctx, cancel := second() // the first may be over: asking the silent one which servers there are
+		defer cancel()
 		if err := server.Try(ctx, "PING"); err != nil && !FromServer(err) {
 			mu.Lock()
 			defer mu.Unlock()
