@@ -73,7 +73,7 @@ if reset ~= '' then
   else
     s.backs, s.wait = 0, 0
   end
-  s.fails, s.crashes, s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0, 0, 0
+  s.fails, s.crashes, s.since, s.ofails, s.ocrashes, s.obacks, s.owait, s.osince = 0, 0, 0, 0, 0, 0, 0, 0
 end
 local deleted = apply(c, put)
 if reset ~= '' then

@@ -1,7 +1,7 @@
 -- release: gives a session back with its head undone. The verdict says why:
 --
 --   retry   the handler, or the sending of a reply, failed
---   wait    Send asked for another moment, which counts as nothing
+--   wait    the handler, or Send, put it off, which counts as nothing
 --   back    it was not to blame: the replica stops, a live Move came between, the
 --           server did not commit
 --
@@ -26,14 +26,16 @@ check_due()
 unhand()
 local put, when = {}, now + wait
 local failed, back = verdict == 'retry' and 1 or 0, verdict == 'back' and 1 or 0
+local off = verdict == 'wait' and now or 0
 if work == 'reply' then
   s.ofails, s.obacks = s.ofails + failed, s.obacks + back
   if when > now then s.owait = when end
-  if verdict == 'wait' and s.osince == 0 then s.osince = now end
+  if s.osince == 0 then s.osince = off end
   put = {'oerr', err}
 elseif work == 'event' then
   s.fails, s.backs = s.fails + failed, s.backs + back
   if when > now then s.wait = when end
+  if s.since == 0 then s.since = off end
   put = {'err', err}
 else
   s.way = now + 10000 -- see lease

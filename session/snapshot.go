@@ -50,8 +50,9 @@ type Retry struct {
 	Failures   int       `json:"failures,omitempty"`    // Failures is how often the handler, or Send, failed.
 	Crashes    int       `json:"crashes,omitempty"`     // Crashes is how often a replica had it in hand and was not heard of again.
 	HandedBack int       `json:"handed_back,omitempty"` // HandedBack is how often it came back for a reason of another kind: the replica stopped, or a live Move or Reset came between.
-	At         time.Time `json:"at,omitzero"`           // At is when it is tried again. Zero means that it is not put off.
-	Error      string    `json:"error,omitempty"`       // Error is the text of the last failure.
+	At         time.Time `json:"at,omitzero"`           // At is when it is tried again. Zero means that it is not held back.
+	Since      time.Time `json:"since,omitzero"`        // Since is when the handler, or Send, first put it off without a failure. Zero means never.
+	Error      string    `json:"error,omitempty"`       // Error is the text of the last failure, or why it was put off.
 }
 
 // Work says what a lease was taken for.

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -97,7 +96,7 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 		return hopeless(err)
 	}
 	if r.serve.Send == nil {
-		return r.cannotSend(h)
+		return cannotSend()
 	}
 	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, EventID: p.event, Attempt: h.attempt(), Key: p.name.String()}
 	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
@@ -109,11 +108,9 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 
 // cannotSend puts off a reply that this replica has no Send for: it was to be sent
 // before the bot was made to record only, or the replica has not heard yet that
-// replies are sent now. One with a Send may come: each time it waits for as long as
-// it has waited already.
-func (r *runner) cannotSend(h *hold) *failure {
-	wait := min(max(h.waited(), time.Second), time.Hour)
-	return taken("", RetryAfter(wait, errors.New("the reply is to be sent, and this replica has no ServeOptions.Send")))
+// replies are sent now. One with a Send may come.
+func cannotSend() *failure {
+	return taken("", Later(errors.New("the reply is to be sent, and this replica has no ServeOptions.Send")))
 }
 
 // mostSent is how many replies are sent before they are noted, and how many of
@@ -133,13 +130,4 @@ func parcelsOf(c written, chat []entry, h *hold) []parcel {
 		}
 	}
 	return parcels
-}
-
-// putOff waits as Send asks. That counts as nothing, and so ends by time.
-func (r *runner) putOff(h *hold, f *failure) *hold {
-	left := h.opts.MaxWait - h.waited()
-	if left <= 0 {
-		return r.bury(h, fit(fmt.Sprintf("put off for %v: %s", h.opts.MaxWait, f.text)))
-	}
-	return r.release(h, "wait", min(max(f.after, 10*time.Millisecond), left), f.text)
 }

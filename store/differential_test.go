@@ -221,11 +221,12 @@ func (d *differential) step() {
 		d.live(bot, id, 5) // an Update would wait
 	}
 	if d.dice.IntN(10) == 0 {
-		d.both("release", func(s *side) any {
+		verdict := []string{"retry", "wait"}[d.dice.IntN(2)]
+		d.both("release, "+verdict, func(s *side) any {
 			h := holds[map[bool]int{true: 1}[s.general]]
 			h.begin(d.Context())
 			defer h.cancel(nil)
-			s.runners[bot].release(h, "retry", time.Second, "no")
+			s.runners[bot].release(h, verdict, time.Second, "no")
 			return nil
 		})
 		d.at(2 * time.Second)

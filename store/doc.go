@@ -37,13 +37,14 @@
 //	      ▼
 //	   WAITING ◀─────────┬── handed back: the replica stops, or a live Move came between (no failure)
 //	      │              ├── the handler failed, or hangs: due again after its back-off (a failure)
+//	      │              ├── the handler says Later: due again after a pause (no failure)
 //	      │ it is the    └── the replica was not heard of again: due after its lease (a crash)
 //	      │ head, and                  │
 //	      │ the session is free        │
 //	      ▼                            │
 //	   IN HAND ────────────────────────┘
 //	      │      │
-//	commit│      │ MaxAttempts failures, four times as many crashes or hand-backs, or GiveUp
+//	commit│      │ MaxAttempts failures, four times as many crashes or hand-backs, MaxWait, or GiveUp
 //	      ▼      ▼
 //	   HANDLED   DEAD LETTER            (and DROPPED, when its session is destroyed from outside)
 //

@@ -195,6 +195,8 @@ func ExampleRetryAfter() {
 			return store.RetryAfter(30*time.Second, err) // counts as a failure
 		case errors.Is(err, errRefused):
 			return store.GiveUp(err) // a dead letter at once
+		case errors.Is(err, errNoModel):
+			return store.Later(err) // no failure: tried again for a day
 		case err != nil:
 			return err // again after the usual back-off
 		default:
@@ -205,6 +207,6 @@ func ExampleRetryAfter() {
 	_ = handler
 }
 
-var errBusyModel, errRefused = errors.New("model busy"), errors.New("model refuses")
+var errBusyModel, errRefused, errNoModel = errors.New("model busy"), errors.New("model refuses"), errors.New("model down")
 
 func askModel(context.Context, string) (string, error) { return "", errBusyModel }

@@ -31,7 +31,7 @@ type hold struct {
 	fails    int // of what is at the head, as are the three that follow
 	crashes  int
 	backs    int            // hand-backs that count as no failure
-	since    time.Time      // when Send first put it off; zero if it did not
+	since    time.Time      // when it was first put off; zero if it was not
 	rec      *stored.Record // the session as it was handed out
 	bad      error          // the hash could not be read
 	event    *event

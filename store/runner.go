@@ -24,7 +24,8 @@ import (
 //	its handler, or Send, failed          fails, at most BotOptions.MaxAttempts
 //	the handler, or Send, hangs           the same, after Options.MaxTurn
 //	it cannot be read, or not written     a dead letter at once, from its stored bytes
-//	Send asked for another moment         not counted; at most BotOptions.MaxWait in all
+//	its handler, or Send, says Later      not counted; at most BotOptions.MaxWait in all
+//	Send asked for another moment         the same
 //	its replica was not heard of again    crashes, at most crashFactor times MaxAttempts
 //	its replica stops                     backs, the same number
 //	a live Move came between              backs, each time somewhat later
@@ -268,8 +269,7 @@ func (r *runner) failed(h *hold, f *failure) *hold {
 	if h.eager != nil && !h.eager.lands() { // it fails as the event's turn, or not at all
 		return nil
 	}
-	if h.work == session.WorkReply && f.chosen && !f.dead {
-		h.log().Warn("reply put off", "for", f.after, "error", f.text)
+	if !f.dead && (f.later || f.chosen && h.work == session.WorkReply) {
 		return r.putOff(h, f)
 	}
 	h.log().Warn("attempt failed", "work", string(h.work), "failures", h.fails+1, "error", f.text)
@@ -280,6 +280,22 @@ func (r *runner) failed(h *hold, f *failure) *hold {
 		return r.release(h, "retry", wait, f.text)
 	}
 	return r.bury(h, f.text)
+}
+
+// putOff has a head wait as its handler, or Send, asks. That counts as nothing, and so
+// ends by time.
+func (r *runner) putOff(h *hold, f *failure) *hold {
+	waited, wait := h.waited(), f.after
+	if f.later {
+		wait = h.opts.pause(waited)
+	}
+	left := h.opts.MaxWait - waited
+	if left <= 0 {
+		return r.bury(h, fit(fmt.Sprintf("put off for %v (BotOptions.MaxWait): %s", h.opts.MaxWait, f.text)))
+	}
+	wait = min(max(wait, 10*time.Millisecond), left)
+	h.log().Warn("put off", "work", string(h.work), "for", wait, "error", f.text)
+	return r.release(h, "wait", wait, f.text)
 }
 
 // again is the pause after the n-th hand-back of a head that was not to blame.

@@ -31,7 +31,7 @@ type BotOptions struct {
 	DedupeWindow time.Duration // DedupeWindow is how long the id of an event is remembered after it was accepted. Make it longer than a platform goes on delivering again; it is never shorter than Options.Timeout. Zero means 24 h.
 	MaxAttempts  int           // MaxAttempts is after how many failures an event or a reply becomes a dead letter. Zero means 5.
 	Backoff      time.Duration // Backoff is the pause after the first failure. It doubles with each further one, up to 60 times itself. Zero means 1 s.
-	MaxWait      time.Duration // MaxWait is how long Send may put off one reply by [RetryAfter], counted from the first time. Zero means 24 h.
+	MaxWait      time.Duration // MaxWait is how long one event or reply may be put off by [Later], and a reply by Send's [RetryAfter], counted from the first time. Zero means 24 h.
 	DeadLimit    int           // DeadLimit is how many dead letters of a session are kept, the newest. Zero means 100.
 	RecordOnly   bool          // RecordOnly means that replies are kept in the chat and not sent, for a bot whose callers read them there or in an [Outcome]. False means that they are sent, by [ServeOptions.Send].
 }

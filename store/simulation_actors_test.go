@@ -203,7 +203,12 @@ func (s *simulation) handler(r *replica) store.Handler {
 				}
 			}
 		}
+		if s.dice("provider down", id).IntN(40) == 0 { // until the event is a dead letter
+			return store.Later(errSimulated)
+		}
 		switch dice.IntN(faults) {
+		case 10:
+			return store.Later(errSimulated)
 		case 25: // deaf to its context, for longer than MaxTurn
 			s.sleep(4*time.Second + dur(dice.Int64N, time.Second))
 		case 26:
@@ -279,6 +284,8 @@ func (s *simulation) send(_ context.Context, d store.Delivery) error {
 		s.sleep(dur(dice.Int64N, 3*simLease))
 	case 4:
 		return store.RetryAfter(dur(dice.Int64N, 2*simLease), errSimulated)
+	case 6:
+		return store.Later(errSimulated)
 	case 5:
 		if try == 1 && dice.IntN(4) == 0 {
 			runtime.Goexit()

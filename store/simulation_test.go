@@ -164,6 +164,7 @@ const (
 	simCalm   = 4 * time.Second
 	simQuiet  = 2 * time.Minute
 	simWindow = time.Minute
+	simWait   = 5 * time.Second
 	simSmall  = 24 // bytes: less than an event has, more than a reply
 )
 
@@ -176,7 +177,7 @@ func simulate(t *testing.T, seed uint64) (s *simulation) {
 		s.brisk = s.dice("brisk").IntN(3) == 0
 		s.calm = s.start.Add(simCalm)
 		ttl := []time.Duration{time.Hour, -1}[s.dice("ttl").IntN(2)] // for ever: then the records of two turns differ in little
-		s.opts = store.BotOptions{MaxAttempts: 3, Backoff: 100 * time.Millisecond, TTL: ttl, DedupeWindow: simWindow}
+		s.opts = store.BotOptions{MaxAttempts: 3, Backoff: 100 * time.Millisecond, MaxWait: simWait, TTL: ttl, DedupeWindow: simWindow}
 		s.brings = store.ServeOptions{Send: s.send, Grace: simLease / 2, Concurrency: 8}
 		look := newLink(s.world, "eye")
 		look.open = true

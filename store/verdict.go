@@ -19,9 +19,9 @@ import (
 // panics, or its goroutine ends (runtime.Goexit), nothing is committed, and
 // the event is tried again after a back-off, until it has failed
 // [BotOptions.MaxAttempts] times and becomes a dead letter. [RetryAfter]
-// chooses the pause, and [GiveUp] makes the event a dead letter at once. Up to
-// 2,000 bytes of the error's text are kept. Handlers of many sessions run at
-// once; of one session, one at a time.
+// chooses the pause, [Later] puts the event off without a failure, and [GiveUp]
+// makes it a dead letter at once. Up to 2,000 bytes of the error's text are kept.
+// Handlers of many sessions run at once; of one session, one at a time.
 //
 // ctx ends when the turn is lost, and context.Cause says why:
 // [session.ErrFenced] if the lease is lost, [session.ErrMaxTurn], or
@@ -53,11 +53,19 @@ type Delivery struct {
 // RetryAfter returns an error with which a Handler or Send asks to be tried
 // again after d, instead of after the back-off. From a Handler it counts as a
 // failure like any other. From Send it does not, because the platform asked
-// for the pause; a reply that is put off for longer than [BotOptions.MaxWait]
-// in all becomes a dead letter.
+// for the pause; a reply that is put off for [BotOptions.MaxWait] in all becomes
+// a dead letter.
 func RetryAfter(d time.Duration, err error) error {
 	return &verdict{err: err, after: max(d, 0), chosen: true}
 }
+
+// Later returns an error with which a Handler or Send puts its event or reply
+// off because of something that is nobody's fault and ends at no known moment:
+// the model's provider is down, say. It counts as no failure. The first pause is
+// [BotOptions.Backoff], and the next ones double up to a minute. What is put off
+// for [BotOptions.MaxWait] in all becomes a dead letter. Meanwhile the session's
+// next events wait behind an event, and turns go on before a reply.
+func Later(err error) error { return &verdict{err: err, later: true} }
 
 // GiveUp returns an error with which a Handler or Send makes its event or
 // reply a dead letter at once.
@@ -67,6 +75,7 @@ type verdict struct {
 	err    error
 	after  time.Duration
 	chosen bool
+	later  bool
 	dead   bool
 }
 
@@ -87,6 +96,7 @@ type failure struct {
 	dead   bool          // it will not get better
 	after  time.Duration // until the next attempt, if chosen
 	chosen bool
+	later  bool // it is nobody's
 }
 
 func failed(err error) *failure { return &failure{text: fit(err.Error())} }
@@ -110,6 +120,12 @@ func (o *BotOptions) judge(f *failure, failures int) (dead bool, wait time.Durat
 func (o *BotOptions) backoff(n int) time.Duration {
 	first := min(o.Backoff, math.MaxInt64>>6) // more than four years, and no more bits are free
 	return min(first<<min(n-1, 6), 60*first)
+}
+
+// pause is for how long something is put off that was put off for the time waited in
+// all: the pauses are Backoff, twice as much, four times as much, up to a minute.
+func (o *BotOptions) pause(waited time.Duration) time.Duration {
+	return min(min(waited, time.Minute)+min(o.Backoff, time.Minute), time.Minute)
 }
 
 // maxError is how much of an error's text is kept.
@@ -165,7 +181,7 @@ func taken(what string, err error) (f *failure) {
 	f = &failure{}
 	var v *verdict
 	if errors.As(err, &v) {
-		f.dead, f.after, f.chosen = v.dead, v.after, v.chosen
+		f.dead, f.after, f.chosen, f.later = v.dead, v.after, v.chosen, v.later
 	}
 	f.text = fit(err.Error())
 	return f

@@ -107,7 +107,7 @@ var meanings = map[string]string{
 	"dedupewindow": "how long the id of an event is remembered",
 	"maxattempts":  "failures until an event or a reply is dead",
 	"backoff":      "pause after the first failure; it doubles",
-	"maxwait":      "how long Send may put off one reply",
+	"maxwait":      "how long one event or reply may be put off",
 	"deadlimit":    "dead letters that are kept of a session",
 	"recordonly":   "whether replies are kept, and not sent",
 }

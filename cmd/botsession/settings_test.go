@@ -20,7 +20,7 @@ inboxbytes    16777216  bytes that those events may have
 dedupewindow  24h       how long the id of an event is remembered
 maxattempts   5         failures until an event or a reply is dead
 backoff       1s        pause after the first failure; it doubles
-maxwait       24h       how long Send may put off one reply
+maxwait       24h       how long one event or reply may be put off
 deadlimit     100       dead letters that are kept of a session
 recordonly    false     whether replies are kept, and not sent
 

@@ -16,7 +16,7 @@ local function done(status, first, forget, call, made, lost)
   end
   waiting = math.max(waiting - 1, 0)
   s.bytes = waiting == 0 and 0 or math.max(s.bytes - #(head or ''), 0)
-  s.fails, s.crashes, s.backs, s.wait = 0, 0, 0, 0
+  s.fails, s.crashes, s.backs, s.wait, s.since = 0, 0, 0, 0, 0
   local least = math.ceil(deadline / 1000) + 1
   forget = math.max(forget or 0, least)
   relist(lost, when and 1 or 2)

@@ -13,7 +13,7 @@ end
 local function enter(state, platform, user, own, default)
   s = s or {gen = '0', seq = 0, net = 0, token = '0', lease = 0, work = 'free', holder = '-', yield = 0, way = 0,
     bytes = 0, obytes = 0, sweep = 0, kept = 0, listed = 0, room = '0 0 0 0', hand = '',
-    fails = 0, crashes = 0, backs = 0, wait = 0, ofails = 0, ocrashes = 0, obacks = 0, owait = 0, osince = 0}
+    fails = 0, crashes = 0, backs = 0, wait = 0, since = 0, ofails = 0, ocrashes = 0, obacks = 0, owait = 0, osince = 0}
   s.gen = new_token()
   s.chat = s.gen
   s.ver, s.state, s.born, s.at, s.turns, s.ended = 1, state, int(now), now, 0, false

@@ -4,15 +4,15 @@
 --        reply token fails crashes backs since head hash
 --        update token fails crashes backs since head hash
 --                                      what to do, under which token; of what is at the head its failures,
---                                      its crashes, how often it was handed back, and since when Send has put
---                                      it off; head: of the inbox the first, of the outbox the first hundred;
+--                                      its crashes, how often it was handed back, and since when it is put
+--                                      off; head: of the inbox the first, of the outbox the first hundred;
 --                                      hash: as it stands
 
 -- handed is what a reply says next of the lease.
 local function handed(head)
   local hash = redis.call('HGETALL', session)
   if s.work == 'reply' then return {s.work, s.token, s.ofails, s.ocrashes, s.obacks, s.osince, head, hash} end
-  return {s.work, s.token, s.fails, s.crashes, s.backs, 0, head, hash}
+  return {s.work, s.token, s.fails, s.crashes, s.backs, s.since, head, hash}
 end
 
 -- still tells what this call, or whoever has the token, holds of the session: for

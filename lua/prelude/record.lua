@@ -29,10 +29,10 @@ do
     if not work or ttl ~= '-' and not string.find(ttl, '^%d+$') then return {'CORRUPT', now, 'rec'} end
     if not v[3] then return {'CORRUPT', now, 'state'} end
     local held
-    local fails, crashes, backs, wait, ofails, ocrashes, obacks, owait, osince, yield, way = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    local fails, crashes, backs, wait, since, ofails, ocrashes, obacks, owait, osince, yield, way = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     if retry then
-      fails, crashes, backs, wait, ofails, ocrashes, obacks, owait, osince, yield, way = string.match(retry,
-        '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+      fails, crashes, backs, wait, since, ofails, ocrashes, obacks, owait, osince, yield, way = string.match(retry,
+        '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
       if not fails then return {'CORRUPT', now, 'retry'} end
     end
     if hand ~= '' then
@@ -45,7 +45,7 @@ do
       net = net + 0, ttl = ttl, ended = ended == '1', chat = chat, place = place,
       token = token, lease = till + 0, work = work, holder = holder,
       bytes = bytes + 0, obytes = obytes + 0, sweep = sweep + 0, kept = kept + 0, listed = listed + 0, room = room,
-      fails = fails + 0, crashes = crashes + 0, backs = backs + 0, wait = wait + 0,
+      fails = fails + 0, crashes = crashes + 0, backs = backs + 0, wait = wait + 0, since = since + 0,
       ofails = ofails + 0, ocrashes = ocrashes + 0, obacks = obacks + 0, owait = owait + 0, osince = osince + 0,
       yield = yield + 0, way = way + 0, retry = retry, hand = hand, held = held and held + 0
     }

@@ -36,9 +36,9 @@ end
 local function save(put)
   list_wait(false)
   local n, calm = #put, 0
-  if s.fails + s.crashes + s.backs + s.wait + s.ofails + s.ocrashes + s.obacks + s.owait + s.osince + s.yield + s.way > 0 then
+  if s.fails + s.crashes + s.backs + s.wait + s.since + s.ofails + s.ocrashes + s.obacks + s.owait + s.osince + s.yield + s.way > 0 then
     put[n + 1] = 'retry'
-    put[n + 2] = string.format('%d %d %d %d %d %d %d %d %d %d %d', s.fails, s.crashes, s.backs, s.wait,
+    put[n + 2] = string.format('%d %d %d %d %d %d %d %d %d %d %d %d', s.fails, s.crashes, s.backs, s.wait, s.since,
       s.ofails, s.ocrashes, s.obacks, s.owait, s.osince, s.yield, s.way)
     n = n + 2
   else

@@ -16,6 +16,9 @@ var theFailures = []check{
 	{promise: "a failed turn shows nothing and is retried at the head, after its back-off and not earlier", run: retried}, // 21
 	{promise: "after the last attempt an event is a dead letter with its error, and the next is served", run: deadLetter}, // 21
 	{promise: "GiveUp makes a dead letter at once, and RetryAfter chooses the back-off", run: verdicts},                   // 21
+	{promise: "Later puts an event off without a failure, and what comes behind it waits", run: laterEvent},               // added
+	{promise: "Later in Send puts a reply off without a failure, and turns go on meanwhile", run: laterReply},             // added
+	{promise: "the pauses of Later end at a minute, and the status says since when they are", run: laterStatus},           // added
 	{promise: "a handler that panics fails its turn, and no other", run: panics},                                          // added
 	{promise: "a handler that hangs is cancelled, and its event is retried", run: hangs},                                  // added
 	{promise: "a live move during a turn has the event handled again, uncounted, in the new state", run: movedMeanwhile},  // added
@@ -180,6 +183,77 @@ func verdicts(s *scene) {
 	if len(all) != 2 || all[1].began.Sub(all[0].ended) < pause-10*time.Millisecond {
 		s.Errorf("attempts %+v, want two, %v or more apart", all, pause)
 	}
+}
+
+func laterEvent(s *scene) {
+	bot := s.replica().bot("bot", &options{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 2})
+	reason := errors.New("the provider is down")
+	var attempts record[attempt]
+	s.serve(bot, func(ctx context.Context, t *store.Turn) error {
+		attempts.add(attempt{text: t.Event().Text, number: t.Attempt()})
+		if t.Event().Text == "a" && len(attempts.list()) < 5 {
+			t.Set("k", "v")
+			t.Reply("never")
+			err := store.Later(reason)
+			if !errors.Is(err, reason) {
+				s.Errorf("Later(err) is not err: %v", err)
+			}
+			return err
+		}
+		return echo(ctx, t)
+	})
+	first := s.accept(bot, "1", "a")
+	s.handled(s.accept(bot, "1", "b"))
+	s.handled(first)
+	equal(s, "attempts", attempts.list(), []attempt{{text: "a", number: 1}, {text: "a", number: 1}, {text: "a", number: 1}, {text: "a", number: 1}, {text: "a", number: 1}, {text: "b", number: 1}})
+	sess := bot.Session("1")
+	equal(s, "chat", s.chat(sess), []string{"u a", "b re a", "u b", "b re b"})
+	equal(s, "data", len(s.load(sess).Data), 0)
+	equal(s, "what is said of the next event", s.status(sess).Event, session.Retry{})
+	err := s.update(bot, "1", func(context.Context, *store.Turn) error { return store.Later(reason) })
+	s.is(err, reason) // an Update is its caller's to try again
+}
+
+func laterReply(s *scene) {
+	down := errors.New("the platform is down")
+	var tries, sent record[string]
+	var attempts record[int]
+	bot := s.replica().bot("bot", &options{Lease: longLease, Backoff: time.Millisecond, MaxAttempts: 2, Send: func(_ context.Context, d store.Delivery) error {
+		tries.add(d.Message.String())
+		attempts.add(d.Attempt)
+		if len(tries.list()) < 5 {
+			return store.Later(down)
+		}
+		sent.add(d.Message.String())
+		return nil
+	}})
+	s.serve(bot, echo)
+	s.handled(s.accept(bot, "1", "a"))
+	s.handled(s.accept(bot, "1", "b")) // while the first reply is put off, or after it
+	s.eventually("both replies are sent", func() bool { return len(sent.list()) == 2 })
+	equal(s, "replies sent", sent.list(), []string{"re a", "re b"})
+	equal(s, "tries", tries.list(), []string{"re a", "re a", "re a", "re a", "re a", "re b"})
+	equal(s, "numbers of the attempts", attempts.list(), []int{1, 1, 1, 1, 1, 1})
+}
+
+func laterStatus(s *scene) {
+	bot := s.replica().bot("bot", &options{Lease: longLease, Backoff: time.Hour, Send: func(context.Context, store.Delivery) error {
+		return store.Later(errors.New("the platform is down"))
+	}})
+	sess := bot.Session("1")
+	s.say(bot, "1", session.Event{Text: "a"}, echo)
+	s.accept(bot, "1", "b")
+	s.drain(bot, func(context.Context, *store.Turn) error { return store.Later(errors.New("the provider is down")) })
+	st := s.status(sess)
+	for what, r := range map[string]session.Retry{"the platform is down": st.Reply, "the provider is down": st.Event} {
+		if r.Since.IsZero() || r.Since.After(st.Now) || r.Since.Before(st.Created) {
+			s.Errorf("%s since %v, want a moment from %v to %v", what, r.Since, st.Created, st.Now)
+		}
+		equal(s, "the pause, though the back-off is an hour: "+what, r.At.Sub(r.Since), time.Minute)
+		equal(s, "the rest", r, session.Retry{At: r.At, Since: r.Since, Error: what})
+	}
+	s.ok(sess.Reset(s.Context(), session.KeepChat))
+	equal(s, "what is said of the event after a reset", s.status(sess).Event, session.Retry{})
 }
 
 func panics(s *scene) {

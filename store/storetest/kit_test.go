@@ -226,6 +226,50 @@ func TestWhatIsPutOffAndWhatIsDeadEnds(t *testing.T) {
 	}
 }
 
+// What the handler, or Send, puts off is tried again each minute at most, and until MaxWait.
+func TestWhatIsPutOffByLaterEnds(t *testing.T) {
+	t.Parallel()
+	down := store.Later(errors.New("it is down"))
+	for name, c := range map[string]struct {
+		handler error
+		send    error
+	}{"an event": {handler: down}, "a reply": {send: down}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tries := 0
+			kit := storetest.New(t, func(_ context.Context, turn *store.Turn) error {
+				turn.Reply("hello")
+				if c.handler != nil {
+					tries++
+				}
+				return c.handler
+			}, &store.BotOptions{MaxWait: 20 * time.Minute}, &store.ServeOptions{Send: func(context.Context, store.Delivery) error {
+				tries++
+				return c.send
+			}})
+			kit.Say("ann", "hi")
+			kit.Advance(20*time.Minute - time.Second)
+			letters := func() []session.DeadLetter {
+				t.Helper()
+				all, err := kit.Bot().Session("ann").DeadLetters(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return all
+			}
+			// After 0, 1, 3, 7, 15, 31 and 63 seconds, and then each minute; the first few may
+			// be fewer, because the machine's own time counts beside the kit's.
+			if tries < 20 || tries > 25 || len(letters()) != 0 {
+				t.Errorf("%d tries within twenty minutes, and %d dead letters", tries, len(letters()))
+			}
+			kit.Advance(2 * time.Second)
+			if all := letters(); len(all) != 1 || (all[0].Event != nil) != (c.handler != nil) || all[0].Failures != 0 {
+				t.Errorf("dead letters %+v, want one, without a failure", all)
+			}
+		})
+	}
+}
+
 func TestNoTwoDeadLettersOfASessionHaveOneTime(t *testing.T) {
 	t.Parallel()
 	kit := storetest.New(t, pizza, nil, nil)

@@ -198,18 +198,33 @@ func backoffOfTheBot(s *scene) {
 }
 
 func maxWaitOfTheBot(s *scene) {
-	later := func(context.Context, store.Delivery) error {
-		return store.RetryAfter(time.Millisecond, errors.New("later"))
+	off := map[string]error{"1": store.RetryAfter(time.Millisecond, errors.New("flood wait")), "2": store.Later(errors.New("the platform is down"))}
+	webhook := s.webhook(&options{MaxWait: 50 * time.Millisecond, Backoff: time.Millisecond, MaxAttempts: 1, Send: func(_ context.Context, d store.Delivery) error {
+		return off[d.Ref.ID]
+	}})
+	for id := range off {
+		s.create(webhook.Session(id), store.Origin{})
+		s.ok(webhook.Session(id).Reply(s.Context(), "hello"))
 	}
-	webhook := s.webhook(&options{MaxWait: 50 * time.Millisecond, Send: later})
-	s.create(webhook.Session("1"), store.Origin{})
-	s.ok(webhook.Session("1").Reply(s.Context(), "hello"))
-	s.eventually("the reply is given up", func() bool {
-		s.drain(webhook, echo)
-		letters, err := webhook.Session("1").DeadLetters(s.Context())
-		s.ok(err)
-		return len(letters) == 1 && letters[0].Reply != nil && strings.Contains(letters[0].Error, "later")
-	})
+	off["3"] = store.Later(errors.New("the provider is down"))
+	event := s.accept(webhook, "3", "hi")
+	for id, err := range off {
+		var letters []session.DeadLetter
+		s.eventually("what is put off is given up", func() bool {
+			s.drain(webhook, func(context.Context, *store.Turn) error { return off["3"] })
+			var failed error
+			letters, failed = webhook.Session(id).DeadLetters(s.Context())
+			s.ok(failed)
+			return len(letters) > 0
+		})
+		equal(s, "dead letters", len(letters), 1)
+		equal(s, "an event", letters[0].Event != nil, id == "3")
+		equal(s, "a reply", letters[0].Reply != nil, id != "3")
+		equal(s, "failures", letters[0].Failures, 0)
+		equal(s, "error", letters[0].Error, "put off for 50ms (BotOptions.MaxWait): "+err.Error())
+	}
+	equal(s, "outcome", s.outcome(event).Status, session.Dead)
+	equal(s, "chat", s.chat(webhook.Session("3")), []string{"u hi"})
 }
 
 func deadLimitOfTheBot(s *scene) {

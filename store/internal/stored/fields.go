@@ -14,7 +14,7 @@ const Layout = 2
 //	message             "m\xb5will it rain in Rome?"
 //	intent              "m\x94\xacask_forecast\xca?`\x00\x00\xb5will it rain in Rome?\x91\x93\xa4city\xa4Rome\xc0"
 //	file                "m\x93\xa7map.png\xa9image/png\xcd\x05\xdc"
-//	retry               "2 0 0 1758000040000 0 0 0 0 0 0 0"
+//	retry               "2 0 0 1758000040000 0 0 0 0 0 0 0 0"
 //	err                 "timeout"
 //	oerr                "502 Bad Gateway"
 //	f:predicted_intent  "1"
@@ -60,8 +60,8 @@ const Layout = 2
 //	        crashes  hand-outs of that event that were never heard of again
 //	        backs    hand-backs of it for which it was not to blame
 //	        wait     that event is not handed out before
-//	        fails, crashes, backs, wait of the reply at the outbox's head
-//	        since    when Send first put that reply off
+//	        since    when that event was first put off
+//	        fails, crashes, backs, wait, since of the reply at the outbox's head
 //	        yield    an Update waits, and events let it pass, until then
 //	        way      an Update ran, and the next one lets what waits pass, until then
 //

@@ -52,7 +52,7 @@ func (r retry) status(err string) session.Retry {
 	if r == (retry{}) {
 		err = ""
 	}
-	return session.Retry{Failures: int(r.fails), Crashes: int(r.crashes), HandedBack: int(r.backs), At: moment(r.wait), Error: err}
+	return session.Retry{Failures: int(r.fails), Crashes: int(r.crashes), HandedBack: int(r.backs), At: moment(r.wait), Since: moment(r.since), Error: err}
 }
 
 // ReadRecord takes what HGETALL returned: field, value, field, value, as raw
@@ -91,7 +91,7 @@ func ReadRecord(ref session.Ref, pairs []string) (*Record, error) {
 	e, o := &r.retry.event, &r.retry.reply
 	if counts != "" {
 		var way int64
-		if err := words(counts, &e.fails, &e.crashes, &e.backs, &e.wait, &o.fails, &o.crashes, &o.backs, &o.wait, &o.since, &r.yield, &way); err != nil {
+		if err := words(counts, &e.fails, &e.crashes, &e.backs, &e.wait, &e.since, &o.fails, &o.crashes, &o.backs, &o.wait, &o.since, &r.yield, &way); err != nil {
 			return nil, r.corrupt(FieldRetry, err)
 		}
 	}

@@ -42,7 +42,7 @@ func wholeHash(t testing.TB, c codec.Codec) map[string]string {
 	fields := map[string]string{
 		FieldRecord: "event 1758000042000123 0 bot#7f9c#41 1758000072000 1 312 0 0 8 12 6 1758000042000 1760592042000 12345 | " +
 			"2 1 1758000000000 1760595642000 2592000000 1 1 1758003600000 1758003600001 0 0 0 0 0",
-		FieldRetry: "2 1 3 1758000050000 1 2 4 1758000060000 1758000000000 0 0", FieldError: "timeout", FieldReplyError: "502",
+		FieldRetry: "2 1 3 1758000050000 1757999000000 1 2 4 1758000060000 1758000000000 0 0", FieldError: "timeout", FieldReplyError: "502",
 		FieldState: "weather", FieldPlatform: "telegram", FieldUser: "ada",
 	}
 	for i := 0; i < len(set); i += 2 {
@@ -69,8 +69,8 @@ func wholeStatus() session.Status {
 	return session.Status{
 		Ref: someRef, State: "weather", Platform: "telegram", User: "ada", Version: 8,
 		Lease:   session.Lease{Holder: "bot#7f9c", Work: session.WorkEvent, Token: "1758000042000123", Until: ms(1758000072000)},
-		Event:   session.Retry{Failures: 2, Crashes: 1, HandedBack: 3, At: ms(1758000050000), Error: "timeout"},
-		Reply:   session.Retry{Failures: 1, Crashes: 2, HandedBack: 4, At: ms(1758000060000), Error: "502"},
+		Event:   session.Retry{Failures: 2, Crashes: 1, HandedBack: 3, At: ms(1758000050000), Since: ms(1757999000000), Error: "timeout"},
+		Reply:   session.Retry{Failures: 1, Crashes: 2, HandedBack: 4, At: ms(1758000060000), Since: ms(1758000000000), Error: "502"},
 		Created: ms(1758000000000), Active: ms(1758000042000), Expires: ms(1760592042000),
 	}
 }
