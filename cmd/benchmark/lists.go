@@ -6,15 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/cmd/internal/crowd"
 	"github.com/botsession/botsession/store"
 	"github.com/jedib0t/go-pretty/v6/table"
 )
@@ -114,20 +113,20 @@ func (b *bench) lists(ctx context.Context) (found []*listing, err error) {
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	e := newBench(s, b.data, b.config, b.progress).env()
-	st, err := store.Open(ctx, e.url, &store.Options{Namespace: e.prefix})
+	st, err := store.Open(ctx, e.url, &store.Options{Namespace: e.prefix, Logger: slog.New(slog.DiscardHandler)}) // each dead letter would be logged
 	if err != nil {
 		return nil, err
 	}
 	defer st.Close()
-	bot, err := st.Bot(ctx, oursBot, &store.BotOptions{Initial: states[0], RecordOnly: true, MaxAttempts: 1})
+	c, err := crowd.Make(ctx, st, oursBot, b.config.index, func(what string, done, of int) { b.say("lists: %d of %d %s", done, of, what) })
 	if err != nil {
 		return nil, err
 	}
-	half, release, err := b.fillLists(ctx, bot)
+	_, release, err := c.Hold(ctx, 100)
+	if err != nil {
+		return nil, err
+	}
 	defer release()
-	if err != nil {
-		return nil, err
-	}
 	for _, of := range []struct {
 		name   string
 		filter store.Filter
@@ -136,8 +135,8 @@ func (b *bench) lists(ctx context.Context) (found []*listing, err error) {
 		{"any session", store.Filter{}, listPage},
 		{"by state", store.Filter{State: "state 3"}, listPage},
 		{"by user", store.Filter{User: "user 0"}, listPage},
-		{"idle", store.Filter{IdleSince: half}, listPage},
-		{"active since", store.Filter{ActiveSince: half}, listPage},
+		{"idle", store.Filter{IdleSince: c.Half}, listPage},
+		{"active since", store.Filter{ActiveSince: c.Half}, listPage},
 		{"waiting", store.Filter{Waiting: true}, listPage},
 		{"held", store.Filter{Held: true}, listPage},
 		{"dead", store.Filter{Dead: true}, listPage},
@@ -150,67 +149,6 @@ func (b *bench) lists(ctx context.Context) (found []*listing, err error) {
 	}
 	b.say("")
 	return found, ctx.Err()
-}
-
-// fillLists makes sessions: a hundred a user, in eight states. Some have an event that
-// waits, some a dead letter, and some are held until release is called. half is when
-// half of them were there.
-func (b *bench) fillLists(ctx context.Context, bot *store.Bot) (half time.Time, release func(), err error) {
-	ids := make([]string, b.config.index)
-	for n := range ids {
-		ids[n] = strconv.Itoa(100_000_000 + n)
-	}
-	some := min(1000, len(ids)/5)
-	dead, waiting, held := ids[:some], ids[some:2*some], ids[2*some:2*some+min(100, some)]
-	releasing, cancel := context.WithCancel(ctx)
-	var updates sync.WaitGroup
-	release = func() { cancel(); updates.Wait() }
-	accept := func(ctx context.Context, id string) error {
-		_, err := bot.Accept(ctx, id, session.Event{ID: "1", Text: "hi"})
-		return err
-	}
-	made := 0
-	for part := range slices.Chunk(ids, max(1, len(ids)/20)) {
-		b.say("lists, %d of %d sessions", made, len(ids))
-		if made += len(part); half.IsZero() && 2*made > len(ids) {
-			half = time.Now()
-		}
-		err = inParallel(ctx, part, func(ctx context.Context, id string) error {
-			n, _ := strconv.Atoi(id[1:])
-			_, err := bot.Session(id).Create(ctx, store.Origin{State: fmt.Sprint("state ", n%8), User: fmt.Sprint("user ", n/100)})
-			return err
-		})
-		if err != nil {
-			return half, release, err
-		}
-	}
-	b.say("lists: what waits, what is dead, what is held")
-	if err = inParallel(ctx, dead, accept); err == nil {
-		_, err = bot.Drain(ctx, func(context.Context, *store.Turn) error { return errors.New("as it was told") }, nil)
-	}
-	if err == nil {
-		err = inParallel(ctx, waiting, accept)
-	}
-	if err != nil {
-		return half, release, err
-	}
-	entered := make(chan error, len(held))
-	for _, id := range held {
-		updates.Go(func() {
-			_, err := bot.Update(releasing, id, func(ctx context.Context, _ *store.Turn) error {
-				entered <- nil
-				<-ctx.Done()
-				return ctx.Err()
-			})
-			entered <- err
-		})
-	}
-	for range held {
-		if err := <-entered; err != nil {
-			return half, release, err
-		}
-	}
-	return half, release, nil
 }
 
 // listing has a process loop, as often as everything is repeated: of the times and of
