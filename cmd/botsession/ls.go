@@ -246,7 +246,11 @@ func (o *listOptions) holder(s session.Status) string {
 	}
 	for _, r := range []session.Retry{s.Reply, s.Event} {
 		if r.At.After(s.Now) {
-			return o.out.Paint(text.Red, fmt.Sprintf("(failed %d×, again in %s)", r.Failures+r.Crashes, text.Duration(r.At.Sub(s.Now))))
+			why := fmt.Sprintf("failed %d×", r.Failures+r.Crashes)
+			if r.Failures+r.Crashes == 0 && !r.Since.IsZero() {
+				why = "put off for " + text.Duration(s.Now.Sub(r.Since))
+			}
+			return o.out.Paint(text.Red, fmt.Sprintf("(%s, again in %s)", why, text.Duration(r.At.Sub(s.Now))))
 		}
 	}
 	return "-"

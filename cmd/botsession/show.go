@@ -209,9 +209,14 @@ func (o *showOptions) trouble(p fieldPrinter, head string, r session.Retry, now 
 	if r == (session.Retry{}) {
 		return
 	}
-	line := "the first " + head
+	name, line, off := "failed", "the first "+head, "; put off since"
 	if tried := attempts(r); tried != "" {
 		line += ": " + tried
+	} else if !r.Since.IsZero() {
+		name, off = "put off", ", since"
+	}
+	if !r.Since.IsZero() {
+		line += fmt.Sprintf("%s %s, for %s", off, o.clock(r.Since), text.Duration(now.Sub(r.Since)))
 	}
 	switch {
 	case r.At.IsZero():
@@ -220,7 +225,7 @@ func (o *showOptions) trouble(p fieldPrinter, head string, r session.Retry, now 
 	default:
 		line += fmt.Sprintf("; due again since %s", text.Duration(now.Sub(r.At)))
 	}
-	p.painted(text.Red, "failed", line)
+	p.painted(text.Red, name, line)
 	if r.Error != "" {
 		p.field("error", r.Error)
 	}

@@ -91,6 +91,29 @@ dead letters
 `})
 }
 
+func TestShowAndListSayWhatIsPutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.brings = &store.ServeOptions{Send: func(context.Context, store.Delivery) error { return store.Later(errors.New("the platform is down")) }}
+	bot := w.bot(t, "bank", &store.BotOptions{Backoff: time.Minute})
+	w.accept(t, bot, "7", session.Event{ID: "e-1", Text: "hi"})
+	w.drain(t, bot, func(_ context.Context, t *store.Turn) error { t.Reply("hello"); return nil })
+	w.accept(t, bot, "7", session.Event{ID: "e-2", Text: "and now?"})
+	w.drain(t, bot, func(context.Context, *store.Turn) error { return store.Later(errors.New("the provider is down")) })
+	shown := command(t, w.env, "show", "bank/7").Stdout
+	for _, want := range []string{
+		"  put off       the first event, since TIME, for DUR; again at TIME, in DUR\n  error         the provider is down\n",
+		"  put off       the first reply, since TIME, for DUR; again at TIME, in DUR\n  error         the platform is down\n",
+	} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("show does not have %q:\n%s", want, shown)
+		}
+	}
+	if listed := command(t, w.env, "ls", "bank").Stdout; !strings.Contains(listed, "(put off for DUR, again in DUR)") {
+		t.Errorf("ls says\n%s", listed)
+	}
+}
+
 func TestShowSaysWhoHoldsIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
