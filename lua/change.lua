@@ -3,12 +3,12 @@
 -- lets the head of the inbox run again: each time somewhat later, as long as each
 -- reset meets that head in hand, so that no handler can keep itself running.
 --
--- USES   clock deadline rights record list save tell watch bells life index moves change onward sweep calls ids hand
--- KEYS   session history inbox outbox events calls file due waits index moves expiry bells watch
--- ARGV   op deadline id bot most ifversion once window change...
+-- USES   clock deadline rights record list save audit tell watch bells life index moves change onward sweep calls ids hand
+-- KEYS   session history inbox outbox events calls file due waits index moves expiry bells watch log
+-- ARGV   op deadline id bot most ifversion once window audit change...
 --        most: bytes of private data that the session may have
 --        ifversion: the version that the session must have; 0 for any
---        once: see ids; window: for how long it is remembered, ms
+--        once: see ids; window: for how long it is remembered, ms; audit: see audit
 -- WRITES yes
 -- FINAL  OK DUPLICATE
 -- REPLY  OK now version deleted next   next is due if a reply waits and nobody holds the session
@@ -91,4 +91,5 @@ note_applied(once, window, lost)
 save(put)
 remember(int(s.ver) .. ' ' .. int(deleted) .. ' ' .. next, sweep)
 notice(reset ~= '' and 'reset' or 'changed')
+note_act()
 return {'OK', now, s.ver, deleted, {next}}

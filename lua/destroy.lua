@@ -3,9 +3,9 @@
 -- among the expiries is corrected), or because its own turn ended it (mode
 -- ended). Nobody can write to it afterwards: there is nothing to write to.
 --
--- USES   clock deadline rights record list save tell watch bells life index bury sweep calls ids hand
--- KEYS   session history inbox outbox events calls file due waits index users expiry bells bots watch
--- ARGV   op deadline id bot mode
+-- USES   clock deadline rights record list save audit tell watch bells life index bury sweep calls ids hand act
+-- KEYS   session history inbox outbox events calls file due waits index users expiry bells bots watch log
+-- ARGV   op deadline id bot mode audit
 -- WRITES yes
 -- FINAL  OK NOTHING
 -- REPLY  OK now waiting unsent         so many events and replies were dropped
@@ -43,6 +43,7 @@ else
   end
 end
 
+frees()
 unhand()
 for _, element in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
   local digest = inbox_digest(element)
@@ -52,4 +53,5 @@ end
 bury()
 remember(int(waiting) .. ' ' .. int(unsent), sweep)
 notice(mode == 'now' and 'destroyed' or mode)
+note_act()
 return {'OK', now, waiting, unsent}

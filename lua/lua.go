@@ -95,7 +95,9 @@ var (
 	Create   = load(files, "create")
 	Dead     = load(files, "dead")
 	Destroy  = load(files, "destroy")
+	Drop     = load(files, "drop")
 	File     = load(files, "file")
+	Head     = load(files, "head")
 	History  = load(files, "history")
 	Lease    = load(files, "lease")
 	Load     = load(files, "load")
@@ -106,15 +108,18 @@ var (
 	Probe    = load(files, "probe")
 	Release  = load(files, "release")
 	Renew    = load(files, "renew")
+	Retry    = load(files, "retry")
 	Sent     = load(files, "sent")
 	Settings = load(files, "settings")
 	Settle   = load(files, "settle")
+	Skip     = load(files, "skip")
 	Status   = load(files, "status")
 	Tally    = load(files, "tally")
+	Unlock   = load(files, "unlock")
 )
 
 // All has all scripts, sorted by name.
-var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, File, History, Lease, Load, Look, Move, Outcome, Page, Probe, Release, Renew, Sent, Settings, Settle, Status, Tally}
+var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, Drop, File, Head, History, Lease, Load, Look, Move, Outcome, Page, Probe, Release, Renew, Retry, Sent, Settings, Settle, Skip, Status, Tally, Unlock}
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/botsession/botsession/codec"
 )
@@ -72,9 +73,14 @@ var (
 	// requires. A [StateError] has the state that it is in. Nothing was written.
 	ErrWrongState = errors.New("wrong state")
 
-	// ErrChanged says that the session is not at the version that the call requires;
-	// the text has the version that it is at. Nothing was written.
+	// ErrChanged says that the session is not as the call requires: it is at another
+	// version, has another event or reply at its head, or another holder. The text
+	// says which. Nothing was written.
 	ErrChanged = errors.New("changed meanwhile")
+
+	// ErrInHand says that a replica has the event or the reply in hand. An
+	// [InHandError] has its name and since when. Nothing was written.
+	ErrInHand = errors.New("in hand")
 
 	// ErrFenced says that the caller no longer holds the session: its lease ended
 	// and another replica took over, or the session was reset or destroyed
@@ -118,9 +124,9 @@ var (
 	// not be handled at all.
 	ErrDead = errors.New("the event is a dead letter")
 
-	// ErrDropped says that the event's session was destroyed before the event was
-	// handled.
-	ErrDropped = errors.New("the event was dropped: its session was destroyed")
+	// ErrDropped says that the event was dropped before it was handled: its session
+	// was destroyed, or somebody dropped what waited.
+	ErrDropped = errors.New("the event was dropped: its session was destroyed, or what waited was dropped by hand")
 )
 
 // A kind is an error that is also a more general one.
@@ -146,6 +152,21 @@ func (e *StateError) Error() string {
 
 // Unwrap makes errors.Is find ErrWrongState.
 func (e *StateError) Unwrap() error { return ErrWrongState }
+
+// An InHandError is an [ErrInHand] with the holder.
+type InHandError struct {
+	Ref    Ref       // Ref names the session.
+	Holder string    // Holder is the name of the replica.
+	Since  time.Time // Since is when it was handed out, by the server's clock.
+}
+
+// Error returns the holder and since when.
+func (e *InHandError) Error() string {
+	return fmt.Sprintf("%v: %s has it since %s", ErrInHand, e.Holder, e.Since.UTC().Format(time.RFC3339))
+}
+
+// Unwrap makes errors.Is find ErrInHand.
+func (e *InHandError) Unwrap() error { return ErrInHand }
 
 // A CorruptError is an [ErrCorrupt] that says what cannot be read.
 type CorruptError struct {

@@ -172,7 +172,11 @@ func (r *runner) startsOn(e *event, h *hold, s *slot) *promise {
 // bury runs destroy in one of its modes. What is not there (any more) is an error
 // of mode now alone.
 func (s *Store) bury(ctx context.Context, at place, mode string) (Destroyed, error) {
-	r, err := s.do(ctx, at, ask(lua.Destroy, []string{"id", at.ref.ID, "bot", at.ref.Bot, "mode", mode}))
+	audit := ""
+	if mode == "now" {
+		audit = s.audit(ctx, at.ref, "destroy", "", false)
+	}
+	r, err := s.do(ctx, at, ask(lua.Destroy, []string{"id", at.ref.ID, "bot", at.ref.Bot, "mode", mode, "audit", audit}))
 	if err != nil || r.Status() == "NOTHING" {
 		return Destroyed{}, err
 	}

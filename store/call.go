@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/botsession/botsession/lua"
 	"github.com/botsession/botsession/session"
@@ -127,6 +128,18 @@ func refusal(r reply, ref session.Ref) error {
 			return nil
 		}
 		return fmt.Errorf("%w: its version is %d", session.ErrChanged, r.Int("version"))
+	case "MOVED":
+		return fmt.Errorf("%w: something else is at its head by now", session.ErrChanged)
+	case "OTHERS":
+		return fmt.Errorf("%w: %d events wait by now", session.ErrChanged, r.Int("waiting"))
+	case "RELEASED":
+		if r.Text("holder") == "" {
+			return fmt.Errorf("%w: nobody holds the session by now", session.ErrChanged)
+		}
+		return fmt.Errorf("%w: it is held by %s under token %s by now", session.ErrChanged, ids.Call(r.Text("holder")).Replica(), r.Text("under"))
+	case "INHAND":
+		since, _ := strconv.ParseInt(r.Text("token"), 10, 64)
+		return &session.InHandError{Ref: ref, Holder: ids.Call(r.Text("holder")).Replica(), Since: time.UnixMicro(since).UTC()}
 	case "NOTFOUND":
 		return session.ErrNotFound
 	case "FENCED":

@@ -39,6 +39,7 @@ import (
 //	bs:{256.17.3f}:w:pizza        STRING  the channel of those who watch, with a life of seconds
 //	bs:{256.17.3f}:b              HASH    bot -> living sessions
 //	bs:{256.17.3f}:bells          ZSET    what to look at, for all bots, by when (ms): see lua/prelude/bells.lua
+//	bs:{256.17.3f}:log            LIST    what people did by hand, the latest first: see lua/prelude/audit.lua
 //	bs:{256.17.3f}:ack            STRING  empty; written by whoever waits for acknowledgements, see package call (for bs:bots: bs:ack:{bs:bots})
 //
 // The channels begin with bs:<id of this store>:
@@ -104,6 +105,7 @@ var forms = map[string]keyForm{
 	"watch":    {"w", "string", ofBot, ends},
 	"bots":     {"b", "hash", ofBucket, stays},
 	"bells":    {"bells", "zset", ofBucket, stays},
+	"log":      {"log", "list", ofBucket, stays},
 	"mark":     {"ack", "string", ofBucket, stays},
 	"replicas": {"replicas", "hash", ofStore, ends},
 	"settings": {"bots", "hash", ofStore, stays},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/botsession/botsession/codec"
@@ -284,18 +285,18 @@ func (s *Session) ApplyOnce(ctx context.Context, eventID string, c session.Chang
 	if err != nil {
 		return 0, false, err
 	}
-	r, err := s.apply(ctx, o, c)
+	r, err := s.apply(ctx, "change", o, c)
 	return r.Int("version"), r.Status() == "DUPLICATE", err
 }
 
 func (s *Session) change(ctx context.Context, verb string, c session.Change) (version int64, deleted int64, err error) {
 	defer s.wrap(verb, &err)
-	r, err := s.apply(ctx, once{}, c)
+	r, err := s.apply(ctx, verb, once{}, c)
 	return r.Int("version"), r.Int("deleted"), err
 }
 
 // apply writes a change, under an id or not.
-func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, error) {
+func (s *Session) apply(ctx context.Context, verb string, o once, c session.Change) (reply, error) {
 	at, err := s.bot.place(s.ref.ID)
 	if err != nil {
 		return reply{}, err
@@ -316,6 +317,7 @@ func (s *Session) apply(ctx context.Context, o once, c session.Change) (reply, e
 	r, err := s.bot.store.do(ctx, at, ask(lua.Change, append([]string{
 		"id", s.ref.ID, "bot", s.bot.name, "most", strconv.Itoa(s.bot.store.opts.MaxData),
 		"ifversion", strconv.FormatInt(c.IfVersion, 10), "once", string(o.digest), "window", o.window,
+		"audit", s.bot.store.audit(ctx, s.ref, strings.Fields(verb)[0], strings.Join(c.Moves, " "), false),
 	}, named...), rest))
 	if err != nil {
 		var wrong *session.StateError
