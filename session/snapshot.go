@@ -88,6 +88,6 @@ type DeadLetter struct {
 	Error    string    `json:"error"`           // Error is the text of the last failure.
 	Failures int       `json:"failures"`        // Failures is how often the handler, or Send, failed.
 	Crashes  int       `json:"crashes"`         // Crashes is how often a replica had it in hand and was not heard of again.
-	Holder   string    `json:"holder"`          // Holder is the replica that gave it up.
+	Holder   string    `json:"holder"`          // Holder is the replica that gave it up, or who skipped it.
 	Time     time.Time `json:"time"`            // Time is when it was given up, by the server's clock.
 }

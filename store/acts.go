@@ -90,7 +90,7 @@ func (s *Session) Skip(ctx context.Context, head Head) (err error) {
 		why += ": " + who.reason
 	}
 	c := written{own: found.own, chat: found.own.chat, dirty: len(found.own.fields) > 0}
-	letter := session.DeadLetter{Error: fit(why), Failures: found.failures, Crashes: found.crashes, Holder: s.bot.store.Name()}
+	letter := session.DeadLetter{Error: fit(why), Failures: found.failures, Crashes: found.crashes, Holder: who.by}
 	encoded := s.bot.store.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeWhy(c, letter) })
 	opts := s.bot.current(ctx)
 	named, rest := opts.wire(c)
@@ -163,6 +163,9 @@ type found struct {
 func (s *Session) find(ctx context.Context, head Head) (f found, err error) {
 	if (head.Event == "") == (head.Reply == "") {
 		return f, fmt.Errorf("%w: a Head has the id of an event, or the key of a reply", session.ErrInvalid)
+	}
+	if err := s.bot.store.inTurn(ctx, s.ref, false); err != nil {
+		return f, err
 	}
 	r, err := s.read(ctx, ask(lua.Head, nil))
 	if err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"fmt"
@@ -139,10 +140,12 @@ func (b *Bot) readLogs(ctx context.Context, logs []*auditLog) (failed int, why e
 // audited is a heap of logs by their next act, the latest first.
 type audited []*auditLog
 
-func (a audited) Len() int           { return len(a) }
-func (a audited) Less(i, j int) bool { return a[i].acts[0].act.Time.After(a[j].acts[0].act.Time) }
-func (a audited) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *audited) Push(l any)        { *a = append(*a, l.(*auditLog)) }
+func (a audited) Len() int { return len(a) }
+func (a audited) Less(i, j int) bool {
+	return cmp.Or(a[j].acts[0].act.Time.Compare(a[i].acts[0].act.Time), cmp.Compare(a[i].bucket, a[j].bucket)) < 0
+}
+func (a audited) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *audited) Push(l any)   { *a = append(*a, l.(*auditLog)) }
 func (a *audited) Pop() any {
 	last := len(*a) - 1
 	l := (*a)[last]

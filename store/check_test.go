@@ -74,6 +74,7 @@ func stocked(t *testing.T, url, namespace string) *stock {
 	noError(t, s.bot.Session("unsent").Reply(ctx, "hello"))
 	noError(t, s.c.Set(ctx, s.key("watch/full"), "a channel", time.Minute).Err())
 	noError(t, s.c.Set(ctx, s.key("mark/full"), "", 0).Err())
+	noError(t, s.bot.Session("full").Touch(As(ctx, "ann", "for the test")))
 	_, err = s.st.run(ctx, s.st.noBucket(), ask(lua.Beat, []string{"name", s.st.name, "keep", "20000", "about", "{}"}))
 	noError(t, err)
 	return s

@@ -175,7 +175,7 @@ func (d *differential) step() {
 	bot, id := d.dice.IntN(2), fmt.Sprint(d.dice.IntN(2))
 	ref := func(s *side) place { return s.st.layout.place(session.Ref{Bot: s.bots[bot].name, ID: id}) }
 	if d.dice.IntN(5) == 0 {
-		d.live(bot, id, 6)
+		d.live(bot, id, 8)
 		d.compare(place{})
 	}
 	e := session.Event{ID: fmt.Sprint("event ", d.events), Text: fmt.Sprint("text ", d.events), Platform: "web", User: "u" + id}
@@ -218,7 +218,7 @@ func (d *differential) step() {
 			return fmt.Sprint(h != nil, told)
 		})
 	case 2:
-		d.live(bot, id, 5) // an Update would wait
+		d.live(bot, id, 7) // an Update would wait
 	}
 	if d.dice.IntN(10) == 0 {
 		verdict := []string{"retry", "wait"}[d.dice.IntN(2)]
@@ -452,23 +452,27 @@ func (d *differential) drain(s *side, r *runner, at place) any {
 func (d *differential) live(bot int, id string, kinds int) {
 	kind := d.dice.IntN(kinds)
 	d.both(fmt.Sprint("live verb ", kind), func(s *side) any {
-		sess := s.bots[bot].Session(id)
+		sess, ctx := s.bots[bot].Session(id), As(d.Context(), "ann", "for the test")
 		var err error
 		switch kind {
 		case 0:
-			err = sess.Move(d.Context(), session.Transition{To: "moved"})
+			err = sess.Move(ctx, session.Transition{To: "moved"})
 		case 1:
-			err = sess.Set(d.Context(), "live", 1)
+			err = sess.Set(ctx, "live", 1)
 		case 2:
-			err = sess.Reply(d.Context(), "live")
+			err = sess.Reply(ctx, "live")
 		case 3:
-			err = sess.Reset(d.Context(), session.DropChat)
+			err = sess.Reset(ctx, session.DropChat)
 		case 4:
-			_, err = sess.Destroy(d.Context())
+			_, err = sess.Destroy(ctx)
 		case 5:
-			_, err = s.bots[bot].Update(d.Context(), id, func(_ context.Context, t *Turn) error { t.Set("updated", true); return nil })
+			err = sess.Retry(ctx, Head{Event: fmt.Sprint("event ", d.events-1)}, Retrial{Take: true})
+		case 6:
+			err = sess.Skip(ctx, Head{Event: fmt.Sprint("event ", d.events-1)})
+		case 7:
+			_, err = s.bots[bot].Update(ctx, id, func(_ context.Context, t *Turn) error { t.Set("updated", true); return nil })
 		}
-		return errors.Is(err, session.ErrNotFound)
+		return fmt.Sprint(errors.Is(err, session.ErrNotFound), errors.Is(err, session.ErrChanged))
 	})
 }
 

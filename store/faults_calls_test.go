@@ -70,6 +70,15 @@ func expired(s *scene) {
 	s.eventually("it has expired", s.gone)
 }
 
+// failing is quiet, then an event has failed and waits for an hour, and others wait behind.
+func failing(s *scene) {
+	s.Helper()
+	quiet(s)
+	s.events("one", "two", "three")
+	_, err := s.eye.Drain(s.Context(), func(context.Context, *store.Turn) error { return store.RetryAfter(time.Hour, errNo) }, with(s.eye))
+	s.ok(err)
+}
+
 func none(*scene) {}
 
 // free has handled two events, so that the first lines of accept hand it out.
@@ -166,6 +175,15 @@ func calls() []call {
 		{name: "Reset", begin: working, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Reset(ctx, session.DropChat) })},
 		{name: "Apply", begin: full, do: live(func(ctx context.Context, s sess) (any, error) { return s.Apply(ctx, everything) })},
 		{name: "Destroy", begin: working, do: live(func(ctx context.Context, s sess) (any, error) { return s.Destroy(ctx) })},
+		{name: "Retry", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) {
+			return nil, s.Retry(ctx, store.Head{Event: "one"}, store.Retrial{Reset: true})
+		})},
+		{name: "Retry of what is not at the head", begin: failing, fails: true, do: live(func(ctx context.Context, s sess) (any, error) {
+			return nil, s.Retry(ctx, store.Head{Event: "two"}, store.Retrial{})
+		})},
+		{name: "Skip", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Skip(ctx, store.Head{Event: "one"}) })},
+		{name: "Drop", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(ctx, 3) })},
+		{name: "Drop of another number", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(ctx, 2) }), fails: true},
 		{name: "Update", begin: quiet, do: update(write)},
 		{name: "Update of a session with work", begin: func(s *scene) { quiet(s); s.events("one", "two") }, do: update(write)},
 		// Its reply was sent, or is to be sent by others.

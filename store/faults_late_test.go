@@ -33,9 +33,14 @@ func turns() []call {
 
 // meanwhile is what happens to a session before the late request arrives.
 var meanwhile = map[string]func(s *scene){
-	"nothing":    none,
-	"a reset":    func(s *scene) { s.there(s.session().Reset(s.Context(), session.DropChat)) },
-	"a destroy":  destroy,
+	"nothing":   none,
+	"a reset":   func(s *scene) { s.there(s.session().Reset(s.Context(), session.DropChat)) },
+	"a destroy": destroy,
+	"a skip": func(s *scene) {
+		if err := s.session().Skip(s.Context(), store.Head{Event: "one"}); !errors.Is(err, session.ErrChanged) {
+			s.there(err)
+		}
+	},
 	"a new life": func(s *scene) { destroy(s); full(s) },
 	"its expiry": expire,
 	"its expiry and removal": func(s *scene) {

@@ -195,6 +195,18 @@ func TestWhateverChangesASessionChangesItsRecord(t *testing.T) {
 		"destroy": func(s *Session) error { _, err := s.Destroy(t.Context()); return err },
 		"reset":   func(s *Session) error { return s.Reset(t.Context(), session.KeepChat) },
 		"drop":    func(s *Session) error { return s.Reset(t.Context(), session.DropChat) },
+		"retry":   func(s *Session) error { return s.Retry(t.Context(), Head{Event: "2"}, Retrial{Take: true}) },
+		"skip":    func(s *Session) error { return s.Skip(t.Context(), Head{Event: "2"}) },
+		"unlock": func(s *Session) error {
+			st, err := s.Status(t.Context())
+			noError(t, err)
+			return s.Unlock(t.Context(), st.Lease.Token)
+		},
+		"drop of what waits": func(s *Session) error {
+			_, err := elsewhere.Accept(t.Context(), s.Ref().ID, session.Event{ID: "another", Text: "another"})
+			noError(t, err)
+			return s.Drop(t.Context(), 1)
+		},
 		"move":    func(s *Session) error { return s.Move(t.Context(), session.Transition{From: "start", To: "other"}) },
 		"set":     live(session.Change{Set: map[string]any{"key": "other"}}),
 		"delete":  live(session.Change{Delete: []string{"key"}}),

@@ -36,8 +36,18 @@ func (p *past) draw(random *rand.Rand, text string) act {
 		a.verb = "history"
 	case n < 70:
 		a.verb = "reset"
-	case n < 73:
+	case n < 72:
 		a.verb = "destroy"
+	case n < 75:
+		a.verb = []string{"skip", "retry", "unlock"}[random.IntN(3)]
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if len(p.events) == 0 {
+			a.verb = "load"
+			break
+		}
+		a.event = len(p.events) - 1 - random.IntN(min(3, len(p.events)))
+		a.text = p.events[a.event].text
 	case n < 83:
 		a.verb, a.text = "update", text
 		if a.on {
@@ -87,6 +97,15 @@ func perform(ctx context.Context, bot *store.Bot, id string, a act) (r result, r
 		var d store.Destroyed
 		d, err = s.Destroy(ctx)
 		r.events = d.Events
+	case "skip":
+		err = s.Skip(ctx, store.Head{Event: strings.Fields(a.text)[0]})
+	case "retry":
+		err = s.Retry(ctx, store.Head{Event: strings.Fields(a.text)[0]}, store.Retrial{Take: a.on})
+	case "unlock":
+		var st session.Status
+		if st, err = s.Status(ctx); err == nil {
+			err = s.Unlock(ctx, st.Lease.Token)
+		}
 	case "load":
 		var snap session.Snapshot
 		if snap, err = s.Load(ctx); err == nil {

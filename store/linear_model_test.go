@@ -57,7 +57,7 @@ type mind struct {
 	chat         chat
 	inbox        string // the texts that wait, each with a line's end
 
-	seen, handled, dropped uint64 // a bit for each event
+	seen, handled, dropped, dead uint64 // a bit for each event
 }
 
 // A chat is a digest of its texts: the checker compares and copies a great many.
@@ -133,7 +133,7 @@ func (s mind) after(a act, r result, blind bool) (mind, bool) {
 		s.inbox += a.text + "\n"
 		return s, ok
 	case "outcome":
-		return s, map[string]bool{"handled": s.handled&bit != 0, "dropped": s.dropped&bit != 0, "none": s.seen&bit == 0}[r.said]
+		return s, map[string]bool{"handled": s.handled&bit != 0, "dropped": s.dropped&bit != 0, "dead": s.dead&bit != 0, "none": s.seen&bit == 0}[r.said]
 	}
 	if !s.exists {
 		return s, false
@@ -154,13 +154,23 @@ func (s mind) after(a act, r result, blind bool) (mind, bool) {
 		return s, see == r.chat
 	case "destroy":
 		ok := blind || int(r.events) == strings.Count(s.inbox, "\n")
-		s.dropped |= s.seen &^ s.handled
+		s.dropped |= s.seen &^ s.handled &^ s.dead
 		s.exists, s.inbox = false, ""
 		return s, ok
+	}
+	if a.verb == "retry" || a.verb == "unlock" {
+		return s, true
 	}
 	s.version++
 	ok := true
 	switch a.verb {
+	case "skip":
+		if !strings.HasPrefix(s.inbox, a.text+"\n") || s.handled&bit != 0 {
+			return s, false
+		}
+		s.inbox = s.inbox[len(a.text)+1:]
+		s.dead |= bit
+		s = s.say(a.text)
 	case "set":
 		s.data[a.key] = a.text
 	case "delete":
@@ -229,7 +239,7 @@ func lineOf(who string, n int, state string) string {
 }
 
 func (s mind) born() mind {
-	return mind{exists: true, newest: s.newest, version: 1, state: "s0", inbox: s.inbox, seen: s.seen, handled: s.handled, dropped: s.dropped}
+	return mind{exists: true, newest: s.newest, version: 1, state: "s0", inbox: s.inbox, seen: s.seen, handled: s.handled, dropped: s.dropped, dead: s.dead}
 }
 
 func (s mind) reset(keep bool) mind {
@@ -264,7 +274,7 @@ func describeAct(a act, r result) string {
 		text += fmt.Sprint(" ", flagNames[a.key%2], " ", a.on)
 	case "reset", "history":
 		text += fmt.Sprint(" ", a.on)
-	case "accept", "outcome", "turn":
+	case "accept", "outcome", "turn", "skip", "retry":
 		text += fmt.Sprint(" event ", a.event)
 	}
 	text += " -> " + r.what

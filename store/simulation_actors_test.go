@@ -108,7 +108,20 @@ func (s *simulation) operate(u *customer) {
 		bot := s.any(dice.IntN(100)).bot
 		sess := bot.Session(u.id)
 		var err error
-		switch kind := dice.IntN(8); kind {
+		switch kind := dice.IntN(11); kind {
+		case 8, 9:
+			head := store.Head{Event: u.id + "/0"}
+			if len(u.events) > 0 {
+				head.Event = u.events[len(u.events)-1]
+			}
+			if err = sess.Retry(s.ctx, head, store.Retrial{Take: n%2 == 0, Reset: n%3 == 0}); kind == 9 {
+				err = sess.Skip(s.ctx, head)
+			}
+		case 10:
+			var st session.Status
+			if st, err = sess.Status(s.ctx); err == nil {
+				err = sess.Unlock(s.ctx, st.Lease.Token)
+			}
 		case 0, 1:
 			err = sess.Set(s.ctx, fmt.Sprint("key", kind), n)
 		case 2:

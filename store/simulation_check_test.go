@@ -175,11 +175,11 @@ func (s *simulation) checkEmpty() {
 	if err := s.eyes.Whole(s.ctx); err != nil {
 		s.find("after the destroys: %v", err)
 	}
-	s.left("after the destroys", "events", "calls", "letters", "dead", "moves", "replicas", "bells")
+	s.left("after the destroys", "events", "calls", "letters", "dead", "moves", "replicas", "bells", "log")
 	time.Sleep(9 * 24 * time.Hour) // the ids are forgotten, and so are the calls
-	s.left("after nine days", "letters", "dead", "moves", "bells")
+	s.left("after nine days", "letters", "dead", "moves", "bells", "log")
 	time.Sleep(22 * 24 * time.Hour) // the letters' life
-	s.left("after a month", "dead", "moves", "bells")
+	s.left("after a month", "dead", "moves", "bells", "log")
 }
 
 // left reports keys of other names than these.

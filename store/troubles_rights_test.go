@@ -66,6 +66,11 @@ func struckCalls() []struck {
 	idle := func(ctx context.Context, p *patient) error {
 		return errors.Join(p.say(ctx, "first"), p.settle(ctx), p.session.SetFile(ctx, session.File{Name: "f", Data: []byte("bytes")}))
 	}
+	failed := func(ctx context.Context, p *patient) error {
+		p.handler = func(context.Context, *store.Turn) error { return store.RetryAfter(time.Hour, errNo) }
+		return errors.Join(p.say(ctx, "first"), p.say(ctx, "behind"), p.drain(ctx))
+	}
+	head := store.Head{Event: "first"}
 	second := func(ctx context.Context, p *patient) error { return p.say(ctx, "second") }
 	return []struck{
 		{"Accept, a new session", none, second},
@@ -76,6 +81,9 @@ func struckCalls() []struck {
 		}},
 		{"Session.Reply", idle, func(ctx context.Context, p *patient) error { return p.session.Reply(ctx, "hi") }},
 		{"Session.Reset", idle, func(ctx context.Context, p *patient) error { return p.session.Reset(ctx, session.DropChat) }},
+		{"Session.Retry", failed, func(ctx context.Context, p *patient) error { return p.session.Retry(ctx, head, store.Retrial{}) }},
+		{"Session.Skip", failed, func(ctx context.Context, p *patient) error { return p.session.Skip(ctx, head) }},
+		{"Session.Drop", failed, func(ctx context.Context, p *patient) error { return p.session.Drop(ctx, 2) }},
 		{"Session.Destroy", idle, func(ctx context.Context, p *patient) error { _, err := p.session.Destroy(ctx); return err }},
 	}
 }

@@ -48,6 +48,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"border", theBorder},
 		{"lists", theLists},
 		{"filters", theFilters},
+		{"acts", theActs},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -222,7 +222,7 @@ func (c *Call) attempt(ctx context.Context) (Reply, verdict, error) {
 		if v == lost || v == notNow {
 			c.caller.lookAround(ctx, err)
 		}
-		if v == denied {
+		if v == denied || v == torn && !c.script.Writes {
 			err = NoRight(err)
 		}
 		return Reply{}, v, err

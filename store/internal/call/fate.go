@@ -82,7 +82,7 @@ func Cannot(text string) error {
 // NoRight says of the refusal of a command that its user lacks the right to it,
 // or its server the command. Other errors it returns as they are.
 func NoRight(err error) error {
-	if redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command") {
+	if redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command") || FromServer(err) && errors.Is(Cannot(err.Error()), session.ErrNoPermission) {
 		if kind := Cannot(err.Error()); !errors.Is(err, kind) {
 			return fmt.Errorf("%w: %w", kind, err)
 		}
