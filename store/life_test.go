@@ -55,22 +55,25 @@ func TestSessionsExpireInThousandsUnderAFleet(t *testing.T) {
 	opts := &store.BotOptions{TTL: 300 * time.Millisecond, RecordOnly: true}
 	serving, stop := context.WithCancel(t.Context())
 	var fleet sync.WaitGroup
+	defer bounded.Wait(t, "Serve ends everywhere", &fleet)
+	defer stop()
+	patient := &store.Options{Timeout: time.Minute}
 	for range 2 {
-		bot := botOf(t, open(t, url, nil), "bot", opts)
+		bot := botOf(t, open(t, url, patient), "bot", opts)
 		fleet.Go(func() {
 			if err := bot.Serve(serving, func(_ context.Context, t *store.Turn) error { t.Move("talking"); t.Reply("hi"); return nil }, nil); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	st, client := open(t, url, nil), observer(t, url)
+	st, client := open(t, url, patient), observer(t, url)
 	bot := botOf(t, st, "bot", opts)
 	crowd(t, n, func(id string) {
 		if _, err := bot.Accept(t.Context(), id, session.Event{ID: "hello", Text: "hello"}); err != nil {
 			t.Error(err)
 		}
 	})
-	for limit := time.Now().Add(time.Minute); len(leftovers(t, client)) > 0; time.Sleep(100 * time.Millisecond) {
+	for limit := time.Now().Add(5 * time.Minute); len(leftovers(t, client)) > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatalf("still there: %q", leftovers(t, client))
 		}

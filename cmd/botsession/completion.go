@@ -17,12 +17,15 @@ func (e *env) completeBot(cmd *cobra.Command, args []string, _ string) ([]string
 	return e.complete(cmd, args, func(ctx context.Context, st *store.Store) ([]string, error) { return st.Bots(ctx) })
 }
 
+// completionTakes is for how long somebody who has pressed Tab waits for a server.
+var completionTakes = 2 * time.Second
+
 // complete completes the first argument with words from the server.
 func (e *env) complete(cmd *cobra.Command, args []string, read func(context.Context, *store.Store) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTakes)
 	defer cancel()
 	st, err := e.open(ctx, true)
 	if err != nil {
