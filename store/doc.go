@@ -149,6 +149,16 @@
 // settings were lost or replaced: it takes what it finds, and puts back its own only
 // where there are none.
 //
+// # Acts
+//
+// What a person does to a session that is stuck is an act: [Session.Retry],
+// [Session.Skip], [Session.Drop] and [Session.Unlock]. Each is one script. It names
+// what it acts on, as the person saw it, and changes nothing if that is not there any
+// more ([session.ErrChanged]). A replica that an act takes the session from is fenced,
+// which is no failure; only Unlock, and a Retry that takes, count a crash. An act
+// leaves a line that [Bot.Audit] reads; so does each change of a session with the
+// context of [As]. On a server whose memory is full Skip, Drop and Destroy still work.
+//
 // # Handlers, Send and Dead
 //
 // Values are encoded where they are given, and everybody reads them from those
