@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
+	"time"
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
@@ -149,13 +149,74 @@ func (s *Session) act(ctx context.Context, q request) error {
 	return err
 }
 
-// A found is the head of a session.
+// A found is the head of a session, as find has read it.
 type found struct {
 	digest string // digest is that of the event; empty for a reply
 	event  *event // event is nil for a reply
 	own    own    // own is what the event leaves in the chat
 
 	failures, crashes int // so often it has failed
+}
+
+// Next returns what the session does next. It returns [session.ErrNotFound] if there is
+// no such session.
+func (s *Session) Next(ctx context.Context) (next session.Next, err error) {
+	defer s.wrap("what is next in", &err)
+	r, err := s.read(ctx, ask(lua.Head, nil))
+	if err != nil {
+		return session.Next{}, err
+	}
+	e, at, err := s.nextEvent(r)
+	if err != nil {
+		return session.Next{}, err
+	}
+	if e != nil {
+		next.Event, next.Accepted = &e.Event, at
+	}
+	u, m, err := s.nextReply(r)
+	if err != nil {
+		return session.Next{}, err
+	}
+	if u != nil {
+		next.Reply, next.ReplyKey = &m, u.Reply.String()
+	}
+	return next, nil
+}
+
+// nextEvent reads the event in a reply of the script head, and when it was accepted; nil
+// if there is none.
+func (s *Session) nextEvent(r reply) (*event, time.Time, error) {
+	element := r.Text("event")
+	if element == "" {
+		return nil, time.Time{}, nil
+	}
+	a, err := stored.ReadAccepted([]byte(element))
+	if err != nil {
+		return nil, time.Time{}, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: err}
+	}
+	e, _, err := stored.DecodeEvent(a.Event)
+	if err != nil {
+		return nil, time.Time{}, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: err}
+	}
+	return &event{Event: e, digest: a.Digest, extras: a.Extras, encoded: a.Event}, a.Time, nil
+}
+
+// nextReply reads the reply likewise.
+func (s *Session) nextReply(r reply) (*stored.Unsent, session.Message, error) {
+	element := r.Text("reply")
+	if element == "" {
+		return nil, session.Message{}, nil
+	}
+	u, err := stored.ReadUnsent([]byte(element))
+	if err != nil {
+		return nil, session.Message{}, &session.CorruptError{Ref: s.ref, Field: "outbox", Reason: err}
+	}
+	m, err := stored.DecodeMessage(u.Message)
+	if err != nil {
+		return nil, session.Message{}, &session.CorruptError{Ref: s.ref, Field: "outbox", Reason: err}
+	}
+	m.Seq, m.Time = u.Reply.Number, u.Time
+	return &u, m, nil
 }
 
 // find reads the head of the session, and returns session.ErrChanged if that is not what
@@ -171,42 +232,29 @@ func (s *Session) find(ctx context.Context, head Head) (f found, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.failures, f.crashes = int(r.Int("fails")), int(r.Int("crashes"))
 	if head.Reply != "" {
+		u, _, err := s.nextReply(r)
+		switch {
+		case err != nil:
+			return f, err
+		case u == nil:
+			return f, fmt.Errorf("%w: no reply is to be sent", session.ErrChanged)
+		case u.Reply.String() != head.Reply:
+			return f, fmt.Errorf("%w: at the head is reply %s", session.ErrChanged, u.Reply)
+		}
 		f.failures, f.crashes = int(r.Int("ofails")), int(r.Int("ocrashes"))
-		return f, isReply(r.Text("reply"), head.Reply)
+		return f, nil
 	}
-	if r.Text("event") == "" {
+	e, _, err := s.nextEvent(r)
+	switch {
+	case err != nil:
+		return f, err
+	case e == nil:
 		return f, fmt.Errorf("%w: no event is to be handled", session.ErrChanged)
-	}
-	a, err := stored.ReadAccepted([]byte(r.Text("event")))
-	var e session.Event
-	if err == nil {
-		e, _, err = stored.DecodeEvent(a.Event)
-	}
-	if err != nil {
-		return f, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: err}
-	}
-	if e.ID != head.Event {
+	case e.ID != head.Event:
 		return f, fmt.Errorf("%w: at the head is event %q", session.ErrChanged, e.ID)
 	}
-	f.event = &event{Event: e, digest: a.Digest, extras: a.Extras, encoded: a.Event}
-	f.own, f.digest = s.bot.store.own(f.event, false), string(a.Digest)
+	f.event, f.digest, f.own = e, string(e.digest), s.bot.store.own(e, false)
+	f.failures, f.crashes = int(r.Int("fails")), int(r.Int("crashes"))
 	return f, nil
-}
-
-// isReply returns session.ErrChanged unless an element of the outbox is the reply with
-// that key.
-func isReply(element, key string) error {
-	if element == "" {
-		return fmt.Errorf("%w: no reply is to be sent", session.ErrChanged)
-	}
-	if !strings.HasPrefix(element, key+":") {
-		u, err := stored.ReadUnsent([]byte(element))
-		if err != nil {
-			return fmt.Errorf("%w: another reply is at the head", session.ErrChanged)
-		}
-		return fmt.Errorf("%w: at the head is reply %s", session.ErrChanged, u.Reply)
-	}
-	return nil
 }

@@ -67,6 +67,11 @@ func retryNow(s *scene) {
 	st := s.stuck(options{MaxAttempts: 3})
 	sess := st.sess
 	before := s.status(sess)
+	next, err := sess.Next(s.Context())
+	s.ok(err)
+	if next.Event == nil || next.Event.ID != "bad" || next.Reply != nil || !next.Accepted.Equal(before.Since) {
+		s.Errorf("next is %+v, and waits since %v", next, before.Since)
+	}
 	behind := s.accept(st.bot, "1", "good")
 	s.ok(sess.Retry(s.Context(), store.Head{Event: "bad"}, store.Retrial{}))
 	s.eventually("it has failed again", func() bool { return s.status(sess).Event.Failures == 2 })
