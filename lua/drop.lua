@@ -35,7 +35,7 @@ for _, element in ipairs(dropped) do
   s.bytes = s.bytes - #element
 end
 waiting, s.moved = held and 1 or 0, true
-if not held then s.bytes, s.fails, s.crashes, s.backs, s.wait = 0, 0, 0, 0, 0 end
+if not held then s.bytes, s.fails, s.crashes, s.backs, s.wait, s.since = 0, 0, 0, 0, 0, 0 end
 local next = proceed()
 save({})
 remember(next, sweep)

@@ -28,7 +28,7 @@ redis.call('HLEN', events)
 if held then seize() end
 if digest ~= '' then
   s.crashes = s.crashes + (held and 1 or 0)
-  if reset == '1' then s.fails, s.crashes, s.backs = 0, 0, 0 end
+  if reset == '1' then s.fails, s.crashes, s.backs, s.since = 0, 0, 0, 0 end
   s.wait = 0
 else
   s.ocrashes = s.ocrashes + (held and 1 or 0)
