@@ -113,7 +113,8 @@ func (b *bench) lists(ctx context.Context) (found []*listing, err error) {
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	e := newBench(s, b.data, b.config, b.progress).env()
-	st, err := store.Open(ctx, e.url, &store.Options{Namespace: e.prefix, Logger: slog.New(slog.DiscardHandler)}) // each dead letter would be logged
+	// Nothing is logged, because each dead letter would be; and what is held stays so.
+	st, err := store.Open(ctx, e.url, &store.Options{Namespace: e.prefix, Logger: slog.New(slog.DiscardHandler), MaxTurn: time.Hour})
 	if err != nil {
 		return nil, err
 	}

@@ -40,8 +40,8 @@ nobody serves them. With --held some are held, until the command is interrupted.
 			if err != nil {
 				return err
 			}
-			// Nothing is logged: each dead letter would be.
-			st, err := openStore(ctx, url, &store.Options{Namespace: e.namespace, Logger: slog.New(slog.DiscardHandler)})
+			// Nothing is logged, because each dead letter would be; and what is held stays so.
+			st, err := openStore(ctx, url, &store.Options{Namespace: e.namespace, Logger: slog.New(slog.DiscardHandler), MaxTurn: 365 * 24 * time.Hour})
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"io"
 	"strings"
 	"testing"
 
@@ -38,5 +41,44 @@ func TestCrowd(t *testing.T) {
 		if got := command(t, w.env, bad...); got.Code != exitUsage {
 			t.Errorf("%v: code %d, %s", bad, got.Code, got.Err)
 		}
+	}
+}
+
+func TestCrowdHoldsUntilItIsInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	out, printed := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"crowd", "many", "--sessions", "50", "--held", "3", "--redis", w.st.URL()}, strings.NewReader(""), printed, io.Discard)
+		printed.Close()
+	}()
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "3 are held by ") {
+	}
+	bot, err := w.st.Bot(t.Context(), "many", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := func() (n int) {
+		for _, err := range bot.Sessions(t.Context(), store.Filter{Held: true}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	if n := held(); n != 3 {
+		t.Errorf("%d sessions are held", n)
+	}
+	interrupt()
+	if got := receive(t, "the command ends", code); got != exitOK {
+		t.Errorf("exit %d", got)
+	}
+	if n := held(); n != 0 {
+		t.Errorf("%d sessions are still held", n)
 	}
 }

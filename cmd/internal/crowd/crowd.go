@@ -82,8 +82,8 @@ func Make(ctx context.Context, st *store.Store, name string, n int, say func(wha
 	return c, each(ctx, waiting, accept, func(done int) { say("events that wait", done, c.Waiting) })
 }
 
-// Hold has an Update at work in up to most sessions, until release is called. It
-// returns how many there are.
+// Hold has an Update at work in up to most sessions, until release is called or the
+// store's MaxTurn is over. It returns how many there are.
 func (c *Crowd) Hold(ctx context.Context, most int) (held int, release func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var updates errgroup.Group
