@@ -63,7 +63,7 @@ func (b *Bot) Audit(ctx context.Context) iter.Seq2[session.Act, error] {
 				return
 			}
 		}
-		if err := partly(failed, len(b.store.layout.tags), why); err != nil {
+		if err := b.store.partly(failed, why); err != nil {
 			yield(session.Act{}, fmt.Errorf("audit of %s: %w", b.name, call.NoRight(err)))
 		}
 	}
