@@ -22,7 +22,7 @@ func TestAFalseEditIsNoticed(t *testing.T) {
 		{"two arguments change places in the header", "sent.lua", "-- ARGV   op deadline id bot token upto count", "-- ARGV   op deadline id bot upto token count", "its header has"},
 		{"two arguments of a change change places", "prelude/change.lua", "-- ARGV   from ttl limit", "-- ARGV   ttl from limit", "its header has"},
 		{"an argument is missing in the header", "look.lua", "bot kind most", "bot kind", "declares most"},
-		{"an argument more is in the header", "renew.lua", "-- ARGV   op deadline id token lease", "-- ARGV   op deadline token lease bot", "names bot"},
+		{"an argument more is in the header", "renew.lua", "-- ARGV   op deadline id bot token lease", "-- ARGV   op deadline id bot token lease kind", "names kind"},
 		{"the call's id is not the first argument", "load.lua", "op deadline newest", "deadline op newest", "not with op and deadline"},
 
 		{"a reply's parts change places in the header", "settle.lua", "OK now first at backlog version next", "OK now first backlog at version next", "in the place of"},

@@ -20,7 +20,7 @@ import (
 // table of which the filter asks for something:
 //
 //	Dead           those with dead letters, by the time of the last one, the oldest first
-//	Held, HeldBy   those that Counts.Due counts, by when a replica looks at them next
+//	Held, HeldBy   those in hand or put off, by when a replica looks at them next
 //	Waiting        those that Bot.Waiting lists, the longest wait first
 //	User           those of the user, in the order of their ids
 //	IdleSince      all, by the minute of their last activity, idle for longest first
@@ -29,8 +29,7 @@ import (
 // The last two begin and end by State, IdleSince and ActiveSince, so that the loop reads
 // little more than it hands out. Everything else that a filter asks for beyond its list
 // is looked up in each session of the list: the loop reads on, in pages of limited size,
-// until it finds one that fits. So Held costs as much as there is work, in hand, due or
-// put off.
+// until it finds one that fits. So Held costs as much as is in hand or put off.
 type Filter struct {
 	State       string    // State selects the sessions in this state. Empty means any.
 	User        string    // User selects the sessions of this user. Empty means any.

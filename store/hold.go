@@ -269,7 +269,7 @@ func (h *hold) tick() {
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
 	b := h.runner.bot
-	_, err := b.store.do(ctx, h.at, ask(lua.Renew, []string{"id", h.at.ref.ID, "token", string(h.token), "lease", millis(b.store.opts.Lease)}))
+	_, err := b.store.do(ctx, h.at, ask(lua.Renew, []string{"id", h.at.ref.ID, "bot", b.name, "token", string(h.token), "lease", millis(b.store.opts.Lease)}))
 	switch {
 	case err == nil:
 		h.mu.Lock()

@@ -64,7 +64,7 @@ const (
 	byID    order = "users"  // byID: the sessions of one user, by id
 	byWait  order = "waits"  // byWait: what waits, by since when, the longest wait first
 	letters order = "dead"   // letters: those with dead letters, by the time of the last one, the latest last
-	inHand  order = "held"   // inHand: those with work, by when they are looked at, the latest last
+	inHand  order = "held"   // inHand: those with work that is not due, by when they are looked at, the latest last
 )
 
 // list is what the script page calls the list.
@@ -148,6 +148,8 @@ func (w *walk) begin(last *call.Member) *walk {
 			p.at.Score = w.most + 1
 		case w.order == letters:
 			p.at.Score = float64(w.bot.store.caller.Clock.At(bucket, time.Now().Add(-deadLife)))
+		case w.order == inHand: // a lease ends later than now
+			p.at.Score = float64(w.bot.store.caller.Clock.At(bucket, time.Now().Add(-time.Second)))
 		}
 		if !w.down[bucket] {
 			w.parts = append(w.parts, p)

@@ -33,6 +33,7 @@ end
 local function onward(want)
   if unsent > 0 and s.owait <= now then
     s.lease, s.work = now + lease, 'reply'
+    put_off()
     return 'reply'
   end
   if s.ended then -- events that wait behind the end begin a new life: lease makes it
