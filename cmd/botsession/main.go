@@ -7,6 +7,7 @@
 //	botsession show pizza/42             # everything about one session
 //	botsession history pizza/42 -n 20    # what was said, and what waits
 //	botsession settings pizza ttl=168h   # a setting of the bot, changed for all processes
+//	botsession chat http://HOST:8080     # talk to the bot of a running fleet
 //
 // Data goes to stdout and messages to stderr. The exit code is 0 if it did what
 // was asked, 1 if that failed, 2 if it was asked wrongly, 3 if there is no such
