@@ -80,6 +80,7 @@ func TestCloseEndsWhatRunsAndWhatWaits(t *testing.T) {
 					return err
 				},
 				"Counts":   func() error { _, err := bot.Counts(ctx); return err },
+				"Gauges":   func() error { _, err := bot.Gauges(ctx); return err },
 				"Letters":  func() error { _, err := bot.Session("held").DeadLetters(ctx); return err },
 				"Bots":     func() error { _, err := st.Bots(ctx); return err },
 				"Settings": func() error { _, err := bot.Settings(ctx); return err },

@@ -172,6 +172,7 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 		"Sessions":    func() error { _, err := store.Gather(bot.Sessions(ctx, store.Filter{})); return err },
 		"OfUser":      func() error { _, err := store.Gather(bot.Sessions(ctx, store.Filter{User: "u"})); return err },
 		"Counts":      func() error { _, err := bot.Counts(ctx); return err },
+		"Gauges":      func() error { _, err := bot.Gauges(ctx); return err },
 		"Set":         func() error { return bad.Set(ctx, "k", "v") },
 		"Move":        func() error { return bad.Move(ctx, session.Transition{From: "next", To: "s1"}) },
 		"Record":      func() error { return bad.Record(ctx, session.Message{Content: "x"}) },

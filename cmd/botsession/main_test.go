@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	completionTakes = time.Minute // on a busy machine
-	os.Setenv(runAsProgram, "1") // for the processes that the tests start
+	os.Setenv(runAsProgram, "1")  // for the processes that the tests start
 	os.Exit(m.Run())
 }
 

@@ -43,7 +43,7 @@ func newReplica(e *env) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&r.Listen, "listen", "", "serve without a demo, with the webhook and /healthz at this address")
+	cmd.Flags().StringVar(&r.Listen, "listen", "", "serve without a demo, with the webhook, /healthz and /metrics at this address")
 	cmd.Flags().StringVar(&r.Bot, "bot", "pizza", "name of the bot, with --listen")
 	return cmd
 }

@@ -155,6 +155,11 @@ func LRange(key string, from, to int64) *Value[[]string] {
 	return &Value[[]string]{make: func(ctx context.Context, c redis.Cmdable) result[[]string] { return c.LRange(ctx, key, from, to) }}
 }
 
+// LLen counts a list's elements.
+func LLen(key string) *Value[int64] {
+	return &Value[int64]{make: func(ctx context.Context, c redis.Cmdable) result[int64] { return c.LLen(ctx, key) }}
+}
+
 // Type reads the type of what is stored; "none" if there is nothing.
 func Type(key string) *Value[string] {
 	return &Value[string]{make: func(ctx context.Context, c redis.Cmdable) result[string] { return c.Type(ctx, key) }}

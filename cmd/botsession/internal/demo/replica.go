@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/botsession/botsession/cmd/botsession/internal/metrics"
 	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
@@ -99,6 +100,7 @@ func (r Replica) serve(ctx context.Context, config replicaConfig, listen string)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /webhook", webhook)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, req *http.Request) { healthy(st, w, req) })
+	mux.Handle("GET /metrics", metrics.Handler(metrics.Own(bot)))
 	server := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
 	served := make(chan error, 2)
 	go func() { served <- server.Serve(listener) }()
