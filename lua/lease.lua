@@ -7,7 +7,7 @@
 --        want: how many unsent replies, and bytes of them, a turn may leave; once is empty, or of an Update: see ids
 -- WRITES yes
 -- FINAL  all
--- REPLY  OK now next                   idle: nothing is due
+-- REPLY  OK now crashed next           crashed: 1 if the last holder was not heard of again; idle: nothing is due
 --        DUPLICATE now version         made before under that id
 --        BUSY now until                somebody holds it, or what waits comes before a second Update
 --        NOTFOUND now
@@ -33,7 +33,7 @@ if not s then
   enter(initial, '', '', '', ttl)
 end
 if s.lease > now then
-  if still() ~= 'idle' then return answer({'OK', now}, s.work) end
+  if still() ~= 'idle' then return answer({'OK', now, 0}, s.work) end
   if mode == 'serve' then
     put_off()
   elseif s.work ~= 'update' then
@@ -48,7 +48,9 @@ if mode == 'update' and s.way > now and (waiting > 0 and s.wait <= now or unsent
   return {'BUSY', now, s.way}
 end
 
+local crashed = 0
 if s.lease > 0 then -- handed out, and never heard of again
+  crashed = 1
   unhand()
   if s.work == 'event' then s.crashes = s.crashes + 1 end
   if s.work == 'reply' then s.ocrashes = s.ocrashes + 1 end
@@ -69,4 +71,4 @@ else
   step = onward(want)
 end
 save({})
-return answer({'OK', now}, step)
+return answer({'OK', now, crashed}, step)

@@ -12,15 +12,25 @@ import (
 	"github.com/botsession/botsession/store/internal/redistest"
 )
 
+// An idleObserver is told, and does nothing.
+type idleObserver struct{}
+
+func (idleObserver) Begin(ctx context.Context, _ store.Stage) context.Context { return ctx }
+func (idleObserver) End(context.Context, store.Stage, store.Result)           {}
+
 // An uncontended turn on a real server: accept, the handler, commit, and, with
-// Send, the note that its reply was sent.
+// Send, the note that its reply was sent. The last one is observed.
 func BenchmarkTurn(b *testing.B) {
-	for _, sends := range []bool{false, true} {
-		b.Run("send="+strconv.FormatBool(sends), func(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		sends bool
+		opts  store.Options
+	}{{name: "send=false"}, {name: "send=true", sends: true}, {"send=true/observed", true, store.Options{Observer: idleObserver{}}}} {
+		b.Run(c.name, func(b *testing.B) {
 			url := redistest.Single(b)
-			st, client := open(b, url, nil), observer(b, url)
+			st, client := open(b, url, &c.opts), observer(b, url)
 			var brings store.ServeOptions
-			if sends {
+			if c.sends {
 				brings.Send = func(context.Context, store.Delivery) error { return nil }
 			}
 			bot := botWith(b, st, "b", store.BotOptions{HistoryLimit: 100}, brings)

@@ -84,7 +84,9 @@ func (b *Bot) Accept(ctx context.Context, id string, e session.Event) (*Receipt,
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
+	ctx, o := b.store.begin(ctx, Stage{Kind: StageAccept, Ref: at.ref, EventID: e.ID, Attempt: 1})
 	r, err := b.accept(ctx, at, e)
+	o.end(acceptResult(r, err))
 	if err != nil {
 		return nil, fmt.Errorf("accept for %s: %w", at.ref, err)
 	}
@@ -96,6 +98,9 @@ func (b *Bot) accept(ctx context.Context, at place, e session.Event) (*Receipt, 
 	event, err := b.encodeEvent(e, opts)
 	if err != nil {
 		return nil, err
+	}
+	if trace := b.store.traceOf(ctx); event.size()+len(trace) <= opts.InboxBytes { // it is worth no event
+		event.extras.Trace = trace
 	}
 	r := b.serving.Load()
 	var s *slot
@@ -195,6 +200,7 @@ type event struct {
 	encoded codec.Encoded
 	digest  ids.Digest // names it in the inbox and among the events seen
 	err     error      // it could not be decoded
+	at      int64      // when it was accepted, by the server's clock, ms; of one that was read from the inbox
 	window  int64      // for how long its id is remembered, ms; of one that was accepted here
 
 	promise *promise // of the receipt, if this process accepted it and handles it at once
@@ -208,6 +214,9 @@ func (e *event) fitsHand() bool {
 	}
 	return len(e.encoded) <= 400
 }
+
+// size is how many bytes an event of this process has in the inbox, without a trace.
+func (e *event) size() int { return stored.AcceptedHead + ids.TagSize + len(e.encoded) }
 
 // settle tells those who wait how a session's event ended, with its turn's messages. An
 // empty status means that this is to be looked at.
@@ -241,10 +250,10 @@ func (b *Bot) encodeEvent(e session.Event, opts *BotOptions) (*event, error) {
 	if err := b.store.tooLarge("event", e.ID, len(encoded)); err != nil {
 		return nil, err
 	}
-	if size, most := stored.AcceptedHead+ids.TagSize+len(encoded), opts.InboxBytes; size > most {
+	made := &event{Event: e, extras: stored.Extras{From: b.store.tag}, encoded: encoded, digest: ids.DigestOf(e.ID)}
+	if size, most := made.size(), opts.InboxBytes; size > most {
 		return nil, fmt.Errorf("%w: event %q has %d bytes, and an inbox takes %d (BotOptions.InboxBytes)", session.ErrTooLarge, e.ID, size, most)
 	}
-	made := &event{Event: e, extras: stored.Extras{From: b.store.tag}, encoded: encoded, digest: ids.DigestOf(e.ID)}
 	// The handler sees the same here as on any replica, which decodes the event. Of one
 	// without a file and a payload only the time can come back as another value.
 	if e.File == nil && e.Payload == nil {
@@ -264,7 +273,7 @@ func decodeElement(element string) *event {
 	if err != nil {
 		return &event{digest: ids.DigestOf(element), err: err} // under some digest it becomes a dead letter
 	}
-	e := &event{digest: a.Digest, extras: a.Extras, encoded: a.Event}
+	e := &event{digest: a.Digest, extras: a.Extras, encoded: a.Event, at: a.Time.UnixMilli()}
 	e.Event, e.payload, e.err = stored.DecodeEvent(e.encoded)
 	return e
 }

@@ -50,6 +50,16 @@ func (s *Store) do(ctx context.Context, at place, q request) (reply, error) {
 // see [call.Call.Run] for what comes back. What has expired and is in the script's
 // way is removed, and the call, the same one, goes on.
 func (s *Store) run(ctx context.Context, at place, q request) (reply, error) {
+	if s.opts.Observer == nil {
+		return s.runUnobserved(ctx, at, q)
+	}
+	ctx, o := s.begin(ctx, Stage{Kind: StageCall, Name: q.script.Name, Ref: at.ref})
+	r, err := s.runUnobserved(ctx, at, q)
+	o.endWith(err)
+	return r, err
+}
+
+func (s *Store) runUnobserved(ctx context.Context, at place, q request) (reply, error) {
 	if err := ctx.Err(); err != nil {
 		return reply{}, context.Cause(ctx)
 	}

@@ -46,7 +46,7 @@ func (r *runner) plain(h *hold, w written, free string) (p plain, ok bool) {
 	}
 	first := rec.Seq() + 1
 	var replies []string
-	to := stored.Extras{}.With([]byte(w.event))
+	to := stored.Extras{Trace: w.trace}.With([]byte(w.event))
 	messages := make([]string, 0, len(w.chat))
 	for i, e := range w.chat {
 		entry := stored.EntryAt(p.at, e.encoded)

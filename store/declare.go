@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -180,7 +179,7 @@ func (b *Bot) configure(ctx context.Context, change func(*BotOptions)) error {
 			return err
 		}
 		edited := was.Options
-		if fail := protect(func() *slog.Logger { return s.log }, "Configure", func() error { change(&edited); return nil }); fail != nil {
+		if fail := protect(ctx, s.logger, "Configure", func() error { change(&edited); return nil }); fail != nil {
 			return errors.New(fail.text)
 		}
 		opts, err := edited.resolved()

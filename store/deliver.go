@@ -25,6 +25,7 @@ func (r *runner) deliver(h *hold) *hold {
 		if fail = r.send(h, &h.parcels[i]); fail != nil || !h.took() {
 			break
 		}
+		h.ends("sent", "")
 	}
 	if !h.take() {
 		return nil
@@ -65,9 +66,14 @@ func (r *runner) delivered(h *hold, fail *failure) *hold {
 		return nil
 	}
 	after := r.next(h.at, began, answer.Next())
-	if fail == nil || after == nil || len(after.parcels) == 0 || after.parcels[0].name != h.parcels[n].name {
+	if fail == nil {
 		return after
 	}
+	if after == nil || len(after.parcels) == 0 || after.parcels[0].name != h.parcels[n].name {
+		h.ends("lost", fail.text)
+		return after
+	}
+	after.goesOn(h)
 	after.slot = h.slot
 	after.begin(r.base)
 	defer after.cancel(nil)
@@ -99,8 +105,9 @@ func (r *runner) send(h *hold, p *parcel) *failure {
 		return cannotSend()
 	}
 	d := Delivery{Ref: h.at.ref, Platform: h.rec.Platform(), User: h.rec.User(), Message: m, EventID: p.event, Attempt: h.attempt(), Key: p.name.String()}
-	ctx, lower := marked(h.ctx, b.store, h.at.ref, false)
-	return protect(h.log, "Send", func() error {
+	mark, lower := marked(h.ctx, b.store, h.at.ref, false)
+	ctx := h.begins(mark)
+	return protect(ctx, h.log, "Send", func() error {
 		defer lower()
 		return r.serve.Send(ctx, d)
 	})
@@ -126,7 +133,7 @@ func parcelsOf(c written, chat []entry, h *hold) []parcel {
 	var parcels []parcel
 	for _, e := range chat {
 		if e.send && len(parcels) < mostSent {
-			parcels = append(parcels, parcel{name: ids.Reply{Life: life, Number: e.message.Seq}, event: c.event, entry: e})
+			parcels = append(parcels, parcel{name: ids.Reply{Life: life, Number: e.message.Seq}, event: c.event, trace: c.trace, entry: e})
 		}
 	}
 	return parcels

@@ -37,11 +37,15 @@ type hold struct {
 	event    *event
 	eager    *eager // the run that began before the event was accepted; else nil
 	inHand   bool   // the event waits in the session's hash, and is lost with it
-	accepted int64  // when it was accepted, by the server's clock, ms; of an event in hand, as is what follows
-	window   int64  // for how long its id is remembered, ms
+	accepted int64  // when it was accepted, by the server's clock, ms; of an event
+	window   int64  // for how long its id is remembered, ms; of an event in hand
 	turn     *Turn  // that runs on the event
 	parcels  []parcel
 	began    time.Time // of the handler, or of the reply that is being sent
+
+	takenOver bool      // a replica had the session, and was not heard of again
+	observed  *observed // the attempt that an Observer was told of; nil if it has ended
+	begun     bool      // an Observer was told of one
 
 	ctx    context.Context // the user function's; its cause says why it ended
 	cancel context.CancelCauseFunc
@@ -136,6 +140,7 @@ func (r *runner) hold(at place, began time.Time, next reply) *hold {
 		h.event = &event{err: fmt.Errorf("%w: the inbox is empty", session.ErrCorrupt)}
 		if elements := next.Texts("head"); len(elements) > 0 {
 			h.event = decodeElement(elements[0])
+			h.accepted = h.event.at
 		}
 	case session.WorkReply:
 		for _, element := range next.Texts("head") {
@@ -181,6 +186,7 @@ func (h *hold) waited() time.Duration {
 type parcel struct {
 	name  ids.Reply
 	event string // the id of the event whose turn made it; empty if there is none
+	trace string // what it has brought along of a trace; see traceOf
 	entry
 	err error // its place in the outbox could not be read
 }
@@ -188,7 +194,7 @@ type parcel struct {
 // decodeParcel reads an element of the outbox.
 func decodeParcel(element string) parcel {
 	u, err := stored.ReadUnsent([]byte(element))
-	return parcel{name: u.Reply, event: u.EventID, err: err, entry: entry{encoded: u.Message, message: session.Message{Seq: u.Reply.Number, Time: u.Time}}}
+	return parcel{name: u.Reply, event: u.EventID, trace: u.Trace, err: err, entry: entry{encoded: u.Message, message: session.Message{Seq: u.Reply.Number, Time: u.Time}}}
 }
 
 // begin starts the renewals and the context of what is to be done. An eager run has

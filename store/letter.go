@@ -48,6 +48,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 		return r.gone(h, err)
 	}
 	h.log().Error("dead letter", "work", string(h.work), "failures", letter.Failures, "crashes", letter.Crashes, "error", letter.Error)
+	h.ends("dead", letter.Error)
 	if h.event != nil {
 		b.store.settle(h.at.ref, h.event, session.Dead, letter.Error, nil)
 	}
@@ -68,7 +69,7 @@ func (r *runner) tell(h *hold, letter session.DeadLetter) {
 		defer r.wg.Done()
 		ctx, cancel := context.WithTimeout(r.calls, b.store.opts.MaxTurn)
 		defer cancel()
-		protect(func() *slog.Logger { return log }, "Dead", func() error { r.serve.Dead(ctx, letter); return nil })
+		protect(ctx, func() *slog.Logger { return log }, "Dead", func() error { r.serve.Dead(ctx, letter); return nil })
 	}()
 }
 

@@ -260,7 +260,9 @@ func (s *Session) Reset(ctx context.Context, r session.Reset) error {
 	if err := checkReset(r); err != nil {
 		return fmt.Errorf("reset %s: %w", s.ref, err)
 	}
+	ctx, done := s.bot.store.act(ctx, "reset", s.ref)
 	_, _, err := s.change(ctx, "reset", session.Change{Reset: r})
+	done(err)
 	return err
 }
 
@@ -313,6 +315,7 @@ func (s *Session) apply(ctx context.Context, verb string, o once, c session.Chan
 	if err != nil {
 		return reply{}, err
 	}
+	w.trace = s.bot.store.traceOf(ctx)
 	named, rest := s.bot.current(ctx).wire(w)
 	r, err := s.bot.store.do(ctx, at, ask(lua.Change, append([]string{
 		"id", s.ref.ID, "bot", s.bot.name, "most", strconv.Itoa(s.bot.store.opts.MaxData),
@@ -350,7 +353,10 @@ func (s *Session) Destroy(ctx context.Context) (d Destroyed, err error) {
 	if err != nil {
 		return Destroyed{}, err
 	}
-	return s.bot.store.bury(ctx, at, "now")
+	ctx, done := s.bot.store.act(ctx, "destroy", s.ref)
+	d, err = s.bot.store.bury(ctx, at, "now")
+	done(err)
+	return d, err
 }
 
 // History returns the part of the chat that q selects, in ascending order.

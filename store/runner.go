@@ -108,6 +108,9 @@ func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	switch {
 	case err == nil:
 		h := r.next(at, began, answer.Next())
+		if h != nil {
+			h.takenOver = answer.Int("crashed") == 1
+		}
 		r.run(h, s)
 		return h != nil, nil
 	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound):
@@ -191,7 +194,11 @@ func (r *runner) do(h *hold) *hold {
 // abandon ends a hold whose user function does not return, as a failure, and
 // goes on with the session in that function's place.
 func (r *runner) abandon(h *hold, why error) {
-	if !h.take() || h.eager != nil && !h.eager.lands() {
+	if !h.take() {
+		return
+	}
+	if h.eager != nil && !h.eager.lands() {
+		h.ends("lost", why.Error())
 		return
 	}
 	s := h.slot.move()
@@ -224,10 +231,11 @@ func (r *runner) turn(h *hold) *hold {
 	r.mu.Unlock()
 	t := newTurn(b, h.opts, h.at.ref, h.rec, h.event, h.attempt(), h.log)
 	h.runs(t)
-	ctx, lower := marked(h.ctx, b.store, h.at.ref, true)
-	ctx.eager = h.eager
+	mark, lower := marked(h.ctx, b.store, h.at.ref, true)
+	mark.eager = h.eager
+	ctx := h.begins(mark)
 	itsOwn := false // the error that the handler returned is that of a verb
-	fail := protect(t.log, "the handler", func() error {
+	fail := protect(ctx, t.log, "the handler", func() error {
 		defer lower()
 		err := r.handle(ctx, t)
 		if err != nil && t.Err() != nil {
@@ -236,6 +244,7 @@ func (r *runner) turn(h *hold) *hold {
 		return err
 	})
 	change, err := t.end()
+	change.trace = b.store.traceOf(ctx)
 	switch {
 	case !h.take(): // left alone meanwhile: the session is somebody else's now
 		return nil
@@ -267,6 +276,7 @@ func (r *runner) tooOften(h *hold) error {
 // failed decides what becomes of a head that could not be handled or sent.
 func (r *runner) failed(h *hold, f *failure) *hold {
 	if h.eager != nil && !h.eager.lands() { // it fails as the event's turn, or not at all
+		h.ends("lost", f.text)
 		return nil
 	}
 	if !f.dead && (f.later || f.chosen && h.work == session.WorkReply) {
@@ -325,7 +335,11 @@ func (o *BotOptions) room() string {
 func (r *runner) commit(h *hold, c written) *hold {
 	after, _, err := r.write(h, c, once{})
 	switch {
+	case err == nil && h.eager != nil && h.eager.dropped():
+		h.ends("lost", errDropped.Error())
+		return after
 	case err == nil:
+		h.ends("handled", "")
 		return after
 	case errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrUnknownOutcome):
 		return r.gone(h, err)
@@ -424,6 +438,7 @@ func numbered(chat []entry, first, at int64) []entry {
 
 // gone is the end of a hold that somebody else has, or may have, by now.
 func (r *runner) gone(h *hold, err error) *hold {
+	h.ends("lost", err.Error())
 	if h.eager != nil && h.eager.dropped() { // nothing is lost: the event runs again, or its caller has the error
 		return nil
 	}
@@ -468,6 +483,7 @@ func (r *runner) release(h *hold, verdict string, wait time.Duration, why string
 	if err != nil {
 		return r.gone(h, err)
 	}
+	h.ends(map[string]string{"retry": "failed", "wait": "waits", "back": "back"}[verdict], fit(why))
 	if ms > 0 {
 		r.later(h.at, wait)
 	}

@@ -35,6 +35,7 @@ type Options struct {
 	Lease     time.Duration // Lease is how long this process holds a session unless it renews the lease, and so how long a session waits after this process died. Zero means 15 s; the least is 30 ms.
 	MaxTurn   time.Duration // MaxTurn is how long a handler, the function of an Update, one Send or one Dead may run before its ctx is cancelled. Zero means 5 min; the least is 30 ms.
 	Logger    *slog.Logger  // Logger gets what the store logs. Nil means slog.Default(), and warnings and errors alone.
+	Observer  Observer      // Observer is told of what this process does. Nil means that nobody is; that costs nothing.
 	Acks      int           // Acks is how many replicas of the server must have a write before it counts as done, so that no fail-over undoes it; see [session.ErrNotAcked]. Zero means none.
 	Fsync     bool          // Fsync makes a write count as done only when it is on disk, in the append-only file of the server and of as many replicas as Acks says; see [session.ErrNotAcked]. It needs Redis 7.2 or Valkey with appendonly yes; without appendfsync always each write waits for up to a second. False means that no call waits for the disk.
 	ReadOnly  bool          // ReadOnly is for programs that only look: calls that write return [session.ErrReadOnly]. False means that all may be called.

@@ -134,6 +134,7 @@ func (b *Bot) update(ctx context.Context, at place, o once, fn Handler) (version
 	err = r.updateBy(h, t, fn)
 	returned = true
 	w, bad := t.end()
+	w.trace = b.store.traceOf(ctx)
 	if err == nil {
 		err = bad
 	}
@@ -165,7 +166,7 @@ func (b *Bot) update(ctx context.Context, at place, o once, fn Handler) (version
 // updateBy runs fn, and returns its error: the user's own, to whom it goes back.
 func (r *runner) updateBy(h *hold, t *Turn, fn Handler) (err error) {
 	ctx, lower := marked(h.ctx, r.bot.store, h.at.ref, true)
-	fail := protect(h.log, "Update", func() error {
+	fail := protect(ctx, h.log, "Update", func() error {
 		defer lower()
 		err = fn(ctx, t)
 		return nil

@@ -158,11 +158,11 @@ func fit(text string) string {
 // panic is a failure; its stack goes to the log. It does not come back from a
 // function that ends its goroutine (runtime.Goexit). log is asked for only then: it
 // is made anew for each hold.
-func protect(log func() *slog.Logger, what string, f func() error) (fail *failure) {
+func protect(ctx context.Context, log func() *slog.Logger, what string, f func() error) (fail *failure) {
 	defer func() {
 		if p := recover(); p != nil {
 			fail = &failure{text: fit(fmt.Sprintf("%s panicked: %v", what, p))}
-			log().Error("panic", "in", what, "error", fail.text, "stack", string(debug.Stack()))
+			log().ErrorContext(ctx, "panic", "in", what, "error", fail.text, "stack", string(debug.Stack()))
 		}
 	}()
 	return taken(what, f())

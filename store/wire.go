@@ -22,6 +22,7 @@ type written struct {
 	file     *string        // the file's bytes
 	dirty    bool           // it is a change at all, which makes a new version
 	event    string         // the id of the event that its replies answer; empty if there is none
+	trace    string         // what its replies take along of the trace in which they were made: see traceOf
 }
 
 // written encodes a Change of the user's.
@@ -103,7 +104,7 @@ func (o *BotOptions) wire(w written) (named, rest []string) {
 	for _, e := range w.chat {
 		send := ""
 		if e.send && !o.RecordOnly {
-			send = stored.Extras{}.With([]byte(w.event))
+			send = stored.Extras{Trace: w.trace}.With([]byte(w.event))
 		}
 		rest = append(rest, send, string(e.encoded))
 	}
