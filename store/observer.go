@@ -206,8 +206,8 @@ func (h *hold) begins(ctx context.Context) context.Context {
 	return ctx
 }
 
-// ends tells the Observer how the attempt has ended. One that could not even begin, such
-// as that of an event that cannot be read, begins and ends here.
+// ends tells the Observer how the attempt has ended. One that failed before it began,
+// such as that of an event that cannot be read, begins and ends here.
 func (h *hold) ends(outcome, why string) {
 	s := h.runner.bot.store
 	if s.opts.Observer == nil || h.work == session.WorkUpdate {
@@ -216,8 +216,12 @@ func (h *hold) ends(outcome, why string) {
 	h.mu.Lock()
 	begun := h.begun
 	h.mu.Unlock()
-	if !begun {
+	switch {
+	case begun:
+	case outcome == "failed", outcome == "dead":
 		h.begins(h.ctx)
+	default: // it was never tried
+		return
 	}
 	h.mu.Lock()
 	o, accepted := h.observed, h.accepted
