@@ -176,13 +176,13 @@ func calls() []call {
 		{name: "Apply", begin: full, do: live(func(ctx context.Context, s sess) (any, error) { return s.Apply(ctx, everything) })},
 		{name: "Destroy", begin: working, do: live(func(ctx context.Context, s sess) (any, error) { return s.Destroy(ctx) })},
 		{name: "Retry", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) {
-			return nil, s.Retry(ctx, store.Head{Event: "one"}, store.Retrial{Reset: true})
+			return nil, s.Retry(store.As(ctx, "ann", ""), store.Head{Event: "one"}, store.Retrial{Reset: true})
 		})},
 		{name: "Retry of what is not at the head", begin: failing, fails: true, do: live(func(ctx context.Context, s sess) (any, error) {
 			return nil, s.Retry(ctx, store.Head{Event: "two"}, store.Retrial{})
 		})},
-		{name: "Skip", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Skip(ctx, store.Head{Event: "one"}) })},
-		{name: "Drop", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(ctx, 3) })},
+		{name: "Skip", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Skip(store.As(ctx, "ann", ""), store.Head{Event: "one"}) })},
+		{name: "Drop", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(store.As(ctx, "ann", ""), 3) })},
 		{name: "Drop of another number", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(ctx, 2) }), fails: true},
 		{name: "Update", begin: quiet, do: update(write)},
 		{name: "Update of a session with work", begin: func(s *scene) { quiet(s); s.events("one", "two") }, do: update(write)},

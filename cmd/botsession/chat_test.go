@@ -128,7 +128,7 @@ func TestChatSaysWhatItCannotDo(t *testing.T) {
 			"no replica is ready: 503 Service Unavailable; the line is posted again\n" +
 				"error: " + busy + ": no replica is ready: 503 Service Unavailable\nhint: do replicas run there, and does their server? docker compose ps\n"}},
 		{"lines that are not handled", "one\ntwo\nthree\nfour\n", []string{refuses}, transcript{1, "Yes.\n",
-			"error: the event was not accepted: 400 Bad Request: text too long\nerror: the event is a dead letter: no such size\nerror: the event was dropped: its session was destroyed\n"}},
+			"error: the event was not accepted: 400 Bad Request: text too long\nerror: the event is a dead letter: no such size\nerror: the event was dropped: its session was destroyed, or what waited was dropped by hand\n"}},
 		{"a line that is too long", strings.Repeat("a", 1<<20+1), []string{page}, transcript{1, "", "error: read the input: bufio.Scanner: token too long\n"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
