@@ -60,6 +60,7 @@ var commands = []command{
 	{name: "LPUSH", typ: "list", writes: true, behind: ", ''"},
 	{name: "RPUSH", typ: "list", writes: true, behind: ", ''"},
 	{name: "LPOP", typ: "list", writes: true},
+	{name: "LREM", typ: "list", writes: true, behind: ", '0', ''"},
 	{name: "LTRIM", typ: "list", writes: true, behind: ", '0', '0'"},
 	{name: "SET", typ: "string", writes: true, behind: ", ''"},
 	{name: "ZADD", typ: "zset", writes: true, behind: ", '0', ''"},

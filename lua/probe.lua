@@ -47,6 +47,7 @@ try('ZREM', due, id)
 if #failed > before then return {'OK', now, failed} end
 try('HDEL', session, 'state')
 try('LPOP', inbox)
+try('LREM', inbox, 0, '')
 try('LTRIM', inbox, 0, -1)
 try('ZREMRANGEBYSCORE', due, 0, 0)
 try('PERSIST', session)

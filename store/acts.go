@@ -135,18 +135,24 @@ func (s *Session) Unlock(ctx context.Context, token string) (err error) {
 
 // act runs the script of an act, and wakes somebody if it leaves work.
 func (s *Session) act(ctx context.Context, q request) error {
+	_, err := s.actOn(ctx, q)
+	return err
+}
+
+// actOn is act with the script's reply.
+func (s *Session) actOn(ctx context.Context, q request) (reply, error) {
 	at, err := s.bot.place(s.ref.ID)
 	if err == nil {
 		err = s.bot.store.inTurn(ctx, s.ref, false)
 	}
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	r, err := s.bot.store.do(ctx, at, q)
-	if err == nil {
+	if err == nil && r.Has("next") {
 		s.bot.wakeFor(r.Next().Status(), at)
 	}
-	return err
+	return r, err
 }
 
 // A found is the head of a session, as find has read it.

@@ -140,6 +140,8 @@ func refusal(r reply, ref session.Ref) error {
 		return fmt.Errorf("%w: its version is %d", session.ErrChanged, r.Int("version"))
 	case "MOVED":
 		return fmt.Errorf("%w: something else is at its head by now", session.ErrChanged)
+	case "NOLETTER":
+		return errNoLetter
 	case "OTHERS":
 		return fmt.Errorf("%w: %d events wait by now", session.ErrChanged, r.Int("waiting"))
 	case "RELEASED":

@@ -68,11 +68,14 @@ func said(e session.Event) (chat []session.Message) {
 	return chat
 }
 
-// own returns what the event brings; of its file only the name, unless whole.
+// own returns what the event brings; of its file only the name, unless whole. Messages
+// that the chat has already are not among it.
 func (s *Store) own(e *event, whole bool) (o own) {
 	o.chat = make([]entry, 0, 4) // with room for what the turn says
 	for _, m := range said(e.Event) {
-		o.chat = append(o.chat, newEntry(m, s.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeMessage(c, m) }), false))
+		if !e.extras.Told {
+			o.chat = append(o.chat, newEntry(m, s.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeMessage(c, m) }), false))
+		}
 		// The last of them is e.Message().
 		o.fields = []string{stored.FieldMessage, string(s.kept(func(c codec.Codec) (codec.Encoded, error) { return c.Encode(m.Content) }))}
 	}

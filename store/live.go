@@ -412,6 +412,9 @@ func (s *Session) history(ctx context.Context, p chatPart) (chat []session.Messa
 			faults = append(faults, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: err})
 			continue
 		}
+		if a.Told {
+			continue // they are in the chat already
+		}
 		for _, m := range said(e) {
 			m.Waiting, m.Time = true, a.Time
 			chat = append(chat, m)

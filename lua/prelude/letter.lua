@@ -1,4 +1,4 @@
--- letter: making a dead letter of the head of the inbox, whose event has that digest, or
+-- letter: dead letters. One is made of the head of the inbox, whose event has that digest, or
 -- of the outbox if digest is empty. The letter holds the head as it was stored. why is
 -- the encoded error and counters; keep is how long a letter lives, ms; most is how many
 -- letters a session keeps.
@@ -43,4 +43,19 @@ local function write_letter(l, change)
   redis.call('ZADD', dead, when, id)
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - keep)
   return put
+end
+
+-- find_letter returns the element of the letter with that stamp, or nil.
+local function find_letter(stamp)
+  for i = redis.call('LLEN', letters) - 1, 0, -1 do -- mostly one of the last
+    local element = redis.call('LINDEX', letters, i)
+    if string.sub(element, 1, 6) == stamp then return element end
+  end
+end
+
+-- take_letter removes that element. It needs no memory to begin with.
+local function take_letter(element)
+  redis.call('LREM', letters, -1, element)
+  local last = redis.call('LINDEX', letters, -1)
+  if last then redis.call('ZADD', dead, moment(last, 1) or now, id) else redis.call('ZREM', dead, id) end
 end

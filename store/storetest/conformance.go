@@ -49,6 +49,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"lists", theLists},
 		{"filters", theFilters},
 		{"acts", theActs},
+		{"letters", theLetters},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"strconv"
 	"strings"
 )
@@ -21,6 +22,14 @@ const DigestSize = 16
 // DigestOf returns the digest of an event's id.
 func DigestOf(eventID string) Digest {
 	sum := sha256.Sum256([]byte(eventID))
+	return Digest(sum[:DigestSize])
+}
+
+// DigestOfLetter returns the digest under which the event of a dead letter is delivered
+// again: of the letter's time, as it is stored, and of the digest that the event had. No
+// event's id has it, because the hash is another one.
+func DigestOfLetter(stamp string, had Digest) Digest {
+	sum := sha512.Sum512_256([]byte(stamp + string(had)))
 	return Digest(sum[:DigestSize])
 }
 
