@@ -60,7 +60,7 @@ func (b *Bot) options() *BotOptions { return &b.kept.Load().Options }
 func (b *Bot) current(ctx context.Context) *BotOptions {
 	if r := b.serving.Load(); (r == nil || r.isStopping()) && b.store.bots.old() {
 		if err := b.store.askSettings(ctx, settingsWait); err != nil {
-			b.store.log.Info("settings not read: this process goes on with those it knows", "bot", b.name, "error", err)
+			b.store.log.InfoContext(ctx, "settings not read: this process goes on with those it knows", "bot", b.name, "error", err)
 		}
 	}
 	return b.options()

@@ -195,7 +195,7 @@ func (b *Bot) configure(ctx context.Context, change func(*BotOptions)) error {
 		}
 		if next != nil {
 			b.goBy(next)
-			s.log.Info("settings changed by this process", "bot", b.name, "old", was.text, "new", next.text)
+			s.log.InfoContext(ctx, "settings changed by this process", "bot", b.name, "old", was.text, "new", next.text)
 			return nil
 		}
 		if !call.Sleep(ctx, s.caller.Backoff(try, b.name)) {

@@ -28,6 +28,10 @@ func (s *Store) AskForSettings(every time.Duration) {
 	s.bots.age = every
 }
 
+// Remind sets how often a line of the log says that a function does not return. Call it
+// before the first Serve.
+func (s *Store) Remind(every time.Duration) { s.remind = every }
+
 // Serves reports whether this process takes sessions of the bot. That others know of it
 // takes a heartbeat, which a busy machine may hold up.
 func (b *Bot) Serves() bool { return b.store.duty.of(b.name) != nil }

@@ -280,7 +280,7 @@ func (b *Bot) wakeFor(next string, at place) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if err := b.wake(ctx, at); err != nil {
-			b.store.log.Info("wake-up failed", "session", at.ref.String(), "error", err)
+			b.store.about(at.ref).InfoContext(ctx, "wake-up failed", "error", err)
 		}
 	}()
 }

@@ -52,9 +52,11 @@ type hold struct {
 	ended  atomic.Bool // see take
 
 	mu      sync.Mutex
-	until   time.Time // locally; the server's lease ends no earlier
-	turnEnd time.Time // MaxTurn
-	overrun bool      // MaxTurn is over, and the user's function was told
+	until   time.Time   // locally; the server's lease ends no earlier
+	turnEnd time.Time   // MaxTurn
+	hung    *time.Timer // until the next line about a function that was left alone
+	back    bool        // the user's function does not run any more
+	overrun bool        // MaxTurn is over, and the user's function was told
 	renew   *time.Timer
 	guard   *time.Timer // fires before the lease can end
 	renewal sync.WaitGroup
@@ -74,7 +76,7 @@ func (h *hold) attempt() int {
 
 // log returns the store's logger with what each line about this hold says.
 func (h *hold) log() *slog.Logger {
-	log := h.runner.bot.store.log.With("session", h.at.ref.String(), "attempt", h.attempt())
+	log := h.runner.bot.store.about(h.at.ref).With("attempt", h.attempt())
 	if h.event != nil {
 		return log.With("event", h.event.ID)
 	}
@@ -92,15 +94,59 @@ func (h *hold) runs(t *Turn) {
 }
 
 // leaveAlone ends the turn of a function that does not return: what it still does
-// to it changes nothing. It returns since when the function runs.
-func (h *hold) leaveAlone() (since time.Time) {
+// to it changes nothing. It returns for how long the function has run. While it runs on, a
+// line of the log says so from time to time.
+func (h *hold) leaveAlone() time.Duration {
 	h.mu.Lock()
-	t, since := h.turn, h.began
+	t := h.turn
+	if !h.back {
+		h.hung = time.AfterFunc(h.runner.bot.store.remind, h.stillRuns)
+	}
 	h.mu.Unlock()
 	if t != nil {
 		t.close()
 	}
-	return since
+	return h.lasted()
+}
+
+func (h *hold) stillRuns() {
+	h.log().WarnContext(h.ctx, "the function that was left alone has still not returned", "work", string(h.work), "duration", h.lasted())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hung != nil {
+		h.hung.Reset(h.runner.bot.store.remind)
+	}
+}
+
+// returned notes that the user's function does not run any more.
+func (h *hold) returned() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.back = true
+	if h.hung != nil {
+		h.hung.Stop()
+		h.hung = nil
+	}
+}
+
+// lasted is for how long the user's function has run, or ran.
+func (h *hold) lasted() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.began.IsZero() {
+		return 0
+	}
+	return time.Since(h.began)
+}
+
+// context is that of the attempt, as an Observer made it, for what is logged.
+func (h *hold) context() context.Context {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.observed != nil {
+		return h.observed.ctx
+	}
+	return h.ctx
 }
 
 // took notes that Send has taken a reply, and reports whether the hold is still
@@ -289,7 +335,7 @@ func (h *hold) tick() {
 	case errors.Is(err, session.ErrFenced):
 		h.lose(nil)
 	default: // the guard ends it, if no later renewal succeeds
-		log.Warn("lease not renewed", "error", err)
+		log.WarnContext(h.context(), "lease not renewed", "error", err)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if !h.stopped {

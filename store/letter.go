@@ -47,7 +47,7 @@ func (r *runner) bury(h *hold, why string) *hold {
 	if err != nil {
 		return r.gone(h, err)
 	}
-	h.log().Error("dead letter", "work", string(h.work), "failures", letter.Failures, "crashes", letter.Crashes, "error", letter.Error)
+	h.log().ErrorContext(h.context(), "dead letter", "work", string(h.work), "failures", letter.Failures, "crashes", letter.Crashes, "outcome", "dead", "duration", h.lasted(), "error", letter.Error)
 	h.ends("dead", letter.Error)
 	if h.event != nil {
 		b.store.settle(h.at.ref, h.event, session.Dead, letter.Error, nil)

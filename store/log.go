@@ -3,7 +3,16 @@ package store
 import (
 	"context"
 	"log/slog"
+
+	"github.com/botsession/botsession/session"
 )
+
+// about returns the logger with what each line about a session says of it. The keys that
+// lines have in common are the same everywhere: bot, session, event, attempt, replica,
+// outcome, duration, error.
+func (s *Store) about(ref session.Ref) *slog.Logger {
+	return s.log.With("bot", ref.Bot, "session", ref.ID)
+}
 
 // A careful handler passes on what is at least of its level, and survives a
 // handler of the user's that panics: no line is worth a process.

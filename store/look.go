@@ -397,7 +397,7 @@ func (r *runner) reap(ctx context.Context, buckets []place) (unread []place, err
 				return nil, err
 			}
 			if _, e := b.store.bury(ctx, at, "expired"); e != nil {
-				b.store.log.Warn("expired session not buried", "session", at.ref.String(), "error", e)
+				b.store.about(at.ref).WarnContext(ctx, "expired session not buried", "error", e)
 				if !b.postpone(ctx, "expiry", at, time.Hour, e) {
 					return append(unread, full...), cmp.Or(err, e)
 				}
@@ -420,7 +420,7 @@ func (b *Bot) postpone(ctx context.Context, list string, at place, d time.Durati
 		later = append(later, call.ZAddXX(b.store.layout.key("bells", at), bellHanded+at.ref.String(), when))
 	}
 	if err := b.store.caller.Do(ctx, later...); err != nil {
-		b.store.log.Warn("unreadable session not postponed", "session", at.ref.String(), "error", err)
+		b.store.about(at.ref).WarnContext(ctx, "unreadable session not postponed", "error", err)
 		return false
 	}
 	return true

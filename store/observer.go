@@ -64,7 +64,7 @@ type Stage struct {
 // Outcome is one of these:
 //
 //	accept  accepted, duplicate, full (the inbox), invalid, unknown (perhaps accepted), failed
-//	turn    handled, failed (it is tried again), dead, back (handed back, and not to blame), lost (to another replica, or dropped)
+//	turn    handled, failed (it is tried again), dead, back (handed back, and not to blame), lost (to another replica, or dropped), waits (the handler put it off)
 //	send    sent, failed, dead, back, lost, waits (Send asked for a pause)
 //	act     done, failed
 //	call    done, failed
@@ -131,7 +131,7 @@ func (s *Store) act(ctx context.Context, name string, ref session.Ref) (in conte
 	return in, func(err error) {
 		o.endWith(err)
 		if err == nil {
-			s.log.InfoContext(in, "done by hand", "act", name, "bot", ref.Bot, "session", ref.ID)
+			s.about(ref).InfoContext(in, "done by hand", "act", name)
 		}
 	}
 }

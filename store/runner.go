@@ -116,7 +116,7 @@ func (r *runner) claim(at place, s *slot) (did bool, err error) {
 	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrNotFound):
 		return false, nil
 	}
-	b.store.log.Warn("session not leased", "session", at.ref.String(), "error", err)
+	b.store.about(at.ref).WarnContext(r.calls, "session not leased", "error", err)
 	b.postpone(r.calls, "due", at, 10*time.Second, err)
 	return false, err
 }
@@ -143,7 +143,7 @@ func (r *runner) next(at place, began time.Time, next reply) *hold {
 		return r.hold(at, began, next)
 	case "ended":
 		if _, err := r.bot.store.bury(r.calls, at, "ended"); err != nil {
-			r.bot.store.log.Warn("ended session not buried", "session", at.ref.String(), "error", err)
+			r.bot.store.about(at.ref).WarnContext(r.calls, "ended session not buried", "error", err)
 		}
 	case "due":
 		r.bot.wakeFor(next.Status(), at)
@@ -171,6 +171,7 @@ func (r *runner) once(h *hold) *hold {
 		r.mu.Lock()
 		delete(r.holds, h)
 		r.mu.Unlock()
+		h.returned()
 		if !returned { // the user's function has ended this goroutine
 			r.abandon(h, errGoexit)
 		}
@@ -203,7 +204,7 @@ func (r *runner) abandon(h *hold, why error) {
 	}
 	s := h.slot.move()
 	defer s.leave()
-	h.log().Warn("the function does not return, and is left alone", "work", string(h.work), "since", h.leaveAlone(), "error", why.Error())
+	h.log().WarnContext(h.context(), "the function does not return, and is left alone", "work", string(h.work), "duration", h.leaveAlone(), "error", why.Error())
 	switch h.work {
 	case session.WorkReply:
 		r.run(r.delivered(h, failed(why)), s)
@@ -282,7 +283,7 @@ func (r *runner) failed(h *hold, f *failure) *hold {
 	if !f.dead && (f.later || f.chosen && h.work == session.WorkReply) {
 		return r.putOff(h, f)
 	}
-	h.log().Warn("attempt failed", "work", string(h.work), "failures", h.fails+1, "error", f.text)
+	h.log().WarnContext(h.context(), "attempt failed", "work", string(h.work), "failures", h.fails+1, "outcome", "failed", "duration", h.lasted(), "error", f.text)
 	h.mu.Lock()
 	h.fails++
 	h.mu.Unlock()
@@ -304,7 +305,7 @@ func (r *runner) putOff(h *hold, f *failure) *hold {
 		return r.bury(h, fit(fmt.Sprintf("put off for %v (BotOptions.MaxWait): %s", h.opts.MaxWait, f.text)))
 	}
 	wait = min(max(wait, 10*time.Millisecond), left)
-	h.log().Warn("put off", "work", string(h.work), "for", wait, "error", f.text)
+	h.log().WarnContext(h.context(), "put off", "work", string(h.work), "outcome", "waits", "duration", h.lasted(), "for", wait, "error", f.text)
 	return r.release(h, "wait", wait, f.text)
 }
 
@@ -349,7 +350,7 @@ func (r *runner) commit(h *hold, c written) *hold {
 	case unreadable(err):
 		return r.failed(h, failed(err)) // it will not get better
 	}
-	h.log().Error("turn not committed", "error", err)
+	h.log().ErrorContext(h.context(), "turn not committed", "outcome", "back", "duration", h.lasted(), "error", err)
 	return r.release(h, "back", h.opts.backoff(h.backs+1), err.Error()) // the server's failure: nobody is to blame
 }
 
@@ -438,11 +439,12 @@ func numbered(chat []entry, first, at int64) []entry {
 
 // gone is the end of a hold that somebody else has, or may have, by now.
 func (r *runner) gone(h *hold, err error) *hold {
-	h.ends("lost", err.Error())
 	if h.eager != nil && h.eager.dropped() { // nothing is lost: the event runs again, or its caller has the error
+		h.ends("lost", err.Error())
 		return nil
 	}
-	h.log().Info("turn lost", "error", err)
+	h.log().InfoContext(h.context(), "turn lost", "outcome", "lost", "duration", h.lasted(), "error", err)
+	h.ends("lost", err.Error())
 	if h.inHand && errors.Is(err, errGone) {
 		r.acceptAgain(h)
 	}
@@ -460,10 +462,10 @@ func (r *runner) acceptAgain(h *hold) {
 	opts.InboxLimit, opts.InboxBytes = math.MaxInt32, math.MaxInt32 // it was accepted
 	answer, err := b.store.do(r.calls, h.at, b.askAccept(&opts, h.at, e, "", false, ""))
 	if err != nil {
-		h.log().Error("the session's hash is lost, and with it the event in hand", "error", err)
+		h.log().ErrorContext(r.calls, "the session's hash is lost, and with it the event in hand", "error", err)
 		return
 	}
-	h.log().Warn("the session's hash is lost; the event in hand was accepted anew")
+	h.log().WarnContext(r.calls, "the session's hash is lost; the event in hand was accepted anew")
 	if answer.Status() == "OK" {
 		b.wakeFor(answer.Next().Status(), h.at)
 	}

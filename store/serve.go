@@ -92,14 +92,14 @@ func (b *Bot) Serve(ctx context.Context, h Handler, opts *ServeOptions) error {
 // complain logs what one of the loops could not do, unless Serve ends anyway.
 func (r *runner) complain(ctx context.Context, what string, err error) {
 	if err != nil && ctx.Err() == nil && r.bot.store.usable() == nil {
-		r.bot.store.log.Warn(what, "bot", r.bot.name, "error", err)
+		r.bot.store.log.WarnContext(ctx, what, "bot", r.bot.name, "error", err)
 	}
 }
 
 // complain logs what a loop for all bots could not do, unless ctx has ended.
 func (s *Store) complain(ctx context.Context, what string, err error) {
 	if err != nil && ctx.Err() == nil && s.usable() == nil {
-		s.log.Warn(what, "error", err)
+		s.log.WarnContext(ctx, what, "error", err)
 	}
 }
 
@@ -130,7 +130,7 @@ func (r *runner) shutDown() {
 	for _, h := range hung {
 		if h.take() {
 			released.Go(func() {
-				h.log().Warn("the function does not return after Serve's end, and is left alone", "work", string(h.work), "since", h.leaveAlone())
+				h.log().WarnContext(h.context(), "the function does not return after Serve's end, and is left alone", "work", string(h.work), "duration", h.leaveAlone())
 				r.release(h, "back", 0, session.ErrShutdown.Error())
 			})
 		}

@@ -107,6 +107,7 @@ type Store struct {
 	name   string // of this replica, unique
 	tag    string // of its name: see ids.TagOf
 	log    *slog.Logger
+	remind time.Duration // how often a line says that a function does not return
 	caller *call.Caller
 
 	fleet fleet
@@ -172,7 +173,7 @@ func New(ctx context.Context, client redis.UniversalClient, o *Options) (*Store,
 		client: client, opts: opts, log: opts.Logger,
 		name: opts.Name + "-" + ids.Random(6), ended: make(chan struct{}), bots: newBots(),
 	}
-	s.tag = ids.TagOf(s.name)
+	s.tag, s.remind = ids.TagOf(s.name), time.Minute
 	s.told.patience, s.told.every = 3*time.Second, 2*time.Second
 	s.caller = call.New(client, s.name, opts.Acks, opts.Fsync)
 	s.log = s.log.With("replica", s.name)

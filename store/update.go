@@ -114,6 +114,7 @@ func (b *Bot) update(ctx context.Context, at place, o once, fn Handler) (version
 	h := r.hold(at, began, answer.Next())
 	h.begin(ctx)
 	defer h.cancel(nil)
+	defer h.returned()
 	if h.bad != nil {
 		r.release(h, "back", 0, "")
 		return 0, h.bad

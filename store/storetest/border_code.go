@@ -287,7 +287,7 @@ func verbsTooLate(s *scene) {
 	if turn.Err() == nil {
 		s.Errorf("verbs of a turn that is over leave no error")
 	}
-	if all := strings.Join(log.list(), ""); !strings.Contains(all, "over") || !strings.Contains(all, "session=bot/1") {
+	if all := strings.Join(log.list(), ""); !strings.Contains(all, "over") || !strings.Contains(all, "bot=bot session=1 ") {
 		s.Errorf("the log does not tell of the late verbs: %s", all)
 	}
 	equal(s, "the value", s.load(bot.Session("1")).Data["k"], any("in time"))
@@ -312,13 +312,13 @@ func failuresAreLogged(s *scene) {
 		found := false
 		for _, line := range log.list() {
 			ok := strings.Contains(line, what) && strings.Contains(line, "level="+level)
-			for _, field := range []string{"session=bot/ann", "event=evt-1", "attempt=", "replica=replica-x"} {
+			for _, field := range []string{"bot=bot session=ann", "event=evt-1", "attempt=", "replica=replica-x"} {
 				ok = ok && strings.Contains(line, field)
 			}
 			found = found || ok
 		}
 		if !found {
-			s.Errorf("no line %q of level %s with session, event, attempt and replica in\n%s", what, level, strings.Join(log.list(), ""))
+			s.Errorf("no line %q of level %s with bot, session, event, attempt and replica in\n%s", what, level, strings.Join(log.list(), ""))
 		}
 	}
 }

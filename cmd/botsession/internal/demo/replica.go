@@ -111,7 +111,7 @@ func (r Replica) serve(ctx context.Context, config replicaConfig, listen string)
 			Send:  send,
 			Grace: 2 * time.Second,
 			Dead: func(_ context.Context, d session.DeadLetter) {
-				log.Error("dead letter", "session", d.Ref.String(), "error", d.Error)
+				log.Error("dead letter", "bot", d.Ref.Bot, "session", d.Ref.ID, "error", d.Error)
 			},
 		})
 	}()
