@@ -45,11 +45,7 @@ end
 
 frees()
 unhand()
-for _, element in ipairs(redis.call('LRANGE', inbox, 0, -1)) do
-  local digest = inbox_digest(element)
-  local status, forget, call, made = read_line(redis.call('HGET', events, digest) or '')
-  if status then redis.call('HSET', events, digest, write_line('o', forget, call, made, 0, 0, 0)) end
-end
+drop_lines(redis.call('LRANGE', inbox, 0, -1))
 bury()
 remember(int(waiting) .. ' ' .. int(unsent), sweep)
 notice(mode == 'now' and 'destroyed' or mode)

@@ -29,11 +29,8 @@ if not held then unhand() end
 local stays = held and not in_hand() and 1 or 0 -- so many in the inbox
 local dropped = redis.call('LRANGE', inbox, stays, -1)
 if stays == 1 then redis.call('LTRIM', inbox, 0, 0) else redis.call('DEL', inbox) end
-for _, element in ipairs(dropped) do
-  local status, forget, call, made = read_line(redis.call('HGET', events, inbox_digest(element)) or '')
-  if status then redis.call('HSET', events, inbox_digest(element), write_line('o', forget, call, made, 0, 0, 0)) end
-  s.bytes = s.bytes - #element
-end
+drop_lines(dropped)
+for _, element in ipairs(dropped) do s.bytes = s.bytes - #element end
 waiting, s.moved = held and 1 or 0, true
 if not held then s.bytes, s.fails, s.crashes, s.backs, s.wait, s.since = 0, 0, 0, 0, 0, 0 end
 local next = proceed()

@@ -97,6 +97,7 @@ var (
 	Destroy   = load(files, "destroy")
 	Discard   = load(files, "discard")
 	Drop      = load(files, "drop")
+	Erase     = load(files, "erase")
 	File      = load(files, "file")
 	Head      = load(files, "head")
 	History   = load(files, "history")
@@ -121,7 +122,7 @@ var (
 )
 
 // All has all scripts, sorted by name.
-var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, Discard, Drop, File, Head, History, Lease, Load, Look, Move, Outcome, Page, Probe, Redeliver, Release, Renew, Retry, Sent, Settings, Settle, Skip, Status, Tally, Unlock}
+var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, Discard, Drop, Erase, File, Head, History, Lease, Load, Look, Move, Outcome, Page, Probe, Redeliver, Release, Renew, Retry, Sent, Settings, Settle, Skip, Status, Tally, Unlock}
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.

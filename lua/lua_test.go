@@ -112,7 +112,7 @@ func leftBehind(_ *program, s *script, wrong func(string, ...any)) {
 func finalStatuses(p *program) (found []string) {
 	final := map[string]string{
 		"accept": "OK DUPLICATE", "change": "OK DUPLICATE", "create": "OK", "destroy": "OK NOTHING", "settings": "OK EXISTS",
-		"retry": "OK", "skip": "OK", "drop": "OK", "unlock": "OK", "discard": "OK", "redeliver": "OK",
+		"retry": "OK", "skip": "OK", "drop": "OK", "unlock": "OK", "discard": "OK", "erase": "OK", "redeliver": "OK",
 	}
 	for _, s := range p.scripts {
 		if got := strings.Join(s.final, " "); got != final[s.Name] {

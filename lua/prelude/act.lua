@@ -6,6 +6,15 @@ local function frees()
   redis.call('HDEL', session, '')
 end
 
+-- drop_lines notes of elements of the inbox that they were dropped.
+local function drop_lines(elements)
+  for _, element in ipairs(elements) do
+    local digest = inbox_digest(element)
+    local status, forget, call, made = read_line(redis.call('HGET', events, digest) or '')
+    if status then redis.call('HSET', events, digest, write_line('o', forget, call, made, 0, 0, 0)) end
+  end
+end
+
 -- is_head tells whether the head that the caller saw is still there: the event of the
 -- digest or, if that is empty, the reply of that name.
 local function is_head()

@@ -26,6 +26,10 @@ var theLetters = []check{
 	{promise: "an act on a letter that is not there changes nothing", run: lettersTooLate},
 	{promise: "an act on a letter that a handler calls for its own session is refused", run: lettersInTurn},
 	{promise: "an act on a letter is in the audit once", run: lettersInAudit},
+	{promise: "Erase removes a user's sessions and letters, and leaves nothing of them but digests, which keep duplicates away", run: erases},
+	{promise: "Erase fences the turn in hand, and drops what waits", run: erasesInHand},
+	{promise: "Erase takes the user's letters out of the sessions of others, and names and reasons out of the audit", run: erasesLetters},
+	{promise: "Erase of nobody changes nothing, and one without a user and ids is refused", run: erasesNobody},
 }
 
 // A deadScene has a session with the dead letter of the event "bad".

@@ -2,6 +2,7 @@ package stored
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/botsession/botsession/session"
 )
@@ -25,6 +26,13 @@ func EncodeAct(a session.Act) string {
 	}
 	line, _ := json.Marshal(actLine{ref, a.Verb, a.Object, a.By, a.Reason})
 	return string(line)
+}
+
+// ActBegins returns how the lines begin that EncodeAct writes of acts on ref, or on a bot
+// if it has no ID.
+func ActBegins(ref session.Ref) string {
+	line := EncodeAct(session.Act{Ref: ref})
+	return strings.TrimSuffix(line, `"verb":"","by":""}`)
 }
 
 // DecodeAct reads an element of a bucket's list log; lua/prelude/audit.lua shows its
