@@ -79,6 +79,23 @@ func failing(s *scene) {
 	s.ok(err)
 }
 
+// buried is quiet, then an event became a dead letter, and another waits.
+func buried(s *scene) {
+	s.Helper()
+	quiet(s)
+	s.events("one", "two")
+	s.ok(s.session().Skip(store.As(s.Context(), "ann", ""), store.Head{Event: "one"}))
+}
+
+// lastLetter is the time of the session's last dead letter; zero if it has none.
+func lastLetter(ctx context.Context, s *store.Session) (at time.Time, err error) {
+	letters, err := s.DeadLetters(ctx)
+	for _, l := range letters {
+		at = l.Time
+	}
+	return at, err
+}
+
 func none(*scene) {}
 
 // free has handled two events, so that the first lines of accept hand it out.
@@ -142,6 +159,17 @@ func calls() []call {
 		SetIntent: true, File: &session.File{Name: "new", Data: []byte("new")}, Flags: map[string]bool{"new": true}, TTL: &ttl,
 		Chat: []session.Entry{{Message: session.Message{From: session.FromBot, Content: "new"}, Send: true}},
 	}
+	redeliver := live(func(ctx context.Context, s sess) (any, error) {
+		at, err := lastLetter(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		r, err := s.Redeliver(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		return fmt.Sprintf("event %s, created: %t", r.EventID, r.Created), nil
+	})
 	return []call{
 		{name: "Accept for a new session", begin: none, do: accept},
 		{name: "Accept", begin: full, do: accept},
@@ -184,6 +212,18 @@ func calls() []call {
 		{name: "Skip", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Skip(store.As(ctx, "ann", ""), store.Head{Event: "one"}) })},
 		{name: "Drop", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(store.As(ctx, "ann", ""), 3) })},
 		{name: "Drop of another number", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(ctx, 2) }), fails: true},
+		{name: "Redeliver", begin: buried, do: redeliver},
+		{name: "Redeliver to a session that is gone", begin: func(s *scene) { buried(s); destroy(s) }, do: redeliver},
+		{name: "Discard", begin: buried, do: live(func(ctx context.Context, s sess) (any, error) {
+			at, err := lastLetter(ctx, s)
+			if err != nil {
+				return nil, err
+			}
+			return nil, s.Discard(ctx, at)
+		})},
+		{name: "Discard what is no letter", begin: buried, fails: true, do: live(func(ctx context.Context, s sess) (any, error) {
+			return nil, s.Discard(ctx, time.Unix(1, 0))
+		})},
 		{name: "Update", begin: quiet, do: update(write)},
 		{name: "Update of a session with work", begin: func(s *scene) { quiet(s); s.events("one", "two") }, do: update(write)},
 		// Its reply was sent, or is to be sent by others.

@@ -100,6 +100,25 @@ func (s *simulation) post(u *customer, id string, pick, n int) (accepted bool, f
 	return accepted, first
 }
 
+// takeLetter redelivers or discards the first dead letter of an event.
+func (u *customer) takeLetter(ctx context.Context, sess *store.Session, discard bool) error {
+	letters, err := sess.DeadLetters(ctx)
+	for _, l := range letters {
+		if l.Event == nil {
+			continue
+		}
+		if u.letters == nil {
+			u.letters = map[string]bool{}
+		}
+		if u.letters[l.Event.ID] = u.letters[l.Event.ID] || discard; discard {
+			return sess.Discard(ctx, l.Time)
+		}
+		_, err = sess.Redeliver(ctx, l.Time)
+		return err
+	}
+	return err
+}
+
 // operate changes a user's session from outside of its turns.
 func (s *simulation) operate(u *customer) {
 	dice := s.dice("operate", u.id)
@@ -108,7 +127,7 @@ func (s *simulation) operate(u *customer) {
 		bot := s.any(dice.IntN(100)).bot
 		sess := bot.Session(u.id)
 		var err error
-		switch kind := dice.IntN(11); kind {
+		switch kind := dice.IntN(13); kind {
 		case 8, 9:
 			head := store.Head{Event: u.id + "/0"}
 			if len(u.events) > 0 {
@@ -117,6 +136,8 @@ func (s *simulation) operate(u *customer) {
 			if err = sess.Retry(s.ctx, head, store.Retrial{Take: n%2 == 0, Reset: n%3 == 0}); kind == 9 {
 				err = sess.Skip(s.ctx, head)
 			}
+		case 11, 12:
+			err = u.takeLetter(s.ctx, sess, kind == 12)
 		case 10:
 			var st session.Status
 			if st, err = sess.Status(s.ctx); err == nil {

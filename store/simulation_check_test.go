@@ -79,6 +79,11 @@ func (s *simulation) checkUser(u *customer) {
 			continue
 		}
 		replies = append(replies, m.String())
+		if id, is := strings.CutPrefix(m.String(), "re "); is && id != last {
+			if _, taken := u.letters[id]; taken { // redelivered, it is handled behind others
+				last = id
+			}
+		}
 		switch text := m.String(); {
 		case text == "re "+last:
 			handled[last]++
@@ -93,7 +98,7 @@ func (s *simulation) checkUser(u *customer) {
 		s.find("%s: the chat has the events %v, accepted were %v, for certain %v", u.id, said, u.events, certain)
 	}
 	for _, id := range u.events {
-		if n := handled[id] + dead[id]; n > 1 || n < 1 && !forgotten(id) {
+		if n := handled[id] + dead[id]; n > 1 || n < 1 && !forgotten(id) && !u.letters[id] {
 			s.find("%s: event %s was handled %d times, and is %d dead letters", u.id, id, handled[id], dead[id])
 		} else if n == 0 {
 			s.stats.forgotten++
@@ -101,10 +106,11 @@ func (s *simulation) checkUser(u *customer) {
 		}
 		outcome, err := s.eye.Receipt(u.id, id).Wait(s.ctx)
 		want := session.Handled
-		if dead[id] > 0 {
+		_, taken := u.letters[id]
+		if dead[id] > 0 || taken {
 			want = session.Dead
 		}
-		if err != nil || outcome.Status != want {
+		if err != nil || outcome.Status != want && !(taken && !s.undoes().from.IsZero()) {
 			s.find("%s: the outcome of event %s is %v (%v), want %s", u.id, id, outcome, err, want)
 		}
 	}

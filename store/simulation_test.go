@@ -149,6 +149,7 @@ type customer struct {
 	resets  bool            // an operator reset the session, so that its data tells nothing
 	updates []span          // in which an Update was made for certain
 	perhaps int             // Updates that were made, or perhaps
+	letters map[string]bool // events whose dead letters an operator took: true for those that were discarded, or perhaps
 	when    map[string]span // from an event's first delivery until it was known to be accepted
 }
 

@@ -71,6 +71,9 @@ func struckCalls() []struck {
 		return errors.Join(p.say(ctx, "first"), p.say(ctx, "behind"), p.drain(ctx))
 	}
 	head := store.Head{Event: "first"}
+	dead := func(ctx context.Context, p *patient) error {
+		return errors.Join(idle(ctx, p), p.say(ctx, "second"), p.session.Skip(ctx, store.Head{Event: "second"}))
+	}
 	second := func(ctx context.Context, p *patient) error { return p.say(ctx, "second") }
 	return []struck{
 		{"Accept, a new session", none, second},
@@ -84,6 +87,20 @@ func struckCalls() []struck {
 		{"Session.Retry", failed, func(ctx context.Context, p *patient) error { return p.session.Retry(ctx, head, store.Retrial{}) }},
 		{"Session.Skip", failed, func(ctx context.Context, p *patient) error { return p.session.Skip(ctx, head) }},
 		{"Session.Drop", failed, func(ctx context.Context, p *patient) error { return p.session.Drop(ctx, 2) }},
+		{"Session.Redeliver", dead, func(ctx context.Context, p *patient) error {
+			at, err := lastLetter(ctx, p.session)
+			if err == nil {
+				_, err = p.session.Redeliver(ctx, at)
+			}
+			return err
+		}},
+		{"Session.Discard", dead, func(ctx context.Context, p *patient) error {
+			at, err := lastLetter(ctx, p.session)
+			if err == nil {
+				err = p.session.Discard(ctx, at)
+			}
+			return err
+		}},
 		{"Session.Destroy", idle, func(ctx context.Context, p *patient) error { _, err := p.session.Destroy(ctx); return err }},
 	}
 }
