@@ -35,10 +35,29 @@ func TestActsThatFreeMemoryWorkOnAFullServer(t *testing.T) {
 				return s.Drop(t.Context(), waiting)
 			},
 			"destroy": func(s *store.Session) error { _, err := s.Destroy(t.Context()); return err },
+			"redeliver": func(s *store.Session) error {
+				at, err := lastLetter(t.Context(), s)
+				if err == nil {
+					_, err = s.Redeliver(t.Context(), at)
+				}
+				return err
+			},
+			"discard": func(s *store.Session) error {
+				at, err := lastLetter(t.Context(), s)
+				if err == nil {
+					err = s.Discard(t.Context(), at)
+				}
+				return err
+			},
+			"erase": func(s *store.Session) error { _, err := bot.Erase(t.Context(), "", s.Ref().ID); return err },
 		} {
 			t.Run(fmt.Sprintf("%s, in hand %t", name, inHand), func(t *testing.T) {
 				s := bot.Session(fmt.Sprint(name, inHand))
 				held := make(chan struct{})
+				if name == "redeliver" || name == "discard" {
+					accept(t, bot, s, -1)
+					must(t, s.Skip(t.Context(), store.Head{Event: "-1"}))
+				}
 				if inHand {
 					serving, stop := context.WithCancel(t.Context())
 					ended := make(chan error, 1)

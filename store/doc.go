@@ -157,7 +157,12 @@
 // more ([session.ErrChanged]). A replica that an act takes the session from is fenced,
 // which is no failure; only Unlock, and a Retry that takes, count a crash. An act
 // leaves a line that [Bot.Audit] reads; so does each change of a session with the
-// context of [As]. On a server whose memory is full Skip, Drop and Destroy still work.
+// context of [As]. On a server whose memory is full Skip, Drop, Destroy and those on dead
+// letters still work.
+//
+// A dead letter, which its time names, can be delivered again ([Session.Redeliver]) or
+// removed ([Session.Discard]), also when its session is gone. [Bot.Erase] removes what is
+// kept of a user, one session at a time.
 //
 // # Handlers, Send and Dead
 //

@@ -23,7 +23,7 @@ import (
 // commit wins. Where a change depends on what is stored, use [Bot.Update]. A
 // Session is safe for concurrent use.
 //
-// All methods but Create and DeadLetters return [session.ErrNotFound] if the
+// All methods but Create and those on dead letters return [session.ErrNotFound] if the
 // session does not exist, and do not create it. All may return
 // [session.ErrCorrupt] or [session.ErrNewerLayout] for what they cannot read,
 // and [session.ErrInvalid] for a bad id or bad arguments; those that write,

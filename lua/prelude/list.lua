@@ -13,7 +13,9 @@
 -- A number is in decimal. The id is empty of a reply to no event. Extras are Extras of
 -- package stored, and to the scripts a part of what is behind them. A stamp is six bytes:
 -- when the element was made, in ms of Unix time, big-endian. No two letters of a session
--- have the same one, so that it is a letter's name, too.
+-- have the same one, so that it is a letter's name, too. The digest of an event that was
+-- delivered again is that of its letter (DigestOfLetter of package ids), and the root in
+-- its extras is what it was first accepted as.
 
 local function stamp(ms)
   local low = ms % 16777216
