@@ -140,7 +140,9 @@ func (s *Session) act(ctx context.Context, q request) error {
 }
 
 // actOn is act with the script's reply.
-func (s *Session) actOn(ctx context.Context, q request) (reply, error) {
+func (s *Session) actOn(ctx context.Context, q request) (r reply, err error) {
+	ctx, done := s.bot.store.act(ctx, q.script.Name, s.ref)
+	defer func() { done(err) }()
 	at, err := s.bot.place(s.ref.ID)
 	if err == nil {
 		err = s.bot.store.inTurn(ctx, s.ref, false)
@@ -148,7 +150,7 @@ func (s *Session) actOn(ctx context.Context, q request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	r, err := s.bot.store.do(ctx, at, q)
+	r, err = s.bot.store.do(ctx, at, q)
 	if err == nil && r.Has("next") {
 		s.bot.wakeFor(r.Next().Status(), at)
 	}
