@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
@@ -39,7 +40,7 @@ func (p *past) draw(random *rand.Rand, text string) act {
 	case n < 72:
 		a.verb = "destroy"
 	case n < 75:
-		a.verb = []string{"skip", "retry", "unlock"}[random.IntN(3)]
+		a.verb = []string{"skip", "retry", "unlock", "discard"}[random.IntN(4)]
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if len(p.events) == 0 {
@@ -105,6 +106,18 @@ func perform(ctx context.Context, bot *store.Bot, id string, a act) (r result, r
 		var st session.Status
 		if st, err = s.Status(ctx); err == nil {
 			err = s.Unlock(ctx, st.Lease.Token)
+		}
+	case "discard":
+		var letters []session.DeadLetter
+		letters, err = s.DeadLetters(ctx)
+		at := time.Unix(1, 0) // there is none
+		for _, l := range letters {
+			if l.Event != nil && l.Event.ID == strings.Fields(a.text)[0] {
+				at = l.Time
+			}
+		}
+		if err == nil {
+			err = s.Discard(ctx, at)
 		}
 	case "load":
 		var snap session.Snapshot

@@ -57,7 +57,7 @@ type mind struct {
 	chat         chat
 	inbox        string // the texts that wait, each with a line's end
 
-	seen, handled, dropped, dead uint64 // a bit for each event
+	seen, handled, dropped, dead, letters uint64 // a bit for each event
 }
 
 // A chat is a digest of its texts: the checker compares and copies a great many.
@@ -134,6 +134,10 @@ func (s mind) after(a act, r result, blind bool) (mind, bool) {
 		return s, ok
 	case "outcome":
 		return s, map[string]bool{"handled": s.handled&bit != 0, "dropped": s.dropped&bit != 0, "dead": s.dead&bit != 0, "none": s.seen&bit == 0}[r.said]
+	case "discard": // also when the session is gone
+		ok := s.letters&bit != 0
+		s.letters &^= bit
+		return s, ok
 	}
 	if !s.exists {
 		return s, false
@@ -170,6 +174,7 @@ func (s mind) after(a act, r result, blind bool) (mind, bool) {
 		}
 		s.inbox = s.inbox[len(a.text)+1:]
 		s.dead |= bit
+		s.letters |= bit
 		s = s.say(a.text)
 	case "set":
 		s.data[a.key] = a.text
@@ -239,7 +244,7 @@ func lineOf(who string, n int, state string) string {
 }
 
 func (s mind) born() mind {
-	return mind{exists: true, newest: s.newest, version: 1, state: "s0", inbox: s.inbox, seen: s.seen, handled: s.handled, dropped: s.dropped, dead: s.dead}
+	return mind{exists: true, newest: s.newest, version: 1, state: "s0", inbox: s.inbox, seen: s.seen, handled: s.handled, dropped: s.dropped, dead: s.dead, letters: s.letters}
 }
 
 func (s mind) reset(keep bool) mind {
@@ -274,7 +279,7 @@ func describeAct(a act, r result) string {
 		text += fmt.Sprint(" ", flagNames[a.key%2], " ", a.on)
 	case "reset", "history":
 		text += fmt.Sprint(" ", a.on)
-	case "accept", "outcome", "turn", "skip", "retry":
+	case "accept", "outcome", "turn", "skip", "retry", "discard":
 		text += fmt.Sprint(" event ", a.event)
 	}
 	text += " -> " + r.what
