@@ -107,7 +107,7 @@ func redelivers(s *scene) {
 	if f == nil || f.Name != "a.txt" || string(f.Data) != "bytes" {
 		s.Errorf("the session's file: %+v", f)
 	}
-	equal(s, "expiry of the session", s.status(d.sess).Created, before.Created)
+	equal(s, "when the session was created", s.status(d.sess).Created, before.Created)
 	s.letters(d.sess, 0)
 	equal(s, "letters of the bot", s.listed(d.bot), 0)
 }

@@ -16,6 +16,19 @@ func TestADigestIsShortAndOfOneEvent(t *testing.T) {
 	}
 }
 
+func TestTheDigestOfALetterIsOfItsTimeAndItsEvent(t *testing.T) {
+	seen := map[Digest]bool{}
+	for _, stamp := range []string{"123456", "123457"} {
+		for _, had := range []Digest{DigestOf("a"), DigestOf("b"), DigestOfLetter(stamp, DigestOf("a"))} {
+			d := DigestOfLetter(stamp, had)
+			if seen[d] || len(d) != DigestSize || d == DigestOf(stamp+string(had)) || d != DigestOfLetter(stamp, had) {
+				t.Errorf("the digest of the letter of %q and %x is %x", stamp, had, d)
+			}
+			seen[d] = true
+		}
+	}
+}
+
 func TestACallSaysWhichReplicaMadeIt(t *testing.T) {
 	for replica, n := range map[string]uint64{"bot-7f9c": 1, "a#b-7f9c": 36, "-": 1 << 63} {
 		if c := NewCall(replica, n); c.Replica() != replica || c == NewCall(replica, n+1) {
