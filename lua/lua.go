@@ -99,7 +99,7 @@ var (
 	Drop      = load(files, "drop")
 	Erase     = load(files, "erase")
 	File      = load(files, "file")
-	Head      = load(files, "head")
+	Heads     = load(files, "heads")
 	History   = load(files, "history")
 	Lease     = load(files, "lease")
 	Load      = load(files, "load")
@@ -122,7 +122,7 @@ var (
 )
 
 // All has all scripts, sorted by name.
-var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, Discard, Drop, Erase, File, Head, History, Lease, Load, Look, Move, Outcome, Page, Probe, Redeliver, Release, Renew, Retry, Sent, Settings, Settle, Skip, Status, Tally, Unlock}
+var All = []*Script{Accept, Alone, Beat, Change, Check, Commit, Create, Dead, Destroy, Discard, Drop, Erase, File, Heads, History, Lease, Load, Look, Move, Outcome, Page, Probe, Redeliver, Release, Renew, Retry, Sent, Settings, Settle, Skip, Status, Tally, Unlock}
 
 // load reads a script's header. It panics on one that it cannot read: the files are
 // part of the program.

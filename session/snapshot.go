@@ -72,6 +72,7 @@ type Lease struct {
 	Holder string    `json:"holder,omitempty"` // Holder is the replica's name.
 	Work   Work      `json:"work,omitempty"`   // Work is what the replica does with the session.
 	Token  string    `json:"token,omitempty"`  // Token identifies this lease: a commit under an older one is refused.
+	Since  time.Time `json:"since,omitzero"`   // Since is when it was taken, by the server's clock.
 	Until  time.Time `json:"until,omitzero"`   // Until is when it ends unless it is renewed, by the server's clock.
 }
 

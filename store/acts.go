@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/lua"
@@ -90,7 +89,7 @@ func (s *Session) Skip(ctx context.Context, head Head) (err error) {
 		why += ": " + who.reason
 	}
 	c := written{own: found.own, chat: found.own.chat, dirty: len(found.own.fields) > 0}
-	letter := session.DeadLetter{Error: fit(why), Failures: found.failures, Crashes: found.crashes, Holder: who.by}
+	letter := session.DeadLetter{Error: fit(why), Failures: found.failed.Failures, Crashes: found.failed.Crashes, Holder: who.by}
 	encoded := s.bot.store.kept(func(c codec.Codec) (codec.Encoded, error) { return stored.EncodeWhy(c, letter) })
 	opts := s.bot.current(ctx)
 	named, rest := opts.wire(c)
@@ -163,68 +162,7 @@ type found struct {
 	event  *event // event is nil for a reply
 	own    own    // own is what the event leaves in the chat
 
-	failures, crashes int // so often it has failed
-}
-
-// Next returns what the session does next. It returns [session.ErrNotFound] if there is
-// no such session.
-func (s *Session) Next(ctx context.Context) (next session.Next, err error) {
-	defer s.wrap("what is next in", &err)
-	r, err := s.read(ctx, ask(lua.Head, nil))
-	if err != nil {
-		return session.Next{}, err
-	}
-	e, at, err := s.nextEvent(r)
-	if err != nil {
-		return session.Next{}, err
-	}
-	if e != nil {
-		next.Event, next.Accepted = &e.Event, at
-	}
-	u, m, err := s.nextReply(r)
-	if err != nil {
-		return session.Next{}, err
-	}
-	if u != nil {
-		next.Reply, next.ReplyKey = &m, u.Reply.String()
-	}
-	return next, nil
-}
-
-// nextEvent reads the event in a reply of the script head, and when it was accepted; nil
-// if there is none.
-func (s *Session) nextEvent(r reply) (*event, time.Time, error) {
-	element := r.Text("event")
-	if element == "" {
-		return nil, time.Time{}, nil
-	}
-	a, err := stored.ReadAccepted([]byte(element))
-	if err != nil {
-		return nil, time.Time{}, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: err}
-	}
-	e, _, err := stored.DecodeEvent(a.Event)
-	if err != nil {
-		return nil, time.Time{}, &session.CorruptError{Ref: s.ref, Field: "inbox", Reason: err}
-	}
-	return &event{Event: e, digest: a.Digest, extras: a.Extras, encoded: a.Event}, a.Time, nil
-}
-
-// nextReply reads the reply likewise.
-func (s *Session) nextReply(r reply) (*stored.Unsent, session.Message, error) {
-	element := r.Text("reply")
-	if element == "" {
-		return nil, session.Message{}, nil
-	}
-	u, err := stored.ReadUnsent([]byte(element))
-	if err != nil {
-		return nil, session.Message{}, &session.CorruptError{Ref: s.ref, Field: "outbox", Reason: err}
-	}
-	m, err := stored.DecodeMessage(u.Message)
-	if err != nil {
-		return nil, session.Message{}, &session.CorruptError{Ref: s.ref, Field: "outbox", Reason: err}
-	}
-	m.Seq, m.Time = u.Reply.Number, u.Time
-	return &u, m, nil
+	failed session.Retry // failed is how often it has failed
 }
 
 // find reads the head of the session, and returns session.ErrChanged if that is not what
@@ -236,7 +174,7 @@ func (s *Session) find(ctx context.Context, head Head) (f found, err error) {
 	if err := s.bot.store.inTurn(ctx, s.ref, false); err != nil {
 		return f, err
 	}
-	r, err := s.read(ctx, ask(lua.Head, nil))
+	r, rec, err := s.heads(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -250,7 +188,7 @@ func (s *Session) find(ctx context.Context, head Head) (f found, err error) {
 		case u.Reply.String() != head.Reply:
 			return f, fmt.Errorf("%w: at the head is reply %s", session.ErrChanged, u.Reply)
 		}
-		f.failures, f.crashes = int(r.Int("ofails")), int(r.Int("ocrashes"))
+		f.failed = rec.Status().Reply
 		return f, nil
 	}
 	e, _, err := s.nextEvent(r)
@@ -263,6 +201,6 @@ func (s *Session) find(ctx context.Context, head Head) (f found, err error) {
 		return f, fmt.Errorf("%w: at the head is event %q", session.ErrChanged, e.ID)
 	}
 	f.event, f.digest, f.own = e, string(e.digest), s.bot.store.own(e, false)
-	f.failures, f.crashes = int(r.Int("fails")), int(r.Int("crashes"))
+	f.failed = rec.Status().Event
 	return f, nil
 }

@@ -348,13 +348,13 @@ func (c *checker) set(_ context.Context, at place, bot, text string) ([]Finding,
 // present checks the line of a replica.
 func (c *checker) present(_ context.Context, at place, name, line string) ([]Finding, error) {
 	latest := c.store.caller.Clock.Now(at.bucket).Add(3*longestBeat + slack).UnixMilli()
-	_, until, err := readPresence(name, line)
+	p, err := readPresence(name, line)
 	switch {
 	case name == "" || strings.ContainsAny(name, "#\x00 \t\n\v\f\r"):
 		return []Finding{c.finding("replicas", at, "the replicas have the name %.40q, and none can have it", name)}, nil
 	case err != nil:
 		return []Finding{c.finding("replicas", at, "the line of the replica %q cannot be read: %s", name, because(err))}, nil
-	case until > latest:
+	case p.until > latest:
 		return []Finding{c.finding("replicas", at, "the replica %q is taken to be alive for longer than one that is", name)}, nil
 	}
 	return nil, nil

@@ -161,6 +161,7 @@ func survive(t *testing.T, url string, client *redis.Client, namespace string, d
 
 	calls := map[string]func() error{
 		"Load":    func() error { _, err := bad.Load(ctx); return err },
+		"Heads":   func() error { _, err := bad.Heads(ctx); return err },
 		"Status":  func() error { _, err := bad.Status(ctx); return err },
 		"History": func() error { _, err := bad.History(ctx, session.All().WithWaiting()); return err },
 		"History between": func() error {

@@ -21,6 +21,7 @@ type Counts struct {
 	Sessions int64            // Sessions is how many sessions there are.
 	States   map[string]int64 // States is how many sessions are in each state. Of 2^28 names two may be counted together, under either.
 	Moves    []Flow           // Moves are how often each transition was made since the bot was made, the most frequent first.
+	Waiting  int64            // Waiting is how many sessions [Bot.Waiting] lists.
 	Due      int64            // Due is how many sessions have work, waiting or in hand.
 	Dead     int64            // Dead is how many sessions have dead letters.
 }
@@ -41,9 +42,9 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		return c, fmt.Errorf("count: %w", err)
 	}
 	type bucket struct {
-		moves     *call.Value[map[string]string]
-		due, dead *call.Value[int64]
-		bells     *call.Value[[]call.Member]
+		moves            *call.Value[map[string]string]
+		due, waits, dead *call.Value[int64]
+		bells            *call.Value[[]call.Member]
 	}
 	places := make([]place, len(b.store.layout.tags))
 	parts := make([]bucket, len(places))
@@ -53,10 +54,11 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 		parts[i] = bucket{
 			moves: call.HGetAll(b.store.layout.key("moves", places[i])),
 			due:   call.ZCard(b.store.layout.key("due", places[i])),
+			waits: call.ZCard(b.store.layout.key("waits", places[i])),
 			bells: call.Ranked(b.store.layout.key("bells", places[i]), 0, -1), // two for each bot, and one for each session that was handed out
 			dead:  call.ZCount(b.store.layout.key("dead", places[i]), strconv.FormatInt(b.store.caller.Clock.At(i, time.Now().Add(-deadLife)), 10), "+inf"),
 		}
-		commands = append(commands, parts[i].moves, parts[i].due, parts[i].bells, parts[i].dead)
+		commands = append(commands, parts[i].moves, parts[i].due, parts[i].waits, parts[i].bells, parts[i].dead)
 	}
 	_ = b.store.read(ctx, commands...) // each has its own error
 	moves := map[session.Transition]int64{}
@@ -77,8 +79,9 @@ func (b *Bot) Counts(ctx context.Context) (Counts, error) {
 			moves[session.Transition{From: from, To: to}] += count
 		}
 		c.Due += parts[i].due.Val + b.handedOut(parts[i].bells.Val)
+		c.Waiting += parts[i].waits.Val
 		c.Dead += parts[i].dead.Val
-		errs[i] = cmp.Or(tally.Err, parts[i].moves.Err, parts[i].due.Err, parts[i].bells.Err, parts[i].dead.Err)
+		errs[i] = cmp.Or(tally.Err, parts[i].moves.Err, parts[i].due.Err, parts[i].waits.Err, parts[i].bells.Err, parts[i].dead.Err)
 	}
 	b.nameStates(ctx, slices.Collect(maps.Values(states)), errs)
 	for _, s := range states {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"iter"
+	"maps"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -36,10 +37,14 @@ type fleet struct {
 // was last seen, and until when it is believed to be there.
 type presence struct {
 	name     string
+	since    int64 // ms, as are seen and until
+	seen     int64
+	until    int64
 	Version  string             `json:"version,omitempty"`  // Version is that of its module; empty if it is not known.
 	Features []string           `json:"features,omitempty"` // Features are names of what it can do and older versions cannot.
 	Leaving  bool               `json:"leaving,omitempty"`  // Leaving is whether it takes no sessions any more.
 	Bots     map[string]service `json:"bots,omitempty"`     // Bots are those that it serves.
+	Left     []string           `json:"left,omitempty"`     // Left are those that it has served and does not serve any more.
 }
 
 // A service is what a replica does for one bot.
@@ -47,30 +52,36 @@ type service struct {
 	Revision int64 `json:"revision"`        // Revision is that of the settings by which it goes.
 	Slots    int   `json:"slots"`           // Slots is how many sessions it handles at once.
 	Free     int   `json:"free"`            // Free is how many of them it could take now.
+	Stuck    int   `json:"stuck,omitempty"` // Stuck is how many functions of the user's run on after MaxTurn.
 	Eager    int   `json:"eager,omitempty"` // Eager is how many of a hundred eager runs became their event's turn, of the last thousand.
 }
 
 var presenceLine = regexp.MustCompile(`^(\d{1,18}) (\d{1,18}) (\d{1,18}) (\{.*\})$`)
 
-// readPresence reads a replica's line. until is the last of its numbers.
-func readPresence(name, line string) (p presence, until int64, err error) {
+// readPresence reads a replica's line.
+func readPresence(name, line string) (p presence, err error) {
 	words := presenceLine.FindStringSubmatch(line)
 	if words == nil {
-		return p, 0, errors.New("it is not three numbers and an object")
+		return p, errors.New("it is not three numbers and an object")
 	}
-	until, _ = strconv.ParseInt(words[3], 10, 64)
 	if err := json.Unmarshal([]byte(words[4]), &p); err != nil {
-		return p, 0, errors.New("its JSON cannot be read")
+		return p, errors.New("its JSON cannot be read")
 	}
 	p.name = name
-	return p, until, nil
+	for i, at := range []*int64{&p.since, &p.seen, &p.until} {
+		*at, _ = strconv.ParseInt(words[i+1], 10, 64)
+	}
+	return p, nil
 }
+
+// there is whether the replica is believed to be there at a moment, in ms.
+func (p presence) there(now int64) bool { return p.until > now }
 
 // presentAt reads the lines of those that are believed to be there at a moment. What
 // cannot be read is left out.
 func presentAt(now int64, lines map[string]string) (replicas []presence) {
 	for name, line := range lines {
-		if p, until, err := readPresence(name, line); err == nil && until > now {
+		if p, err := readPresence(name, line); err == nil && p.there(now) {
 			replicas = append(replicas, p)
 		}
 	}
@@ -243,9 +254,9 @@ func (s *Store) presence() presence {
 	p := presence{Version: moduleVersion(), Bots: map[string]service{}}
 	for _, r := range s.duty.all() {
 		slots := cap(r.slots)
-		p.Bots[r.bot.name] = service{Revision: r.bot.kept.Load().Revision, Slots: slots, Free: slots - len(r.slots), Eager: r.tries.rate()}
+		p.Bots[r.bot.name] = service{Revision: r.bot.kept.Load().Revision, Slots: slots, Free: slots - len(r.slots), Stuck: r.stuck(), Eager: r.tries.rate()}
 	}
-	p.Leaving = len(p.Bots) == 0
+	p.Left, p.Leaving = s.duty.left(), len(p.Bots) == 0
 	return p
 }
 
@@ -309,48 +320,86 @@ func (b *Bot) wake(ctx context.Context, at place) error {
 	return s.caller.Do(ctx, call.Publish(s.layout.wakeChannel(s.identity().id, to), at.ref.Bot+"/"+at.ref.ID))
 }
 
-// A Replica is a process that serves a bot.
+// A Replica is a process that serves a bot, or has served it within the last hour, as
+// it was when it was last seen.
 type Replica struct {
-	Name string // Name is its [Store.Name], which a session.Lease shows as the holder.
+	Name     string    `json:"name"`               // Name is its [Store.Name], which a session.Lease shows as the holder, and [Filter.HeldBy] takes.
+	Version  string    `json:"version,omitempty"`  // Version is that of this module in its program. Empty if the program does not know.
+	Features []string  `json:"features,omitempty"` // Features are names of what it can do and older versions cannot.
+	Since    time.Time `json:"since"`              // Since is when it was first seen, by the server's clock.
+	Seen     time.Time `json:"seen"`               // Seen is when it was last seen, by the server's clock.
+	Now      time.Time `json:"now"`                // Now is when the server was asked.
+	Present  bool      `json:"present"`            // Present is whether it is believed to be there: it was seen a moment ago, and did not leave.
+	Leaving  bool      `json:"leaving,omitempty"`  // Leaving is whether it has stopped to serve the bot.
+	Revision int64     `json:"revision"`           // Revision is that of the bot's settings by which it goes; see [Settings]. Zero once it is leaving.
+	Slots    int       `json:"slots"`              // Slots is how many sessions of the bot it handles at once. Zero once it is leaving.
+	Used     int       `json:"used"`               // Used is how many of the slots are taken. With all of them it takes no other session.
+	Stuck    int       `json:"stuck"`              // Stuck is how many handlers, Sends and Updates did not return within [Options.MaxTurn] and still run. Once they are left alone they take no slot.
 }
 
-// Replicas is a loop over the replicas that serve the bot, in no order; those
-// that have no room for another session are left out. For its errors see Lists
-// in the package comment.
+// Replicas is a loop over the replicas that were seen within the last hour, by their
+// names: those that serve the bot, with and without room for another session, and those
+// that have left or were not heard of again. What one holds, and for how long, are
+// [Bot.Sessions] by [Filter.HeldBy]. For its errors see Lists in the package comment.
 func (b *Bot) Replicas(ctx context.Context) iter.Seq2[Replica, error] {
 	return func(yield func(Replica, error) bool) {
-		names, err := b.replicas(ctx)
+		seen, now, err := b.seen(ctx)
 		if err != nil {
 			yield(Replica{}, err)
 			return
 		}
-		for _, name := range names {
-			if !yield(Replica{Name: name}, nil) {
+		for _, p := range seen {
+			does, serves := p.Bots[b.name]
+			if !serves && !slices.Contains(p.Left, b.name) {
+				continue
+			}
+			if !yield(Replica{
+				Name: p.name, Version: p.Version, Features: p.Features, Since: time.UnixMilli(p.since).UTC(), Seen: time.UnixMilli(p.seen).UTC(),
+				Now: time.UnixMilli(now).UTC(), Present: serves && p.there(now), Leaving: !serves, Revision: does.Revision, Slots: does.Slots, Used: does.Slots - does.Free, Stuck: does.Stuck,
+			}, nil) {
 				return
 			}
 		}
 	}
 }
 
-func (b *Bot) replicas(ctx context.Context) ([]string, error) {
+// seen reads who was seen within the last hour, of all bots, by name.
+func (b *Bot) seen(ctx context.Context) (replicas []presence, now int64, err error) {
 	if err := b.store.usable(); err != nil {
-		return nil, fmt.Errorf("replicas: %w", err)
+		return nil, 0, fmt.Errorf("replicas: %w", err)
 	}
-	replicas, err := b.store.replicas(ctx)
+	lines, now, err := b.store.presences(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("replicas of %s: %w", b.name, call.NoRight(err))
+		return nil, 0, fmt.Errorf("replicas of %s: %w", b.name, call.NoRight(err))
 	}
-	return withRoom(replicas, b.name), nil
+	for _, name := range slices.Sorted(maps.Keys(lines)) {
+		if p, err := readPresence(name, lines[name]); err == nil && p.seen > now-time.Hour.Milliseconds() {
+			replicas = append(replicas, p)
+		}
+	}
+	return replicas, now, nil
+}
+
+// replicas returns the names of those that are there and have room for the bot's sessions.
+func (b *Bot) replicas(ctx context.Context) ([]string, error) {
+	seen, now, err := b.seen(ctx)
+	return withRoom(slices.DeleteFunc(seen, func(p presence) bool { return !p.there(now) }), b.name), err
 }
 
 // replicas reads who is there.
 func (s *Store) replicas(ctx context.Context) ([]presence, error) {
+	lines, now, err := s.presences(ctx)
+	return presentAt(now, lines), err
+}
+
+// presences reads the lines of all replicas, and the server's time.
+func (s *Store) presences(ctx context.Context) (lines map[string]string, now int64, err error) {
 	at := s.noBucket()
-	lines := call.HGetAll(s.layout.key("replicas", at))
-	if err := s.read(ctx, lines); err != nil {
-		return nil, err
+	all := call.HGetAll(s.layout.key("replicas", at))
+	if err := s.read(ctx, all); err != nil {
+		return nil, 0, err
 	}
-	return presentAt(s.caller.Clock.At(at.bucket, time.Now()), lines.Val), nil
+	return all.Val, s.caller.Clock.At(at.bucket, time.Now()), nil
 }
 
 // wakes takes what other processes could not, until ctx ends.

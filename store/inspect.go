@@ -133,7 +133,6 @@ func (s *Store) spread(n int) []int {
 // is of another engine than Redis and Valkey. A server that does not tell, or not this
 // user, is not inspected: the probe shows whether it works.
 func inspectServer(ctx context.Context, server call.Server, acks int) (other string, warnings []string, err error) {
-	info := map[string]string{}
 	text, err := server.Info(ctx)
 	if call.FromServer(err) {
 		return "", nil, nil
@@ -141,12 +140,10 @@ func inspectServer(ctx context.Context, server call.Server, acks int) (other str
 	if err != nil {
 		return "", nil, err
 	}
-	for line := range strings.Lines(text) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			info[key] = value
-			if name, is := strings.CutSuffix(key, "_version"); is && !slices.Contains([]string{"redis", "valkey", "gcc"}, name) {
-				other = name + " " + value
-			}
+	info := infoFields(text)
+	for key, value := range info {
+		if name, is := strings.CutSuffix(key, "_version"); is && !slices.Contains([]string{"redis", "valkey", "gcc"}, name) {
+			other = name + " " + value
 		}
 	}
 	if version := info["redis_version"]; version != "" {

@@ -106,7 +106,7 @@ func masterDown(t *testing.T, signal os.Signal) {
 	served := map[bool]*store.Bot{} // by whether the master that has the replicas of its namespace is down
 	for i := 0; served[true] == nil || served[false] == nil; i++ {
 		namespace := fmt.Sprint("served", i)
-		line := fmt.Sprintf(`1 1 %d {"bots":{"bot":{"slots":1,"free":1}}}`, time.Now().Add(25*time.Second).UnixMilli())
+		line := fmt.Sprintf(`1 %d %d {"bots":{"bot":{"slots":1,"free":1}}}`, time.Now().UnixMilli(), time.Now().Add(25*time.Second).UnixMilli())
 		must(t, c.client.HSet(ctx, namespace+":replicas", "replica", line).Err())
 		down := c.masters[0].Exists(ctx, namespace+":replicas").Val() == 1
 		served[down] = botOf(t, open(t, c.url, &store.Options{Namespace: namespace}), "bot", nil)

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +67,7 @@ func splitBell(name string) (kind, bot, id string) {
 type duty struct {
 	mu      sync.Mutex
 	runners map[string]*runner // runners are those that take sessions, by their bots
+	quitted map[string]bool    // quitted has the bots that were served and are not any more
 	end     func()             // end ends the loops, and waits for them; nil while there are none
 }
 
@@ -87,15 +89,23 @@ func (d *duty) of(bot string) *runner {
 	return d.runners[bot]
 }
 
+// left returns the names of the bots that were served and are not any more.
+func (d *duty) left() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.quitted))
+}
+
 // join makes a runner one of those that take sessions. The first begins the loops.
 func (s *Store) join(r *runner) {
 	d := &s.duty
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.runners == nil {
-		d.runners = map[string]*runner{}
+		d.runners, d.quitted = map[string]*runner{}, map[string]bool{}
 	}
 	d.runners[r.bot.name] = r
+	delete(d.quitted, r.bot.name)
 	if d.end != nil {
 		return
 	}
@@ -114,6 +124,7 @@ func (s *Store) quit(ctx context.Context, r *runner) {
 	d := &s.duty
 	d.mu.Lock()
 	delete(d.runners, r.bot.name)
+	d.quitted[r.bot.name] = true
 	end := func() {}
 	if len(d.runners) == 0 {
 		end, d.end = d.end, nil

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -180,6 +182,21 @@ func (r *runner) once(h *hold) *hold {
 	after := r.do(h)
 	returned = true
 	return after
+}
+
+// stuck counts the user's functions that run on after MaxTurn.
+func (r *runner) stuck() (n int) {
+	r.mu.Lock()
+	holds := slices.Collect(maps.Keys(r.holds))
+	r.mu.Unlock()
+	for _, h := range holds {
+		h.mu.Lock()
+		if h.overrun {
+			n++
+		}
+		h.mu.Unlock()
+	}
+	return n
 }
 
 func (r *runner) do(h *hold) *hold {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -281,7 +282,7 @@ func stopped(t testing.TB, bot *store.Bot) bool {
 	t.Helper()
 	replicas, err := store.Gather(bot.Replicas(t.Context()))
 	must(t, err)
-	return len(replicas) == 0
+	return !slices.ContainsFunc(replicas, func(r store.Replica) bool { return r.Present })
 }
 
 // A Drain may take long.

@@ -67,7 +67,7 @@ func retryNow(s *scene) {
 	st := s.stuck(options{MaxAttempts: 3})
 	sess := st.sess
 	before := s.status(sess)
-	next, err := sess.Next(s.Context())
+	next, err := sess.Heads(s.Context())
 	s.ok(err)
 	if next.Event == nil || next.Event.ID != "bad" || next.Reply != nil || !next.Accepted.Equal(before.Since) {
 		s.Errorf("next is %+v, and waits since %v", next, before.Since)

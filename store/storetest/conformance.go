@@ -50,6 +50,7 @@ func Conformance(t *testing.T, connect func(t testing.TB) redis.UniversalClient)
 		{"filters", theFilters},
 		{"acts", theActs},
 		{"letters", theLetters},
+		{"replicas", theReplicas},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()

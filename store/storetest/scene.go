@@ -211,7 +211,13 @@ func (s *scene) update(bot *store.Bot, id string, fn store.Handler) error {
 func (s *scene) replicas(bot *store.Bot, n int) {
 	s.Helper()
 	s.eventually(fmt.Sprintf("%d replicas serve", n), func() bool {
-		return len(all(s, bot.Replicas(s.Context()))) == n
+		present := 0
+		for _, r := range all(s, bot.Replicas(s.Context())) {
+			if r.Present {
+				present++
+			}
+		}
+		return present == n
 	})
 }
 

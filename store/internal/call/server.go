@@ -70,6 +70,14 @@ func (s Server) Info(ctx context.Context, sections ...string) (string, error) {
 	return s.client.Info(ctx, sections...).Result()
 }
 
+// Time returns the server's time.
+func (s Server) Time(ctx context.Context) (time.Time, error) { return s.client.Time(ctx).Result() }
+
+// SlowCalls counts the entries of the server's slow log.
+func (s Server) SlowCalls(ctx context.Context) (int64, error) {
+	return s.do(ctx, "SLOWLOG", "LEN").Int64()
+}
+
 // Try runs a command for its error alone.
 func (s Server) Try(ctx context.Context, words ...any) error { return s.do(ctx, words...).Err() }
 

@@ -68,7 +68,7 @@ func wholeSnapshot() session.Snapshot {
 func wholeStatus() session.Status {
 	return session.Status{
 		Ref: someRef, State: "weather", Platform: "telegram", User: "ada", Version: 8,
-		Lease:   session.Lease{Holder: "bot#7f9c", Work: session.WorkEvent, Token: "1758000042000123", Until: ms(1758000072000)},
+		Lease:   session.Lease{Holder: "bot#7f9c", Work: session.WorkEvent, Token: "1758000042000123", Since: time.UnixMilli(1758000042000).UTC(), Until: ms(1758000072000)},
 		Event:   session.Retry{Failures: 2, Crashes: 1, HandedBack: 3, At: ms(1758000050000), Since: ms(1757999000000), Error: "timeout"},
 		Reply:   session.Retry{Failures: 1, Crashes: 2, HandedBack: 4, At: ms(1758000060000), Since: ms(1758000000000), Error: "502"},
 		Created: ms(1758000000000), Active: ms(1758000042000), Expires: ms(1760592042000),

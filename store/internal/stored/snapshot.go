@@ -1,6 +1,9 @@
 package stored
 
 import (
+	"strconv"
+	"time"
+
 	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store/internal/causes"
@@ -52,9 +55,11 @@ func (r *Record) Snapshot() (session.Snapshot, error) {
 // and unsent replies, and the server's clock, are left for the caller to fill:
 // the hash does not hold them.
 func (r *Record) Status() session.Status {
-	holder, work := ids.Call(r.holder).Replica(), r.work
+	holder, work, since := ids.Call(r.holder).Replica(), r.work, time.Time{}
 	if work == "free" {
 		holder, work = "", ""
+	} else if us, err := strconv.ParseInt(r.token, 10, 64); err == nil {
+		since = time.UnixMilli(us / 1000).UTC() // a token is the moment at which it was made, in microseconds
 	}
 	return session.Status{
 		Ref:      r.ref,
@@ -63,7 +68,7 @@ func (r *Record) Status() session.Status {
 		User:     r.User(),
 		Version:  r.Version(),
 		Since:    moment(r.listed),
-		Lease:    session.Lease{Holder: holder, Work: session.Work(work), Token: r.token, Until: moment(r.until)},
+		Lease:    session.Lease{Holder: holder, Work: session.Work(work), Token: r.token, Since: since, Until: moment(r.until)},
 		Event:    r.retry.event.status(r.fields.value(FieldError)),
 		Reply:    r.retry.reply.status(r.fields.value(FieldReplyError)),
 		Created:  moment(r.created),
