@@ -209,7 +209,9 @@ func calls() []call {
 		{name: "Retry of what is not at the head", begin: failing, fails: true, do: live(func(ctx context.Context, s sess) (any, error) {
 			return nil, s.Retry(ctx, store.Head{Event: "two"}, store.Retrial{})
 		})},
-		{name: "Skip", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Skip(store.As(ctx, "ann", ""), store.Head{Event: "one"}) })},
+		{name: "Skip", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) {
+			return nil, s.Skip(store.As(ctx, "ann", ""), store.Head{Event: "one"})
+		})},
 		{name: "Drop", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(store.As(ctx, "ann", ""), 3) })},
 		{name: "Drop of another number", begin: failing, do: live(func(ctx context.Context, s sess) (any, error) { return nil, s.Drop(ctx, 2) }), fails: true},
 		{name: "Redeliver", begin: buried, do: redeliver},

@@ -47,7 +47,7 @@ TIME  user  funghi\x1b[2J
 func TestALongMessageCannotPassForAnother(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	o := &historyOptions{env: &environment{out: text.Terminal(&out, 40), zone: time.UTC}}
+	o := &historyOptions{env: &environment{out: text.Terminal(&out, 40), zone: time.UTC, getenv: func(string) string { return "" }}}
 	at := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
 	o.print([]session.Message{
 		{From: session.FromUser, Type: session.Text, Time: at, Content: "a pizza, please, " + strings.Repeat(" ", 7) + "03:00:00  bot   You won!"},

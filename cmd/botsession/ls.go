@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/botsession/botsession/cmd/botsession/internal/text"
@@ -17,14 +18,15 @@ import (
 // listOptions are what ls was asked.
 type listOptions struct {
 	*env
-	bot    string // empty: all bots
-	filter store.Filter
-	idle   time.Duration
-	since  string // since is --active-since
-	after  string // after is a cursor
-	limit  int    // of sessions; 0 or less: none
-	wide   bool
-	json   bool
+	bot      string // empty: all bots
+	filter   store.Filter
+	idle     time.Duration
+	platform string // platform is --platform, which no list is by
+	since    string // since is --active-since
+	after    string // after is a cursor
+	limit    int    // of sessions; 0 or less: none
+	wide     bool
+	json     bool
 }
 
 func newList(e *env) *cobra.Command {
@@ -63,6 +65,7 @@ in the middle. With --wide, with --json and in a pipe all of it is there.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.filter.State, "state", "", "only sessions in this state")
+	flags.StringVar(&o.platform, "platform", "", "only sessions on this platform; the list is read on until enough fit")
 	flags.StringVar(&o.filter.User, "user", "", "only sessions of this user")
 	flags.DurationVar(&o.idle, "idle", 0, "only sessions that did not change for so `long`")
 	flags.StringVar(&o.since, "active-since", "", "only sessions that changed `since`: 90m, or 2026-01-02T15:04:05Z")
@@ -114,9 +117,40 @@ func (o *listOptions) run(ctx context.Context) error {
 	}
 	if more {
 		which, _ := o.order()
-		fmt.Fprintf(o.err, "more than %s: these are %s; --limit 0 lists all\n", text.Count(o.limit, "session", "sessions"), which)
+		of := "more than " + text.Count(o.limit, "session", "sessions")
+		if n := o.total(ctx, st); n > int64(o.limit) {
+			of = fmt.Sprintf("%s of %s", humanize.Comma(int64(o.limit)), text.Count(n, "session", "sessions"))
+		}
+		fmt.Fprintf(o.err, "%s: these are %s; --limit 0 lists all\n", of, which)
 	}
 	return err
+}
+
+// total counts the sessions that fit, where that is counted already: of all, of a state,
+// of those that wait and of those with dead letters. Else, and with an error, it is 0.
+func (o *listOptions) total(ctx context.Context, st *store.Store) (n int64) {
+	count := func(c store.Counts) int64 { return c.Sessions }
+	switch f := o.filter; {
+	case o.platform != "" || o.after != "":
+		return 0
+	case f == store.Filter{}:
+	case f == store.Filter{State: f.State}:
+		count = func(c store.Counts) int64 { return c.States[f.State] }
+	case f == store.Filter{Waiting: true}:
+		count = func(c store.Counts) int64 { return c.Waiting }
+	default:
+		return 0
+	}
+	bots, failed, err := o.bots(ctx, st, o.bot)
+	for _, bot := range bots {
+		c, e := bot.Counts(ctx)
+		err = errors.Join(err, e)
+		n += count(c)
+	}
+	if err != nil || len(failed) > 0 {
+		return 0
+	}
+	return n
 }
 
 // complete makes the filter of what the flags say.
@@ -190,6 +224,9 @@ func (o *listOptions) list(ctx context.Context, st *store.Store) (sessions []ses
 				failed = append(failed, err)
 				continue
 			}
+			if o.platform != "" && s.Platform != o.platform {
+				continue
+			}
 			sessions = append(sessions, s)
 			if n++; o.limit > 0 && n > o.limit {
 				break
@@ -210,6 +247,9 @@ func (o *listOptions) nothing() string {
 	}
 	if o.filter.State != "" {
 		what += fmt.Sprintf(" in state %q", o.filter.State)
+	}
+	if o.platform != "" {
+		what += fmt.Sprintf(" on %q", o.platform)
 	}
 	if o.filter.User != "" {
 		what += fmt.Sprintf(" of user %q", o.filter.User)

@@ -95,15 +95,15 @@ func TestTheListOfAUserGoesInTheOrderOfIDs(t *testing.T) {
 	}
 	for _, test := range []struct{ args, refs, message string }{
 		{"ls", "b/2 a/9 b/1 a/2 b/3", ""},
-		{"ls --limit 2", "b/2 a/9", "more than 2 sessions: these are the last active; --limit 0 lists all\n"},
-		{"ls --limit 1", "b/2", "more than 1 session: these are the last active; --limit 0 lists all\n"},
+		{"ls --limit 2", "b/2 a/9", "2 of 5 sessions: these are the last active; --limit 0 lists all\n"},
+		{"ls --limit 1", "b/2", "1 of 5 sessions: these are the last active; --limit 0 lists all\n"},
 		{"ls --limit 5", "b/2 a/9 b/1 a/2 b/3", ""},
 		{"ls --state s", "b/2 a/9 b/1 a/2 b/3", ""},
 		{"ls --user ann", "a/2 a/9 b/1 b/2 b/3", ""},
 		{"ls --user ann --limit 3", "a/2 a/9 b/1", "more than 3 sessions: these are the first by bot and id; --limit 0 lists all\n"},
 		{"ls b --user ann --limit 2", "b/1 b/2", "more than 2 sessions: these are the first by id; --limit 0 lists all\n"},
 		{"ls b --user ann --limit 3", "b/1 b/2 b/3", ""},
-		{"ls b --state s --limit 2", "b/2 b/1", "more than 2 sessions: these are the last active; --limit 0 lists all\n"},
+		{"ls b --state s --limit 2", "b/2 b/1", "2 of 3 sessions: these are the last active; --limit 0 lists all\n"},
 		{"ls --state s --user ann --limit 0", "a/2 a/9 b/1 b/2 b/3", ""},
 	} {
 		got := rawCommand(t, w.env, strings.Fields(test.args)...)
@@ -138,7 +138,7 @@ func TestAListByEachFlag(t *testing.T) {
 	}
 	for _, test := range []struct{ args, refs, message string }{
 		{"ls --waiting", "pizza/1 bank/2 pizza/2", ""},
-		{"ls --waiting --limit 2", "pizza/1 bank/2", "more than 2 sessions: these are those that wait for longest; --limit 0 lists all\n"},
+		{"ls --waiting --limit 2", "pizza/1 bank/2", "2 of 3 sessions: these are those that wait for longest; --limit 0 lists all\n"},
 		{"ls pizza --waiting --after " + cursor, "pizza/2", ""},
 		{"ls --dead", "bank/1", ""},
 		{"ls --dead --waiting", "", "no live sessions that fit all flags\n"},
@@ -213,7 +213,7 @@ pizza/held  start  -  0  1  replica-a  DUR
 	narrow(command(t, w.env, "ls", "pizza", "--limit", "1")).check(t, transcript{Stdout: `
 SESSION  STATE  PLATFORM  MESSAGES  WAITING  HELD BY  IDLE
 pizza/held  start  -  0  1  replica-a  DUR
-`, Err: "more than 1 session: these are the last active; --limit 0 lists all\n"})
+`, Err: "1 of 2 sessions: these are the last active; --limit 0 lists all\n"})
 	for _, filter := range [][]string{{"--state", "ordering"}, {"--user", "ann"}} {
 		got := rawCommand(t, w.env, append([]string{"ls", "--limit", "0"}, filter...)...)
 		if got.Code != 0 || strings.Count(got.Stdout, "\n") != 2 || !strings.Contains(got.Stdout, "pizza/42 ") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +14,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/botsession/botsession/cmd/botsession/internal/text"
+	"github.com/botsession/botsession/codec"
 	"github.com/botsession/botsession/session"
+	"github.com/botsession/botsession/store"
 )
 
 // showOptions are what show was asked.
 type showOptions struct {
 	*env
 	ref  session.Ref
+	full bool
 	json bool
 }
 
@@ -30,13 +34,15 @@ func newShow(e *env) *cobra.Command {
 		Short: "Show everything about one session",
 		Long: `Show everything about one session: where it is, what it holds, who works on it,
 what waits, what failed, and what was given up. The chat is botsession history.
-How long ago and how soon are told by the server's clock.`,
+How long ago and how soon are told by the server's clock. Dead letters are shown
+also of a session that is gone. Long values are cut: --full shows them whole.`,
 		Example: `  botsession show pizza/42
   botsession show 'pizza/"an id with spaces"' --json`,
 		ValidArgsFunction: e.completeRef,
 		Args:              func(cmd *cobra.Command, args []string) (err error) { o.ref, err = refArg(cmd, args); return err },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
+	cmd.Flags().BoolVar(&o.full, "full", false, "show long values whole")
 	cmd.Flags().BoolVar(&o.json, "json", false, "one JSON object")
 	return cmd
 }
@@ -46,6 +52,7 @@ type shown struct {
 	Session     string               `json:"session"`
 	Snapshot    session.Snapshot     `json:"snapshot"`
 	Status      session.Status       `json:"status"`
+	Heads       store.Heads          `json:"heads"`
 	DeadLetters []session.DeadLetter `json:"dead_letters"`
 	Corrupt     []string             `json:"corrupt,omitempty"` // what could not be read
 }
@@ -62,8 +69,11 @@ func (o *showOptions) run(ctx context.Context) error {
 	}
 	s := bot.Session(o.ref.ID)
 	status, err := s.Status(ctx)
+	if errors.Is(err, session.ErrNotFound) {
+		return o.gone(ctx, s, notFound(o.ref, err))
+	}
 	if err != nil {
-		return notFound(o.ref, err)
+		return err
 	}
 	all := shown{Session: o.ref.String(), Status: status}
 	// What is corrupt is told beside the rest: that is when one looks.
@@ -79,16 +89,91 @@ func (o *showOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if all.Heads, err = s.Heads(ctx); err != nil {
+		if err := corrupt(err); err != nil {
+			return err
+		}
+	}
+	all.Heads.Status = session.Status{} // it stands in all.Status
 	if all.DeadLetters, err = s.DeadLetters(ctx); err != nil {
 		if err := corrupt(err); err != nil {
 			return err
 		}
 	}
 	if o.json {
-		return text.WriteJSON(o.out, all.jsonable())
+		return text.WriteJSON(o.out, o.hidden(all).jsonable())
 	}
-	o.print(all)
-	return nil
+	fleet, err := o.fleet(ctx, bot)
+	o.print(all, fleet)
+	return err
+}
+
+// gone shows the dead letters of a session that is not there. Without any, what it
+// returns is why.
+func (o *showOptions) gone(ctx context.Context, s *store.Session, why error) error {
+	letters, err := s.DeadLetters(ctx)
+	if len(letters) == 0 {
+		return cmp.Or(err, why)
+	}
+	if o.json {
+		return text.WriteJSON(o.out, o.hidden(shown{Session: o.ref.String(), DeadLetters: letters}).jsonable())
+	}
+	fmt.Fprintf(o.out, "%s  (no session)\n", o.out.Paint(text.Bold, o.ref.String()))
+	p := fieldPrinter{o.out, fieldWidth}
+	p.title("dead letters")
+	for _, d := range letters {
+		o.deadLetter(p, d, time.Time{})
+	}
+	return err
+}
+
+// hidden takes out what is not to be shown.
+func (o *showOptions) hidden(s shown) shown {
+	s.Heads = o.hide(s.Heads)
+	if !o.redact() {
+		return s
+	}
+	s.Snapshot.Message = text.Redacted(len(s.Snapshot.Message))
+	s.Snapshot.Intent, s.Snapshot.File = nil, nil
+	s.Snapshot.Data = maps.Clone(s.Snapshot.Data)
+	for key, value := range s.Snapshot.Data {
+		s.Snapshot.Data[key] = text.Redacted(dataSize(value))
+	}
+	s.DeadLetters = slices.Clone(s.DeadLetters)
+	for i, d := range s.DeadLetters {
+		if d.Event != nil {
+			e := o.hideEvent(*d.Event)
+			s.DeadLetters[i].Event = &e
+		}
+		if d.Reply != nil {
+			m := o.hideMessage(*d.Reply)
+			s.DeadLetters[i].Reply = &m
+		}
+	}
+	return s
+}
+
+// dataSize is how many bytes a value has, as package store writes it.
+func dataSize(value any) int {
+	encoded, err := codec.Msgpack.Encode(value)
+	if err != nil {
+		return 0
+	}
+	return len(encoded)
+}
+
+// value shows a value of the user's or of the bot's.
+func (o *showOptions) value(v any) string {
+	switch {
+	case o.redact():
+		if s, is := v.(string); is {
+			return text.Redacted(len(s))
+		}
+		return text.Redacted(dataSize(v))
+	case o.full:
+		return text.Whole(v)
+	}
+	return text.Value(v)
 }
 
 // jsonable returns the session without the values that JSON cannot hold.
@@ -120,7 +205,7 @@ func (s shown) jsonable() shown {
 	return s
 }
 
-func (o *showOptions) print(all shown) {
+func (o *showOptions) print(all shown, f fleet) {
 	snap, status := all.Snapshot, all.Status
 	p := fieldPrinter{o.out, fieldWidth}
 
@@ -133,17 +218,25 @@ func (o *showOptions) print(all shown) {
 	p.field("expires", o.expires(status))
 	p.field("version", fmt.Sprintf("%d of life %d", status.Version, snap.Life))
 	p.field("chat", text.Count(status.Messages, "message", "messages"))
+	p.field("size", o.size(all))
 
 	p.title("work")
-	p.field("waiting", waiting(status))
+	line := waiting(status)
+	if limit := f.settings.Options.InboxLimit; limit > 0 && int(status.Waiting) >= limit {
+		line += " (full: it takes no more)"
+	}
+	p.field("waiting", line)
+	o.heads(p, all, f)
 	o.held(p, status)
 	o.trouble(p, "event", status.Event, status.Now)
 	o.trouble(p, "reply", status.Reply, status.Now)
 
 	p.title("heard")
-	p.field("message", text.Value(snap.Message))
-	p.intent(snap.Intent)
-	p.field("file", file(snap.File))
+	p.field("message", o.value(snap.Message))
+	if !o.redact() {
+		p.intent(snap.Intent)
+		p.field("file", file(snap.File))
+	}
 	p.field("flags", orDash(text.Clean(strings.Join(slices.Sorted(maps.Keys(snap.Flags)), ", "))))
 
 	p.title("data")
@@ -153,7 +246,7 @@ func (o *showOptions) print(all shown) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(snap.Data)) {
-		p.field(text.Clean(key), text.Value(snap.Data[key]))
+		p.field(text.Clean(key), o.value(snap.Data[key]))
 	}
 	if len(snap.Data) == 0 {
 		p.field("-", "")
@@ -182,6 +275,37 @@ func waiting(s session.Status) string {
 	return line
 }
 
+// size says how many bytes the parts have.
+func (o *showOptions) size(all shown) string {
+	data := 0
+	for key, value := range all.Snapshot.Data {
+		data += len(key) + dataSize(value)
+	}
+	return fmt.Sprintf("%s of data, %s in the inbox, %s to send",
+		humanize.IBytes(uint64(data)), humanize.IBytes(uint64(all.Heads.InboxBytes)), humanize.IBytes(uint64(all.Heads.OutboxBytes)))
+}
+
+// heads prints what is first of what waits.
+func (o *showOptions) heads(p fieldPrinter, all shown, f fleet) {
+	s := all.Status
+	if e := all.Heads.Event; e != nil {
+		line := text.Value(e.ID)
+		if e.Kind != "" {
+			line += " of kind " + text.Value(e.Kind)
+		}
+		p.field("first event", line+": "+o.value(e.Message()))
+		p.field("", fmt.Sprintf("accepted %s; attempt %d of %d", o.ago(all.Heads.Accepted, s.Now), 1+s.Event.Failures+s.Event.Crashes, f.settings.Options.MaxAttempts))
+	}
+	if m := all.Heads.Reply; m != nil {
+		p.field("first reply", fmt.Sprintf("%d: %s", m.Seq, o.value(m.String())))
+		p.field("", fmt.Sprintf("made %s; attempt %d of %d", o.ago(m.Time, s.Now), 1+s.Reply.Failures+s.Reply.Crashes, f.settings.Options.MaxAttempts))
+	}
+	tried := s.Lease.Held(s.Now) || s.Event.At.After(s.Now) || s.Reply.At.After(s.Now) // which is told elsewhere
+	if s.Waiting+s.Unsent > 0 && !tried {
+		p.field("why", f.whyOf(s).Text)
+	}
+}
+
 // held prints who works on the session.
 func (o *showOptions) held(p fieldPrinter, s session.Status) {
 	l := s.Lease
@@ -201,7 +325,7 @@ func (o *showOptions) held(p fieldPrinter, s session.Status) {
 		p.painted(text.Red, "held", fmt.Sprintf("by nobody: the lease of %s (%s) ran out %s ago", l.Holder, strings.TrimPrefix(work, "to "), text.Duration(s.Now.Sub(l.Until))))
 		return
 	}
-	p.field("held", fmt.Sprintf("by %s %s, until %s, in %s, token %s", l.Holder, work, o.clock(l.Until), text.Duration(l.Until.Sub(s.Now)), l.Token))
+	p.field("held", fmt.Sprintf("by %s %s, for %s, until %s, in %s, token %s", l.Holder, work, text.Duration(s.Now.Sub(l.Since)), o.clock(l.Until), text.Duration(l.Until.Sub(s.Now)), l.Token))
 }
 
 // trouble prints what the head of the inbox, or of the outbox, went through.
@@ -261,14 +385,17 @@ func (o *showOptions) deadLetter(p fieldPrinter, d session.DeadLetter, now time.
 			what += " of kind " + text.Value(d.Event.Kind)
 		}
 		if m := d.Event.Message(); m != "" {
-			what += ": " + text.Value(m)
+			what += ": " + o.value(m)
 		}
 	case d.Reply != nil:
-		what = fmt.Sprintf("reply %d: %s", d.Reply.Seq, text.Value(d.Reply.String()))
+		what = fmt.Sprintf("reply %d: %s", d.Reply.Seq, o.value(d.Reply.String()))
 	}
 	fmt.Fprintln(o.out, " ", o.out.Paragraph(what, 2))
 	p.painted(text.Red, "  error", d.Error)
-	since := o.ago(d.Time, now)
+	since := o.date(d.Time)
+	if !now.IsZero() {
+		since = o.ago(d.Time, now)
+	}
 	if tried := attempts(session.Retry{Failures: d.Failures, Crashes: d.Crashes}); tried != "" {
 		since += ", after " + tried
 	}

@@ -30,6 +30,7 @@ pizza/42
   expires       DATE, in DUR
   version       3 of life N
   chat          5 messages
+  size          57 B of data, 0 B in the inbox, 0 B to send
 work
   waiting       0 events
   held          by nobody
@@ -71,8 +72,11 @@ bank/7
   expires       never
   version       2 of life N
   chat          1 message
+  size          0 B of data, 92 B in the inbox, 0 B to send
 work
   waiting       2 events
+  first event   "e-2": "and now?"
+                accepted DATE, DUR ago; attempt 2 of 5
   held          by nobody
   failed        the first event: 1 failure; again at TIME, in DUR
   error         no money today
@@ -140,9 +144,12 @@ pizza/held
   expires       DATE, in DUR; not while something waits
   version       1 of life N
   chat          0 messages
+  size          0 B of data, 42 B in the inbox, 0 B to send
 work
   waiting       1 event
-  held          by replica-a to handle an event, until TIME, in DUR, token N
+  first event   "1": "hello"
+                accepted DATE, DUR ago; attempt 1 of 5
+  held          by replica-a to handle an event, for DUR, until TIME, in DUR, token N
 heard
   message       ""
   intent        -
@@ -156,7 +163,7 @@ data
 func TestShowFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	o := &showOptions{env: &environment{out: text.Terminal(&out, 60), zone: time.UTC}}
+	o := &showOptions{env: &environment{out: text.Terminal(&out, 60), zone: time.UTC, getenv: func(string) string { return "" }}}
 	long := strings.Repeat("long-name ", 10)
 	at := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
 	o.print(shown{
@@ -165,7 +172,7 @@ func TestShowFitsTheTerminal(t *testing.T) {
 		Status:      session.Status{State: long, Now: at, Created: at, Active: at, Event: session.Retry{Failures: 2, Crashes: 1, HandedBack: 1, Error: long}},
 		DeadLetters: []session.DeadLetter{{Event: &session.Event{ID: "1", Text: long}, Error: long, Time: at}},
 		Corrupt:     []string{long},
-	})
+	}, fleet{})
 	for line := range strings.Lines(out.String()) {
 		if text.Width(strings.TrimSuffix(line, "\n")) > 60 {
 			t.Errorf("too wide: %q", line)

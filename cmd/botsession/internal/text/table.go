@@ -13,14 +13,15 @@ type Table struct {
 	rows   [][]string
 
 	right    map[int]bool
-	least    map[int]int // column -> to which width it may be shortened
-	optional int         // the column that may be left out; 0: none
+	begin    map[int]bool // columns that are cut at the end
+	least    map[int]int  // column -> to which width it may be shortened
+	optional int          // the column that may be left out; 0: none
 }
 
 // NewTable returns a table that people and their tools read: titles above the
 // columns, and no lines.
 func NewTable(w *Writer, titles ...string) *Table {
-	return &Table{out: w, titles: titles, right: map[int]bool{}, style: table.Style{
+	return &Table{out: w, titles: titles, right: map[int]bool{}, begin: map[int]bool{}, style: table.Style{
 		Name:    "plain",
 		Box:     table.BoxStyle{PaddingRight: "  "},
 		Format:  table.FormatOptions{Header: text.FormatDefault},
@@ -40,6 +41,14 @@ func (t *Table) Right(columns ...int) {
 	}
 }
 
+// CutEnd names columns of which the end is cut off where they are shortened: those of
+// sentences. Of others it is the middle, since names differ at both ends.
+func (t *Table) CutEnd(columns ...int) {
+	for _, n := range columns {
+		t.begin[n] = true
+	}
+}
+
 // Shrink names columns that are shortened on a terminal that is too narrow for the
 // rest of the table, the widest first, and to which width each may be.
 func (t *Table) Shrink(least map[int]int) { t.least = least }
@@ -56,6 +65,9 @@ func (t *Table) Render() (shortened bool) {
 	var configs []table.ColumnConfig
 	for i, width := range widths {
 		c := table.ColumnConfig{Number: i + 1, WidthMax: width, WidthMaxEnforcer: Shorten, Hidden: i+1 == hidden}
+		if t.begin[i+1] {
+			c.WidthMaxEnforcer = cutEnd
+		}
 		if t.right[i+1] {
 			c.Align, c.AlignHeader = text.AlignRight, text.AlignRight
 		}

@@ -73,6 +73,14 @@ func Shorten(s string, width int) string {
 	}
 }
 
+// cutEnd cuts from the end of a text what does not fit into a width.
+func cutEnd(s string, width int) string {
+	if Width(s) <= width {
+		return s
+	}
+	return s[:fits(s, width-1)] + "…"
+}
+
 // Width returns how many columns of a terminal a text takes.
 func Width(s string) int { return text.StringWidthWithoutEscSequences(s) }
 
