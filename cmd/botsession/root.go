@@ -104,6 +104,7 @@ func newRoot(e *env) (root *cobra.Command, started *bool) {
 		Long: `botsession looks into the sessions that a fleet of chatbot replicas keeps in
 Redis. Its demo shows, with real processes, what the fleet survives.`,
 		Example: `  botsession demo                     three replicas, one is killed, no loss
+  botsession stats                    how all bots are, on one screen
   botsession stuck                    what waits for too long, and why
   botsession ls pizza                 who is talking to the bot
   botsession show pizza/42            everything about one session
@@ -135,7 +136,7 @@ Redis. Its demo shows, with real processes, what the fleet survives.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&e.redis, "redis", "", "address of the Redis: redis://, redis+cluster:// or redis+sentinel:// (default: REDIS_URL)")
 	flags.StringVar(&e.namespace, "namespace", "", `first part of every key (default "bs")`)
-	root.AddCommand(newDemo(e), newList(e), newShow(e), newHistory(e), newSettings(e), newChat(e), newVersion(e), newReplica(e), newSoak(e), newCrowd(e), newStuck(e))
+	root.AddCommand(newDemo(e), newList(e), newShow(e), newHistory(e), newSettings(e), newChat(e), newVersion(e), newReplica(e), newSoak(e), newCrowd(e), newStuck(e), newStats(e))
 	return root, started
 }
 
