@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -13,14 +13,13 @@ import (
 	"github.com/botsession/botsession/store"
 )
 
-// follow runs a command that goes on until it is interrupted. It returns its lines one
-// by one, and how to interrupt it, which returns its exit code.
+// follow runs a command that goes on until it is interrupted. It returns the lines of
+// both its streams one by one, and how to interrupt it, which returns its exit code.
 func (w world) follow(t *testing.T, args ...string) (lines <-chan string, interrupt func() int) {
 	t.Helper()
 	read, write := io.Pipe()
 	getenv := func(key string) string { return w.env[key] }
-	var errs bytes.Buffer
-	e := &environment{in: strings.NewReader(""), out: text.NewWriter(write, getenv), err: text.NewWriter(&errs, getenv), zone: time.UTC, getenv: getenv}
+	e := &environment{in: strings.NewReader(""), out: text.NewWriter(write, getenv), err: text.NewWriter(write, getenv), zone: time.UTC, getenv: getenv}
 	ctx, cancel := context.WithCancel(t.Context())
 	code, all := make(chan int, 1), make(chan string, 1000)
 	go func() {
@@ -123,6 +122,19 @@ func TestStatsAreShownAgain(t *testing.T) {
 func TestExporterServesTheFigures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.pizza(t)
+	lines, interrupt := w.follow(t, "exporter", "--listen", "127.0.0.1:0")
+	reply, err := http.Get(strings.TrimSpace(until(t, lines, "http://")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	if body, err := io.ReadAll(reply.Body); err != nil || !strings.Contains(string(body), "botsession_sessions{bot=\"pizza\"} 1\n") {
+		t.Errorf("it serves %v\n%s", err, body)
+	}
+	if code := interrupt(); code != 0 {
+		t.Errorf("interrupted, it ends with exit code %d", code)
+	}
 	got := rawCommand(t, w.env, "exporter", "--listen", "256.0.0.1:1")
 	if got.Code != 1 || !strings.Contains(got.Err, "another address") {
 		t.Errorf("at no address: exit %d, %q", got.Code, got.Err)
