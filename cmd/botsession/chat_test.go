@@ -64,7 +64,7 @@ func lost(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func TestChatTalksToAReplica(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t)
+	f := newRunning(t)
 	chat(t, "a pizza\n\n  \nlarge\n", f.url, "--session", "ann").check(t, transcript{Stdout: `
 One pizza! Which size: small, medium or large?
 And on it: basil, mushrooms or olives?

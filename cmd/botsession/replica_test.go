@@ -15,14 +15,14 @@ import (
 	"github.com/botsession/botsession/store/embedded"
 )
 
-// fleet is a replica without a demo, on an embedded store.
-type fleet struct {
+// running is a replica without a demo, on an embedded store.
+type running struct {
 	url    string // url is the address of its webhook
 	server *embedded.Store
 	stop   func() // stop ends it, and waits for its end
 }
 
-func newFleet(t *testing.T) fleet {
+func newRunning(t *testing.T) running {
 	t.Helper()
 	server, err := embedded.Open(t.Context(), &store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -48,12 +48,12 @@ func newFleet(t *testing.T) fleet {
 	if err := json.NewDecoder(out).Decode(&hello); err != nil {
 		t.Fatal(err)
 	}
-	return fleet{"http://" + hello.Address, server, end}
+	return running{"http://" + hello.Address, server, end}
 }
 
 func TestTheWebhookOfAReplicaWithoutADemoReturnsTheReplies(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t)
+	f := newRunning(t)
 	post := func(body string) string {
 		t.Helper()
 		response, err := http.Post(f.url+"/webhook", "application/json", strings.NewReader(body))
@@ -87,7 +87,7 @@ func TestTheWebhookOfAReplicaWithoutADemoReturnsTheReplies(t *testing.T) {
 
 func TestAReplicaIsHealthyWhileItServesAndTheServerReplies(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t)
+	f := newRunning(t)
 	status := func() int {
 		response, err := http.Get(f.url + "/healthz")
 		if err != nil {
