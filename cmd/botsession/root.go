@@ -136,6 +136,7 @@ Redis. Its demo shows, with real processes, what the fleet survives.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&e.redis, "redis", "", "address of the Redis: redis://, redis+cluster:// or redis+sentinel:// (default: REDIS_URL)")
 	flags.StringVar(&e.namespace, "namespace", "", `first part of every key (default "bs")`)
+	flags.BoolVar(&e.redacted, "redact", false, "do not show what users and bots said (also BOTSESSION_REDACT=1)")
 	root.AddCommand(newDemo(e), newStats(e), newStuck(e), newList(e), newShow(e), newHistory(e), newTail(e), newReplicas(e), newFlow(e),
 		newSettings(e), newDead(e), newDoctor(e), newExporter(e), newChat(e), newVersion(e), newReplica(e), newSoak(e), newCrowd(e))
 	return root, started
