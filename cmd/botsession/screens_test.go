@@ -186,6 +186,52 @@ func TestScreens(t *testing.T) {
 	}
 }
 
+// The READMEs show what the tests have seen.
+func TestTheScreensOfTheREADMEsAreThese(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("testdata", "screens", "*-80.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no screens", err)
+	}
+	screens := map[string]string{} // by their first lines
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(string(b), "\n")
+		screens[first] = strings.TrimRight(string(b)[:strings.LastIndex(string(b), "(exit code ")], "\n")
+	}
+	for _, readme := range []string{"README.md", filepath.Join("..", "..", "README.md")} {
+		b, err := os.ReadFile(readme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := 0
+		for i, block := range strings.Split(string(b), "```") {
+			block, console := strings.CutPrefix(block, "console\n")
+			if i%2 == 0 || !console {
+				continue
+			}
+			for _, screen := range strings.Split(block, "\n$ ") {
+				screen = "$ " + strings.TrimRight(strings.TrimPrefix(screen, "$ "), "\n")
+				first, _, _ := strings.Cut(screen, "\n")
+				want, there := screens[first]
+				if !there {
+					continue
+				}
+				shown++
+				if diff := cmp.Diff(want, screen); diff != "" {
+					t.Errorf("%s (-test +README)\n%s", readme, diff)
+				}
+			}
+		}
+		if shown < 2 {
+			t.Errorf("%s shows %d screens of the tests", readme, shown)
+		}
+	}
+}
+
 // golden compares with a file in testdata, or writes it.
 func golden(t *testing.T, name, got string) {
 	t.Helper()

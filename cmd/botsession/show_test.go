@@ -179,7 +179,7 @@ func TestShowFitsTheTerminal(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"  failed        the first event: 2 failures, 1 crash, 1 \n                hand-back\n",
+		"  failed        the first event: 2 failures, 1 crash, 1\n                hand-back\n",
 		"long-name \n                \"x\"\n  size          \"long-name",
 		"    given up    2026-11-26 03:00:00 UTC, 0s ago\n",
 	} {

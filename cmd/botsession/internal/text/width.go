@@ -28,7 +28,7 @@ func (w *Writer) Paragraph(s string, indent int) string {
 const minWidth = 10
 
 // wrap cuts a line into parts that fit into a width, behind a space where the second
-// half of a part has one.
+// half of a part has one, which goes.
 func wrap(line string, width int) (parts []string) {
 	for {
 		end := fits(line, width)
@@ -38,7 +38,7 @@ func wrap(line string, width int) (parts []string) {
 		if space := strings.LastIndexByte(line[:end], ' '); space > end/2 {
 			end = space + 1
 		}
-		parts = append(parts, line[:end])
+		parts = append(parts, strings.TrimRight(line[:end], " "))
 		line = line[end:]
 	}
 }

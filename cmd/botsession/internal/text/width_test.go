@@ -13,10 +13,10 @@ func TestALineOfAParagraphCannotPassForAnother(t *testing.T) {
 	if got, want := NewWriter(&bytes.Buffer{}, os.Getenv).Paragraph(s, 4), "hi\n    12:00:00  bot   you won\n        end\\x1b"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := Terminal(&bytes.Buffer{}, 20).Paragraph(s, 4), "hi\n    12:00:00  bot   \n    you won\n        end\\x1b"; got != want {
+	if got, want := Terminal(&bytes.Buffer{}, 20).Paragraph(s, 4), "hi\n    12:00:00  bot\n    you won\n        end\\x1b"; got != want {
 		t.Errorf("on a narrow terminal: got %q, want %q", got, want)
 	}
-	if got, want := Terminal(&bytes.Buffer{}, 14).Paragraph("a large pizza and averylongword", 2), "a large \n  pizza and \n  averylongwor\n  d"; got != want {
+	if got, want := Terminal(&bytes.Buffer{}, 14).Paragraph("a large pizza and averylongword", 2), "a large\n  pizza and\n  averylongwor\n  d"; got != want {
 		t.Errorf("words: got %q, want %q", got, want)
 	}
 	if got, want := Terminal(&bytes.Buffer{}, 14).Paragraph("日本語日本語", 4), "日本語日本\n    語"; got != want {
