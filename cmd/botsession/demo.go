@@ -22,6 +22,7 @@ type demoOptions struct {
 
 func newDemo(e *env) *cobra.Command {
 	o := &demoOptions{env: e}
+	trouble := false
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Replay dialogues through replicas that are killed, and compare",
@@ -37,12 +38,19 @@ nothing is out of order; if not, the exit code is 1.
 Without --redis the sessions live in a server inside this process, so nothing
 needs to be installed; REDIS_URL is not used, so that no demo runs on a real
 server by accident. With --redis they stay there for an hour, under a bot of
-their own.`,
+their own.
+
+With --trouble nothing is replayed: a bot hotel is brought into trouble, and
+stays in it until ctrl-C, for those who want to try the other commands.`,
 		Example: `  botsession demo
+  botsession demo --trouble
   botsession demo --replicas 5 --kill 3 --duplicate 0.5
   botsession demo --redis redis://127.0.0.1:6379 --dialogues chats.jsonl --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if trouble {
+				return o.run(cmd.Context(), demo.Trouble)
+			}
 			if o.file != "" {
 				// Many real dialogues are replayed as fast as they go.
 				if !cmd.Flags().Changed("think") {
@@ -56,6 +64,7 @@ their own.`,
 		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&trouble, "trouble", false, "replay nothing, but bring a fleet into trouble, to try the other commands on")
 	flags.IntVar(&o.Replicas, "replicas", 3, "how many replicas the fleet has")
 	flags.IntVar(&o.Kill, "kill", 1, "how many replicas are killed, and replaced, in the middle of the replay")
 	flags.IntVar(&o.Freeze, "freeze", 0, "how many replicas are frozen for longer than a lease, with SIGSTOP, and go on then")

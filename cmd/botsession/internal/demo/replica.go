@@ -73,14 +73,21 @@ func (r Replica) serve(ctx context.Context, config replicaConfig, listen string)
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(r.Err, &slog.HandlerOptions{Level: level}))
-	st, err := r.Open(ctx, config.Redis, &store.Options{Namespace: config.Namespace, Name: config.Name, Lease: config.Lease, Logger: log})
+	opts := &store.Options{Namespace: config.Namespace, Name: config.Name, Lease: config.Lease, Logger: log}
+	if config.Trouble {
+		opts.MaxTurn = troubleMaxTurn
+	}
+	st, err := r.Open(ctx, config.Redis, opts)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
 	options := botOptions()
-	if r.Listen != "" {
+	switch {
+	case r.Listen != "":
 		options = pizzaOptions()
+	case config.Trouble:
+		options = troubleOptions()
 	}
 	bot, err := st.Bot(ctx, config.Bot, options)
 	if err != nil {
@@ -88,9 +95,12 @@ func (r Replica) serve(ctx context.Context, config replicaConfig, listen string)
 	}
 	b := newBot(config, bot)
 	webhook, handle, send := b.webhook, b.handle, b.send
-	if r.Listen != "" {
+	switch {
+	case r.Listen != "":
 		own := pizza{bot}
 		webhook, handle, send = own.webhook, own.handle, nil
+	case config.Trouble:
+		handle, send = trouble{}.handle, trouble{}.send
 	}
 
 	listener, err := net.Listen("tcp", listen)

@@ -18,6 +18,7 @@ type replicaConfig struct {
 	Lease     time.Duration `json:"lease"`
 	Work      time.Duration `json:"work"` // how long the handler takes
 	Verbose   bool          `json:"verbose"`
+	Trouble   bool          `json:"trouble"` // the bot is the one of Trouble
 }
 
 // replicaHello is the line that a replica writes when it serves.
