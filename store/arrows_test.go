@@ -33,10 +33,11 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		"store/internal/stored":    {module + "session", module + "codec", module + "store/internal/causes", module + "store/internal/ids"},
 		"store/internal/faultnet":  {},
 
-		"cmd/botsession":               {module + "cmd/botsession/internal/demo", module + "cmd/botsession/internal/text", module + "cmd/internal/crowd", module + "store", module + "session", redis, "github.com/dustin/go-humanize", "github.com/spf13/cobra"},
-		"cmd/botsession/internal/demo": {module + "cmd/botsession/internal/text", module + "store", module + "store/embedded", module + "session", "github.com/HdrHistogram/hdrhistogram-go", "github.com/dustin/go-humanize", "golang.org/x/sync"},
-		"cmd/internal/crowd":           {module + "store", module + "session", "golang.org/x/sync"},
-		"cmd/botsession/internal/text": {"github.com/dustin/go-humanize", "github.com/jedib0t/go-pretty/v6", "github.com/schollz/progressbar/v3", "golang.org/x/term"},
+		"cmd/botsession":                  {module + "cmd/botsession/internal/demo", module + "cmd/botsession/internal/metrics", module + "cmd/botsession/internal/text", module + "cmd/internal/crowd", module + "store", module + "session", module + "codec", redis, "github.com/dustin/go-humanize", "github.com/spf13/cobra"},
+		"cmd/botsession/internal/demo":    {module + "cmd/botsession/internal/metrics", module + "cmd/botsession/internal/text", module + "store", module + "store/embedded", module + "session", "github.com/HdrHistogram/hdrhistogram-go", "github.com/dustin/go-humanize", "golang.org/x/sync"},
+		"cmd/botsession/internal/metrics": {module + "store", module + "session"},
+		"cmd/internal/crowd":              {module + "store", module + "session", "golang.org/x/sync"},
+		"cmd/botsession/internal/text":    {"github.com/dustin/go-humanize", "github.com/jedib0t/go-pretty/v6", "github.com/schollz/progressbar/v3", "golang.org/x/term"},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
 	list.Dir = ".."

@@ -70,12 +70,12 @@ func expired(s *scene) {
 	s.eventually("it has expired", s.gone)
 }
 
-// failing is quiet, then an event has failed and waits for an hour, and others wait behind.
+// failing is quiet, then an event has failed and waits a little, and others wait behind.
 func failing(s *scene) {
 	s.Helper()
 	quiet(s)
 	s.events("one", "two", "three")
-	_, err := s.eye.Drain(s.Context(), func(context.Context, *store.Turn) error { return store.RetryAfter(time.Hour, errNo) }, with(s.eye))
+	_, err := s.eye.Drain(s.Context(), func(context.Context, *store.Turn) error { return store.RetryAfter(200*time.Millisecond, errNo) }, with(s.eye))
 	s.ok(err)
 }
 

@@ -48,7 +48,7 @@ func until(t *testing.T, what string, done func() bool) {
 func patiently[T any](t testing.TB, do func() (T, error)) T {
 	t.Helper()
 	v, err := do()
-	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); v, err = do() {
+	for end := time.Now().Add(5 * time.Minute); err != nil && time.Now().Before(end); v, err = do() {
 		var network net.Error
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, session.ErrUnknownOutcome) && !errors.Is(err, io.EOF) &&
 			!errors.Is(err, redis.ErrPoolTimeout) && !errors.As(err, &network) {

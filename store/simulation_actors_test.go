@@ -129,10 +129,7 @@ func (s *simulation) operate(u *customer) {
 		var err error
 		switch kind := dice.IntN(13); kind {
 		case 8, 9:
-			head := store.Head{Event: u.id + "/0"}
-			if len(u.events) > 0 {
-				head.Event = u.events[len(u.events)-1]
-			}
+			head := store.Head{Event: fmt.Sprintf("%s/%d", u.id, dice.IntN(4))}
 			if err = sess.Retry(s.ctx, head, store.Retrial{Take: n%2 == 0, Reset: n%3 == 0}); kind == 9 {
 				err = sess.Skip(s.ctx, head)
 			}

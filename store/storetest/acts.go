@@ -348,6 +348,9 @@ func actsTooLate(s *scene) {
 	}
 	after := s.dump(s.replica().client)
 	for key, was := range before {
+		if strings.HasSuffix(key, ":bells") { // which whoever looks corrects
+			continue
+		}
 		if got := fmt.Sprint(after[key]); got != fmt.Sprint(was) {
 			s.Errorf("%s was %v, and is %v", key, was, got)
 		}
