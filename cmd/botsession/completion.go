@@ -69,3 +69,8 @@ func (e *env) completeRef(cmd *cobra.Command, args []string, begun string) ([]st
 		return refs, nil
 	})
 }
+
+// completeRefs completes each of several sessions.
+func (e *env) completeRefs(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	return e.completeRef(cmd, nil, begun)
+}

@@ -129,10 +129,36 @@ func refArg(cmd *cobra.Command, args []string) (session.Ref, error) {
 	return ref, nil
 }
 
+// refsArg reads the arguments of a command that is about one session or several.
+func refsArg(cmd *cobra.Command, args []string) (refs []session.Ref, err error) {
+	if len(args) == 0 {
+		_, err := refArg(cmd, args)
+		return nil, err
+	}
+	for _, arg := range args {
+		ref, err := refArg(cmd, []string{arg})
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(refs, ref) {
+			refs = append(refs, ref)
+		}
+	}
+	return refs, nil
+}
+
 // notFound explains a session that is not there.
 func notFound(ref session.Ref, err error) error {
 	if errors.Is(err, session.ErrNotFound) {
-		return missing(fmt.Errorf("no session %s: it was never created, was destroyed, or has expired", ref), "botsession ls "+ref.Bot)
+		return missing(goneError{ref}, "botsession ls "+ref.Bot)
 	}
 	return err
 }
+
+// A goneError is the error of a session that is not there.
+type goneError struct{ ref session.Ref }
+
+func (e goneError) Error() string {
+	return fmt.Sprintf("no session %s: it was never created, was destroyed, or has expired", e.ref)
+}
+func (e goneError) Unwrap() error { return session.ErrNotFound }

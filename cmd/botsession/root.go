@@ -20,6 +20,7 @@ import (
 // no clock: how long ago something was is told by the server's.
 type env struct {
 	in     io.Reader
+	asks   bool           // whether somebody reads err and answers in in
 	out    *text.Writer   // data
 	err    *text.Writer   // messages
 	zone   *time.Location // of the times that people read
@@ -37,11 +38,15 @@ const (
 	exitUsage       = 2
 	exitNotFound    = 3
 	exitUnreachable = 4
+	exitChanged     = 5 // what was to be done does not fit what is there now
 )
 
 // run runs one command line and returns its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
-	return (&env{in: in, out: text.NewWriter(out, os.Getenv), err: text.NewWriter(errs, os.Getenv), zone: time.Local, getenv: os.Getenv}).run(ctx, args)
+	return (&env{
+		in: in, asks: text.OnTerminal(in) && text.OnTerminal(errs),
+		out: text.NewWriter(out, os.Getenv), err: text.NewWriter(errs, os.Getenv), zone: time.Local, getenv: os.Getenv,
+	}).run(ctx, args)
 }
 
 func (e *env) run(ctx context.Context, args []string) int {
@@ -100,14 +105,17 @@ func newRoot(e *env) (root *cobra.Command, started *bool) {
 	started = new(bool)
 	root = &cobra.Command{
 		Use:   "botsession",
-		Short: "Look into the sessions of a chatbot fleet",
+		Short: "Look into the sessions of a chatbot fleet, and mend them",
 		Long: `botsession looks into the sessions that a fleet of chatbot replicas keeps in
-Redis. Its demo shows, with real processes, what the fleet survives.`,
+Redis, and mends what is wrong with them. Begin with stats, then stuck: it says
+what waits and why. show tells all about one session; what helps then is below
+it in this list. Its demo shows, with real processes, what the fleet survives.`,
 		Example: `  botsession demo                     three replicas, one is killed, no loss
   botsession stats                    how all bots are, on one screen
   botsession stuck                    what waits for too long, and why
   botsession ls pizza                 who is talking to the bot
   botsession show pizza/42            everything about one session
+  botsession skip pizza/42            give up the event that it cannot handle
   botsession history pizza/42 -n 20   what was said, and what waits`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -137,8 +145,19 @@ Redis. Its demo shows, with real processes, what the fleet survives.`,
 	flags.StringVar(&e.redis, "redis", "", "address of the Redis: redis://, redis+cluster:// or redis+sentinel:// (default: REDIS_URL)")
 	flags.StringVar(&e.namespace, "namespace", "", `first part of every key (default "bs")`)
 	flags.BoolVar(&e.redacted, "redact", false, "do not show what users and bots said (also BOTSESSION_REDACT=1)")
-	root.AddCommand(newDemo(e), newStats(e), newStuck(e), newList(e), newShow(e), newHistory(e), newTail(e), newReplicas(e), newFlow(e),
-		newSettings(e), newDead(e), newDoctor(e), newExporter(e), newChat(e), newVersion(e), newReplica(e), newSoak(e), newCrowd(e))
+	group := func(id, title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: id, Title: title})
+		for _, cmd := range commands {
+			cmd.GroupID = id
+		}
+		root.AddCommand(commands...)
+	}
+	group("look", "Look:", newStats(e), newStuck(e), newList(e), newShow(e), newHistory(e), newTail(e), newReplicas(e), newFlow(e),
+		newDead(e), newSettings(e), newDoctor(e))
+	group("act", "Act, which says first what it will do, and asks:", newSkip(e))
+	group("run", "Run:", newDemo(e), newChat(e), newExporter(e), newVersion(e), newReplica(e), newSoak(e), newCrowd(e))
+	root.SetHelpCommandGroupID("run")
+	root.SetCompletionCommandGroupID("run")
 	return root, started
 }
 

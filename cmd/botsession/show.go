@@ -369,12 +369,12 @@ func (o *showOptions) expires(s session.Status) string {
 	return line
 }
 
-func (o *showOptions) ago(t, now time.Time) string {
-	return fmt.Sprintf("%s, %s ago", o.date(t), text.Duration(now.Sub(t)))
+func (e *env) ago(t, now time.Time) string {
+	return fmt.Sprintf("%s, %s ago", e.date(t), text.Duration(now.Sub(t)))
 }
 
-func (o *showOptions) date(t time.Time) string  { return t.In(o.zone).Format("2006-01-02 15:04:05 MST") }
-func (o *showOptions) clock(t time.Time) string { return t.In(o.zone).Format(time.TimeOnly) }
+func (e *env) date(t time.Time) string  { return t.In(e.zone).Format("2006-01-02 15:04:05 MST") }
+func (e *env) clock(t time.Time) string { return t.In(e.zone).Format(time.TimeOnly) }
 
 func (o *showOptions) deadLetter(p fieldPrinter, d session.DeadLetter, now time.Time) {
 	what := "unknown"
