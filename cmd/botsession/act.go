@@ -117,6 +117,23 @@ func (a *acting) prepare(ctx context.Context, refs []session.Ref, prepare func(c
 	return deeds, nil
 }
 
+// collect makes a deed for each session that fits a filter.
+func (a *acting) collect(ctx context.Context, f *fleet, filter store.Filter, make func(session.Status) deed) (deeds []deed, err error) {
+	for status, err := range f.bot.Sessions(ctx, filter) {
+		switch {
+		case err == nil:
+			d := make(status)
+			d.session = f.bot.Session(status.Ref.ID)
+			deeds = append(deeds, d)
+		case errors.Is(err, session.ErrCorrupt):
+			a.fails(err)
+		default:
+			return nil, err
+		}
+	}
+	return deeds, nil
+}
+
 // few is of how many sessions each is told.
 const few = 10
 
@@ -127,6 +144,8 @@ type job struct {
 	asks   string // asks is the question; empty: whether to do that to it
 	common plan   // common is what is said of the deeds when they are many
 	deeds  []deed
+
+	tells func(ctx context.Context) error // tells prints what was done; nil: each result
 }
 
 // perform says what will be done, asks, and does it. What is begun is ended, also when
@@ -186,7 +205,11 @@ func (a *acting) perform(ctx context.Context, j job) error {
 			}
 		} else {
 			done++
-			if err := a.result(whole, j, d.session, said, many); err != nil {
+			tells := j.tells
+			if tells == nil {
+				tells = func(ctx context.Context) error { return a.result(ctx, d.session, said, many) }
+			}
+			if err := tells(whole); err != nil {
 				return err
 			}
 		}
@@ -284,7 +307,7 @@ type result struct {
 }
 
 // result prints what was done, and what is there now.
-func (a *acting) result(ctx context.Context, j job, s *store.Session, said string, many bool) error {
+func (a *acting) result(ctx context.Context, s *store.Session, said string, many bool) error {
 	if many && !a.json {
 		return nil
 	}

@@ -126,6 +126,7 @@ func TestAnActOnMany(t *testing.T) {
 	e := &environment{in: strings.NewReader("y\n"), asks: true, out: text.NewWriter(io.Discard, getenv), err: text.NewWriter(&errs, getenv), zone: time.UTC, getenv: getenv}
 	a := &acting{env: e}
 	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
 	done := 0
 	j := job{verb: "move", past: "moved", common: plan{{"then", "they are elsewhere"}}}
 	for i := range 12 {

@@ -203,7 +203,7 @@ func (o *retryOptions) then(p *plan, f *fleet, s session.Status, reply bool) {
 	case o.reset:
 	case r.Failures+1 >= most:
 		what += "; one more failure makes it a dead letter"
-	case r.Crashes+1 >= crashesPer*most:
+	case r.Crashes+1 > crashesPer*most:
 		what += "; one more crash makes it a dead letter"
 	}
 	switch {
@@ -215,5 +215,5 @@ func (o *retryOptions) then(p *plan, f *fleet, s session.Status, reply bool) {
 	p.add("then", "%s", what)
 }
 
-// crashesPer is how many crashes, or hand-backs, are as one attempt.
+// crashesPer is how many more crashes than failures the head may have.
 const crashesPer = 4

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
@@ -34,7 +35,7 @@ Skip it? [y/N] `})
 func TestSkipAReply(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	bot := w.bot(t, "hotel", &store.BotOptions{})
+	bot := w.bot(t, "hotel", &store.BotOptions{Backoff: time.Hour})
 	w.brings = &store.ServeOptions{Send: func(context.Context, store.Delivery) error { return errors.New("403 Forbidden") }}
 	w.accept(t, bot, "ann", session.Event{ID: "1", Text: "hi"})
 	w.drain(t, bot, func(_ context.Context, t *store.Turn) error { t.Reply("hello \x1b[2J"); return nil })
