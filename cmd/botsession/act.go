@@ -231,8 +231,11 @@ func (a *acting) perform(ctx context.Context, j job) error {
 		if interrupted {
 			return failed(errors.New("interrupted: "+of), "")
 		}
-		if len(j.deeds) > 1 {
-			fmt.Fprintln(a.err, of)
+		if w := a.out; len(j.deeds) > 1 {
+			if a.json {
+				w = a.err
+			}
+			fmt.Fprintln(w, of)
 		}
 	}
 	return a.end()
