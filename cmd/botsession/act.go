@@ -55,11 +55,15 @@ func (a *acting) begin(ctx context.Context, cmd *cobra.Command) (context.Context
 		return ctx, err
 	}
 	a.st, a.fleets = st, map[string]*fleet{}
-	by := a.as
-	if u, err := user.Current(); by == "" && err == nil {
-		by = u.Username
+	return store.As(ctx, cmp.Or(a.as, systemUser(a.getenv)), a.reason), nil
+}
+
+// systemUser is who runs this process; "" if it cannot be told.
+func systemUser(getenv func(string) string) string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
 	}
-	return store.As(ctx, cmp.Or(by, a.getenv("USER")), a.reason), nil
+	return getenv("USER")
 }
 
 // fleetOf reads a bot, and who serves it, once.
