@@ -150,6 +150,15 @@ type job struct {
 	deeds  []deed
 
 	tells func(ctx context.Context) error // tells prints what was done; nil: each result
+	thing [2]string                       // thing is what a deed is about, one and many; empty: sessions
+}
+
+// count says how many deeds there are.
+func (j job) count() string {
+	if j.thing[0] == "" {
+		j.thing = [2]string{"session", "sessions"}
+	}
+	return text.Count(len(j.deeds), j.thing[0], j.thing[1])
 }
 
 // perform says what will be done, asks, and does it. What is begun is ended, also when
@@ -163,20 +172,13 @@ func (a *acting) perform(ctx context.Context, j job) error {
 		return a.rehearse(j, many)
 	}
 	a.say(a.err, j, many)
-	if !a.yes {
-		verb := strings.ToUpper(j.verb[:1]) + j.verb[1:]
-		question := cmp.Or(j.asks, verb+" it?")
-		if n := len(j.deeds); n > 1 {
-			question = fmt.Sprintf("%s %s?", verb, text.Count(n, "session", "sessions"))
-		}
-		agreed, err := a.ask(ctx, question)
-		if err != nil {
-			return err
-		}
-		if !agreed {
-			fmt.Fprintln(a.err, "nothing was done")
-			return errSilent
-		}
+	verb := strings.ToUpper(j.verb[:1]) + j.verb[1:]
+	question := cmp.Or(j.asks, verb+" it?")
+	if len(j.deeds) > 1 {
+		question = fmt.Sprintf("%s %s?", verb, j.count())
+	}
+	if err := a.agree(ctx, question); err != nil {
+		return err
 	}
 	var bar *text.Progress
 	if many {
@@ -231,7 +233,7 @@ func (a *acting) perform(ctx context.Context, j job) error {
 		}
 	}
 	if interrupted := ctx.Err() != nil && done < len(j.deeds); interrupted || ended || many {
-		of := fmt.Sprintf("%s %s of %s", j.past, humanize.Comma(int64(done)), text.Count(len(j.deeds), "session", "sessions"))
+		of := fmt.Sprintf("%s %s of %s", j.past, humanize.Comma(int64(done)), j.count())
 		if interrupted {
 			return failed(errors.New("interrupted: "+of), "")
 		}
@@ -260,7 +262,7 @@ func (a *acting) say(w *text.Writer, j job, many bool) {
 		for _, d := range j.deeds[:few] {
 			names = append(names, d.session.Ref().String())
 		}
-		a.lines(w, append(plan{{"to", fmt.Sprintf("%s: %s, and %s more", text.Count(len(j.deeds), "session", "sessions"), strings.Join(names, ", "), humanize.Comma(int64(len(j.deeds)-few)))}}, j.common...))
+		a.lines(w, append(plan{{"to", fmt.Sprintf("%s: %s, and %s more", j.count(), strings.Join(names, ", "), humanize.Comma(int64(len(j.deeds)-few)))}}, j.common...))
 		return
 	}
 	for _, d := range j.deeds {
@@ -291,7 +293,7 @@ type rehearsed struct {
 func (a *acting) rehearse(j job, many bool) error {
 	if !a.json {
 		a.say(a.out, j, many)
-		fmt.Fprintf(a.err, "nothing was done (--dry-run): it would %s %s\n", j.verb, text.Count(len(j.deeds), "session", "sessions"))
+		fmt.Fprintf(a.err, "nothing was done (--dry-run): it would %s %s\n", j.verb, j.count())
 		return a.end()
 	}
 	for _, d := range j.deeds {
@@ -366,6 +368,19 @@ func (a *acting) now(s session.Status) string {
 		next = "and nobody serves " + s.Ref.Bot
 	}
 	return strings.Join(waits, ", ") + ", " + next
+}
+
+// agree asks whether to do it, unless with --yes. Its error says that nothing was done.
+func (a *acting) agree(ctx context.Context, question string) error {
+	if a.yes {
+		return nil
+	}
+	agreed, err := a.ask(ctx, question)
+	if err == nil && !agreed {
+		fmt.Fprintln(a.err, "nothing was done")
+		err = errSilent
+	}
+	return err
 }
 
 // ask asks on the terminal. Whatever is not yes is no, the end of the input too.

@@ -80,10 +80,12 @@ func newDead(e *env) *cobra.Command {
 		Short: "List dead letters, and count them by error",
 		Long: `List the dead letters of one bot, or of all bots: events that were given up, and
 replies that could not be sent, session by session, the oldest first, also of
-sessions that are gone. Below the table they are counted by error.`,
+sessions that are gone. Below the table they are counted by error. When what made
+them fail is mended, dead retry has them handled again; dead rm removes them.`,
 		Example: `  botsession dead pizza
   botsession dead pizza --error timeout --newer 1h
-  botsession dead --replies --json`,
+  botsession dead --replies --json
+  botsession dead retry pizza --error timeout --newer 1h --dry-run`,
 		Args:              oneBot(&o.bot),
 		ValidArgsFunction: e.completeBot,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
@@ -92,6 +94,7 @@ sessions that are gone. Below the table they are counted by error.`,
 	cmd.Flags().IntVar(&o.limit, "limit", 100, "at most so many lines; 0 or less means all")
 	cmd.Flags().BoolVar(&o.wide, "wide", false, "cut nothing on a terminal")
 	cmd.Flags().BoolVar(&o.json, "json", false, "one JSON object a line")
+	cmd.AddCommand(newDeadRetry(e), newDeadRemove(e))
 	return cmd
 }
 

@@ -154,7 +154,7 @@ it in this list. Its demo shows, with real processes, what the fleet survives.`,
 	}
 	group("look", "Look:", newStats(e), newStuck(e), newList(e), newShow(e), newHistory(e), newTail(e), newReplicas(e), newFlow(e),
 		newDead(e), newAudit(e), newSettings(e), newDoctor(e))
-	group("act", "Act, which says first what it will do, and asks:", newRetry(e), newSkip(e), newReply(e), newSend(e), newMove(e), newReset(e), newRemove(e))
+	group("act", "Act, which says first what it will do, and asks:", newRetry(e), newSkip(e), newReply(e), newSend(e), newMove(e), newReset(e), newRemove(e), newErase(e))
 	group("run", "Run:", newDemo(e), newChat(e), newExporter(e), newVersion(e), newReplica(e), newSoak(e), newCrowd(e))
 	root.SetHelpCommandGroupID("run")
 	root.SetCompletionCommandGroupID("run")
