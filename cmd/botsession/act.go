@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/botsession/botsession/cmd/botsession/internal/text"
@@ -455,6 +456,10 @@ func explain(ref session.Ref, err error) error {
 		return failed(err, look)
 	case errors.Is(err, session.ErrNoPermission):
 		return failed(err, "the README lists the rights that a user needs to look, and to serve, which acts need too")
+	}
+	var refusal redis.Error
+	if errors.As(err, &refusal) {
+		return failed(err, refused(refusal))
 	}
 	return failed(err, "")
 }

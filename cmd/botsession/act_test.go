@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+
 	"github.com/botsession/botsession/cmd/botsession/internal/text"
 	"github.com/botsession/botsession/session"
 	"github.com/botsession/botsession/store"
@@ -148,5 +151,44 @@ hint: how it is now: botsession show pizza/d
 `
 	if err == nil || err.Error() != "interrupted: moved 7 of 12 sessions" || errs.String() != want || done != 7 {
 		t.Errorf("%v, %d done, and it says\n%s", err, done, errs.String())
+	}
+}
+
+// A server that does not let this user write, or any, has the act end, and says why.
+func TestAnActWithoutRights(t *testing.T) {
+	t.Parallel()
+	for refusal, want := range map[string]string{
+		"NOPERM this user has no permissions to run the 'evalsha' command": "error: skip pizza/42: the user lacks the right to a command: NOPERM this user has no permissions to run the 'evalsha' command\nhint: the README lists the rights that a user needs to look, and to serve, which acts need too\n",
+		"OOM command not allowed when used memory > 'maxmemory'.":          "error: skip pizza/42: OOM command not allowed when used memory > 'maxmemory'.\nhint: the server's memory is full: skip, skip --all, rm and dead rm work, and free some\n",
+	} {
+		t.Run(refusal, func(t *testing.T) {
+			t.Parallel()
+			fake := miniredis.RunT(t)
+			env := map[string]string{"REDIS_URL": "redis://" + fake.Addr()}
+			st, err := store.Open(t.Context(), env["REDIS_URL"], nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			bot, err := st.Bot(t.Context(), "pizza", &store.BotOptions{RecordOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := bot.Accept(t.Context(), "42", session.Event{ID: "1", Text: "hi"}); err != nil {
+				t.Fatal(err)
+			}
+			got := answered(t, env, answers(func() {
+				fake.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+					refuses := strings.HasPrefix(cmd, "EVAL")
+					if refuses {
+						c.WriteError(refusal)
+					}
+					return refuses
+				})
+			}), "skip", "pizza/42")
+			if got.Code != 1 || got.Stdout != "" || !strings.HasSuffix(got.Err, "Skip it? [y/N] "+want) {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }

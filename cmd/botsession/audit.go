@@ -26,10 +26,11 @@ func newAudit(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit [BOT]",
 		Short: "List what was done by hand, the latest first",
-		Long: `List what was done by hand to the sessions of one bot, or of all bots, the latest
-first: when, by whom (--as, else the system's user), what, and why (--reason).
-The server keeps the last thousand for each of the parts into which sessions are
-divided. What botsession send says is not in it: that is an event like others.`,
+		Long: `List what was done by hand to the sessions of one bot, or of all bots, the
+latest first: when, by whom (--as, else the system's user), what, and why
+(--reason). The server keeps the last thousand for each of the parts into which
+sessions are divided. What botsession send says is not in it: that is an event
+like others.`,
 		Example: `  botsession audit pizza
   botsession audit --limit 0 --json`,
 		Args:              oneBot(&o.bot),

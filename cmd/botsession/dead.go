@@ -78,10 +78,11 @@ func newDead(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dead [BOT]",
 		Short: "List dead letters, and count them by error",
-		Long: `List the dead letters of one bot, or of all bots: events that were given up, and
-replies that could not be sent, session by session, the oldest first, also of
-sessions that are gone. Below the table they are counted by error. When what made
-them fail is mended, dead retry has them handled again; dead rm removes them.`,
+		Long: `List the dead letters of one bot, or of all bots: events that were given up,
+and replies that could not be sent, session by session, the oldest first, also
+of sessions that are gone. Below the table they are counted by error. When what
+made them fail is mended, dead retry has them handled again; dead rm removes
+them.`,
 		Example: `  botsession dead pizza
   botsession dead pizza --error timeout --newer 1h
   botsession dead --replies --json

@@ -32,11 +32,11 @@ func newDeadRetry(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry BOT | REF...",
 		Short: "Have dead letters handled again",
-		Long: `Have dead letters handled again, those of a bot or of some sessions: an event comes
-to the end of its session's inbox, with all its attempts, and a session that is
-gone is made again; a reply comes to the end of what is to be sent. This is for
-when what made them fail is mended. The flags select the letters, and --dry-run
-counts them.`,
+		Long: `Have dead letters handled again, those of a bot or of some sessions: an event
+comes to the end of its session's inbox, with all its attempts, and a session
+that is gone is made again; a reply comes to the end of what is to be sent.
+This is for when what made them fail is mended. The flags select the letters,
+and --dry-run counts them.`,
 		Example: `  botsession dead retry pizza/42
   botsession dead retry pizza --error timeout --newer 1h --rate 20/s`,
 	}
@@ -48,8 +48,9 @@ func newDeadRemove(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm BOT | REF...",
 		Short: "Remove dead letters",
-		Long: `Remove dead letters, those of a bot or of some sessions: they are not handled, and
-not kept for 30 days. The flags select the letters, and --dry-run counts them.`,
+		Long: `Remove dead letters, those of a bot or of some sessions: they are not handled,
+and not kept for 30 days. The flags select the letters, and --dry-run counts
+them.`,
 		Example: `  botsession dead rm pizza/42
   botsession dead rm pizza --older 168h --dry-run`,
 	}

@@ -28,12 +28,13 @@ func newErase(e *env) *cobra.Command {
 		Short: "Remove all that is kept of a user, and say what is out of reach",
 		Long: `Remove all that a bot keeps of a user, as a data-protection request asks: the
 sessions that the user began, with their dead letters, the dead letters of the
-user's events in other sessions, and in the audit what would name the user. Stop
-the user's events first: a new one begins a new session.
+user's events in other sessions, and in the audit what would name the user.
+Stop the user's events first: a new one begins a new session.
 
---id names sessions that the user did not begin. What is printed at the end is a
-receipt without a name: what was removed, until when the digests of event ids stay,
-and what a server cannot reach. An erase that was stopped can be begun again.`,
+--id names sessions that the user did not begin. What is printed at the end is
+a receipt without a name: what was removed, until when the digests of event ids
+stay, and what a server cannot reach. An erase that was stopped can be begun
+again.`,
 		Example: `  botsession erase pizza --user ann --dry-run
   botsession erase pizza --user ann --id group-7 --yes --json`,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -34,10 +34,10 @@ func newMove(e *env) *cobra.Command {
 the bot has led into a wrong state, such as after a deploy. Data, chat and what
 waits stay.
 
-Each is moved only out of the state that it was seen in: one that moves by itself
-meanwhile stays where it is then, and is told. --dry-run counts them.`,
+Each is moved only out of the state that it was seen in: one that moves by
+itself meanwhile stays where it is then, and is told. --dry-run counts them.`,
 		Example: `  botsession move pizza/42 --to greeting
-  botsession move pizza --state broken --active-since 2026-11-27T03:00:00Z --to greeting --dry-run`,
+  botsession move pizza --state broken --active-since 90m --to start --dry-run`,
 		Args:              func(cmd *cobra.Command, args []string) error { return o.args(cmd, args) },
 		ValidArgsFunction: e.completeRefs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd) },

@@ -71,6 +71,10 @@ func refused(err redis.Error) string {
 	switch code, _, _ := strings.Cut(err.Error(), " "); code {
 	case "WRONGPASS", "NOAUTH":
 		return "user and password stand in the address: redis://USER:PASSWORD@HOST:PORT"
+	case "READONLY":
+		return "this server only follows another one: give the address of that, or redis+sentinel:// or redis+cluster://, which find it"
+	case "OOM":
+		return "the server's memory is full: skip, skip --all, rm and dead rm work, and free some"
 	case "CLUSTERDOWN":
 		return "a cluster serves again when the server that is down is back, or a replica of it is promoted"
 	case "ERR":

@@ -70,6 +70,7 @@ func TestAServerThatRefusesIsThere(t *testing.T) {
 		"WRONGPASS invalid username-password pair or": "user and password ",
 		"ERR DB index is out of range":                "does the address fit the server? ",
 		"CLUSTERDOWN The cluster is down":             "a cluster serves again when ",
+		"READONLY You can't write against a rea":      "this server only follows another one: ",
 		"LOADING Redis is loading the dataset in mem": "the server is there, but not ready: ",
 	} {
 		if got := refused(serverError(text)); !strings.HasPrefix(got, want) {

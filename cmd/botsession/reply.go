@@ -25,9 +25,9 @@ func newReply(e *env) *cobra.Command {
 		Use:   "reply REF TEXT",
 		Short: "Tell a user something, as the bot",
 		Long: `Add a text to the chat of a session as the bot's. A replica that serves the bot
-sends it, behind the replies that are to be sent already. This is for a user who
-waits for an answer that the bot cannot give, as after botsession skip.`,
-		Example: `  botsession reply pizza/42 "We are sorry: please order again." --reason "skipped the order"`,
+sends it, behind the replies that are to be sent already. This is for a user
+who waits for an answer that the bot cannot give, as after botsession skip.`,
+		Example: `  botsession reply pizza/42 "We are sorry: please order again."`,
 		Args: func(cmd *cobra.Command, args []string) (err error) {
 			o.ref, o.text, err = textArgs(cmd, args)
 			return err

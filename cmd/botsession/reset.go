@@ -22,12 +22,13 @@ func newReset(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reset REF...",
 		Short: "Begin sessions anew, in the bot's first state",
-		Long: `Begin each session anew, in the bot's first state: its data, flags, intent, file
-and last message are deleted, and replies that are not sent yet are dropped. The
-chat stays, unless with --drop-chat. This is for a conversation that cannot go on.
+		Long: `Begin each session anew, in the bot's first state: its data, flags, intent,
+file and last message are deleted, and replies that are not sent yet are
+dropped. The chat stays, unless with --drop-chat. This is for a conversation
+that cannot go on.
 
-Events that wait stay too. A turn in hand is fenced; its event is handled again in
-the new life, with all its attempts.`,
+Events that wait stay too. A turn in hand is fenced; its event is handled again
+in the new life, with all its attempts.`,
 		Example: `  botsession reset pizza/42
   botsession reset pizza/42 pizza/43 --drop-chat --reason "asked by the user"`,
 		Args:              func(cmd *cobra.Command, args []string) (err error) { o.refs, err = refsArg(cmd, args); return err },

@@ -32,16 +32,17 @@ func newRetry(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry REF... | --held-by NAME [BOT]",
 		Short: "Try the event at the head of sessions again now",
-		Long: `Try the event at the head of each session again now, and not after its back-off:
-what made it fail is mended. How often it failed stays counted, and the command
-says where one more failure makes it a dead letter; --reset forgets it. With
---reply it is the reply at the head.
+		Long: `Try the event at the head of each session again now, and not after its
+back-off: what made it fail is mended. How often it failed stays counted, and
+the command says where one more failure makes it a dead letter; --reset forgets
+it. With --reply it is the reply at the head.
 
 Where a replica has it in hand nothing is done, unless with --take: then that
 replica is fenced, and a crash is counted. This is for a handler that does not
-return. What it does outside goes on, and replies that it was sending may be sent
-twice. With --held-by that is done to all sessions which one replica holds, as
-botsession replicas and ls --held-by show them: it hangs, or stands still.`,
+return. What it does outside goes on, and replies that it was sending may be
+sent twice. With --held-by that is done to all sessions which one replica
+holds, as botsession replicas and ls --held-by show them: it hangs, or stands
+still.`,
 		Example: `  botsession retry pizza/42
   botsession retry pizza/42 pizza/43 --reset --reason "the billing API is back"
   botsession retry pizza/42 --take

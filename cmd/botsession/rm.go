@@ -26,13 +26,14 @@ func newRemove(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm REF... | rm BOT --idle TIME",
 		Short: "Remove sessions, with their chats and what waits in them",
-		Long: `Remove sessions, with data, chat and all that waits: events are dropped, and their
-senders are not told. A turn in hand is fenced. Dead letters stay, and the ids of
-events, so that a late duplicate does not make the session again; the user's next
-message does. To remove all that is kept of a user: botsession erase.
+		Long: `Remove sessions, with data, chat and all that waits: events are dropped, and
+their senders are not told. A turn in hand is fenced. Dead letters stay, and
+the ids of events, so that a late duplicate does not make the session again;
+the user's next message does. To remove all that is kept of a user: botsession
+erase.
 
-With --idle all sessions of a bot are removed that did not change for so long. Those
-in which something waits stay, and those that change meanwhile.`,
+With --idle all sessions of a bot are removed that did not change for so long.
+Those in which something waits stay, and those that change meanwhile.`,
 		Example: `  botsession rm pizza/test-1 pizza/test-2
   botsession rm pizza --idle 720h --dry-run`,
 		Args:              func(cmd *cobra.Command, args []string) error { return o.args(cmd, args) },

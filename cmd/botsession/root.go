@@ -99,6 +99,8 @@ func (e *env) tell(told *toldError) {
 	}
 }
 
+func init() { cobra.EnableCommandSorting = false } // help lists the commands in the order of their use
+
 // newRoot builds the commands. Started becomes true when one of them was
 // called with flags and arguments that it can take.
 func newRoot(e *env) (root *cobra.Command, started *bool) {

@@ -82,7 +82,9 @@ hint: --redis redis://HOST:PORT, or REDIS_URL in the environment
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"ls", "--help"}, {"help", "demo"}, {"help", "history"}, {"help", "settings"}, {"help", "show"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"ls", "--help"}, {"help", "demo"}, {"help", "history"}, {"help", "settings"}, {"help", "show"},
+		{"help", "retry"}, {"help", "skip"}, {"help", "reply"}, {"help", "send"}, {"help", "move"}, {"help", "reset"}, {"help", "rm"}, {"help", "erase"}, {"help", "audit"}, {"help", "dead", "retry"}, {"help", "dead", "rm"},
+	} {
 		got := rawCommand(t, nil, args...)
 		if got.Code != 0 || !strings.Contains(got.Stdout, "Usage:") || got.Err != "" {
 			t.Errorf("%q: exit %d, stdout %q, stderr %q", args, got.Code, got.Stdout, got.Err)
@@ -95,6 +97,23 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%q: %q", args, line)
 			}
 		}
+	}
+}
+
+// Help leads from what shows that something is wrong to what mends it.
+func TestHelpGroupsTheCommands(t *testing.T) {
+	t.Parallel()
+	got := rawCommand(t, nil, "--help").Stdout
+	at := 0
+	for _, want := range []string{"\nLook:\n  stats ", "\n  stuck ", "\n  show ", "\nAct, which says first what it will do, and asks:\n  retry ", "\n  skip ", "\n  move ", "\n  rm ", "\nRun:\n  demo ", "\n  help ", "\nFlags:\n"} {
+		n := strings.Index(got[at:], want)
+		if n < 0 {
+			t.Fatalf("%q is not behind what comes before it:\n%s", want, got)
+		}
+		at += n
+	}
+	if strings.Contains(got, "Additional Commands") {
+		t.Errorf("a command is in no group:\n%s", got)
 	}
 }
 

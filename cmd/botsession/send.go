@@ -31,9 +31,9 @@ func newSend(e *env) *cobra.Command {
 		Use:   "send REF TEXT",
 		Short: "Say something to the bot, as the user",
 		Long: `Give a session an event with a text, as the platform would when its user says
-that: it waits behind the others, and the bot handles it and replies to the user.
-A session that is not there is made. This is to try whether a bot works again, or
-to say for a user what was lost.
+that: it waits behind the others, and the bot handles it and replies to the
+user. A session that is not there is made. This is to try whether a bot works
+again, or to say for a user what was lost.
 
 The event has an id of its own, which is printed. With --id that of an earlier
 try, it is handled once, whatever became of that. With --wait the command waits

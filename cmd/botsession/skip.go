@@ -25,13 +25,14 @@ func newSkip(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "skip REF",
 		Short: "Give up the event at the head of a session, and go on behind it",
-		Long: `Give up the event at the head of a session: it becomes a dead letter, and what is
-behind it is handled. This is for an event that can never be handled, or whose
-handler does not return: a replica that has it in hand is fenced. The user is not
-told; botsession reply does that. With --reply the reply at the head is given up.
+		Long: `Give up the event at the head of a session: it becomes a dead letter, and what
+is behind it is handled. This is for an event that can never be handled, or
+whose handler does not return: a replica that has it in hand is fenced. The
+user is not told; botsession reply does that. botsession dead retry brings the
+event back. With --reply the reply at the head is given up.
 
-With --all no event but the one in hand stays: all that wait are dropped, and no
-dead letters are made of them. This is for a flood.`,
+With --all no event but the one in hand stays: all that wait are dropped, and
+no dead letters are made of them. This is for a flood.`,
 		Example: `  botsession skip pizza/42
   botsession skip pizza/42 --reply --reason "the platform refuses the picture"
   botsession skip pizza/42 --all`,
