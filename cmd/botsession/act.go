@@ -156,10 +156,7 @@ type job struct {
 
 // count says how many deeds there are.
 func (j job) count() string {
-	if j.thing[0] == "" {
-		j.thing = [2]string{"session", "sessions"}
-	}
-	return text.Count(len(j.deeds), j.thing[0], j.thing[1])
+	return text.Count(len(j.deeds), cmp.Or(j.thing[0], "session"), cmp.Or(j.thing[1], "sessions"))
 }
 
 // perform says what will be done, asks, and does it. What is begun is ended, also when

@@ -38,7 +38,10 @@ letter  event "e\x1b[2J", "/giveup", given up DATE
 error   no such \x1b[2Jpizza
 then    the event is handled again, behind what waits, with all its attempts. Nobody serves pizza: it waits for a replica
 `
-	command(t, w.env, "dead", "retry", "pizza", "--dry-run").check(t, transcript{0, plan, "nothing was done (--dry-run): it would retry 2 dead letters\n"})
+	if got := command(t, w.env, "dead", "retry", "pizza", "--dry-run", "--json"); got.Code != 0 || got.Err != "" || strings.Count(got.Stdout, `","would":"retry","plan":{"error":"no such `) != 2 {
+		t.Errorf("%+v", got)
+	}
+	command(t, w.env, "dead", "retry", "pizza/dead-0", "pizza/dead-1", "--dry-run").check(t, transcript{0, plan, "nothing was done (--dry-run): it would retry 2 dead letters\n"})
 	answered(t, w.env, strings.NewReader("y\n"), "dead", "retry", "pizza/dead-0", "pizza/dead-1", "pizza/dead-2").check(t, transcript{3, `
 retried. pizza/dead-0: 1 waits, and nobody serves pizza
 retried in a new session. pizza/dead-1: 1 waits, and nobody serves pizza
